@@ -1,0 +1,108 @@
+"""The state before the first iteration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blush.refine import schedule
+from blush.refine.state import ControlSettings, RefinementState
+
+INITIAL_SIGMA_OFFSET_ANGST = 10.0
+
+
+@dataclass(frozen=True)
+class FirstSampling:
+    """Search of the first iteration.
+
+    `local` searches around the poses that the particles came with; it is implied by `healpix_order` at or beyond the
+    order from which searches are local.
+    """
+
+    healpix_order: int = 2
+    offset_range_angst: float = 7.5
+    offset_step_angst: float = 3.0
+    oversampling: int = 1
+    local: bool = False
+
+
+@dataclass(frozen=True)
+class ParticleGeometry:
+    """What all particles share."""
+
+    box_px: int
+    pixel_size_angst: float
+    particle_diameter_angst: float
+    symmetry: str
+    n_groups: int
+
+
+def first_state(
+    particles: ParticleGeometry,
+    sampling: FirstSampling,
+    settings: ControlSettings,
+    noise: NDArray[np.float64],
+    seed: int,
+    first_cc: bool,
+) -> RefinementState:
+    """State 0, from which iteration 1 runs.
+
+    Parameters
+    ----------
+    noise
+        (2, optics groups, N/2 + 1) initial noise variance per component, common to both halves or not.
+    first_cc
+        Iteration 1 compares by cross-correlation, for a reference of unknown grey scale. Not done where iteration 1
+        is also the last one.
+
+    Raises
+    ------
+    ValueError
+        The noise does not fit the box.
+    """
+    shells = particles.box_px // 2 + 1
+    local = sampling.local or sampling.healpix_order >= settings.local_from_order
+    final = settings.max_iterations <= 1
+    box_px, pixel = particles.box_px, particles.pixel_size_angst
+    lowpass_shell = schedule.shell_of_resolution(settings.initial_lowpass_angst, box_px, pixel)
+    state = RefinementState(
+        iteration=0,
+        final=final,
+        converged=False,
+        stop_reason="max_iterations" if final else "",
+        seed=seed,
+        settings=settings,
+        box_px=box_px,
+        pixel_size_angst=pixel,
+        particle_diameter_angst=particles.particle_diameter_angst,
+        symmetry=particles.symmetry,
+        n_optics_groups=noise.shape[1],
+        healpix_order=sampling.healpix_order,
+        local=local,
+        sigma_angle_deg=schedule.local_sigma_deg(sampling.healpix_order, sampling.oversampling) if local else 0.0,
+        offset_range_angst=sampling.offset_range_angst,
+        offset_step_angst=sampling.offset_step_angst,
+        oversampling=sampling.oversampling,
+        perturbation=0.0,
+        initial_healpix_order=sampling.healpix_order,
+        initial_offset_step_angst=sampling.offset_step_angst,
+        current_size_px=0,
+        coarse_size_px=0,
+        first_cc=first_cc and not final,
+        resolution_angst=box_px * pixel / lowpass_shell,
+        increment_shells=schedule.FIRST_INCREMENT_SHELLS,
+        high_fsc_at_limit=False,
+        has_fine_enough_sampling=False,
+        fsc=np.zeros(shells),
+        fsc_unmasked=np.zeros(shells),
+        ssnr=np.zeros(shells),
+        tau2=np.zeros((2, shells)),
+        sigma2_ref=np.zeros((2, shells)),
+        sigma_offset_angst=np.full(2, INITIAL_SIGMA_OFFSET_ANGST),
+        noise=noise,
+        scale=np.ones((2, particles.n_groups)),
+        norm_average=np.ones(2),
+    )
+    return schedule.with_sizes(schedule.with_perturbation(state))
