@@ -1,0 +1,116 @@
+"""Sections of the run configuration; every field says what it does, and the reference is generated from them."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Regulariser(Section):
+    """What turns unregularised half-maps into the references of the next alignment."""
+
+    name: Literal["wiener"] = Field(default="wiener", description="wiener: the classical Wiener filter by FSC")
+
+
+class Trailing(Section):
+    """Cut-off that keeps references behind the resolution measured between the half-maps."""
+
+    enabled: bool = Field(default=True, description="Whether references are cut behind the measured resolution")
+    shells: int = Field(default=2, ge=0, description="Shells that the cut-off stays behind the FSC threshold")
+
+
+class Sampling(Section):
+    """Grid of poses searched at the first iteration."""
+
+    healpix_order: int = Field(default=2, ge=0, le=8, description="HEALPix order of the first grid; 2 is 15°")
+    local_from_order: int = Field(
+        default=4, ge=1, le=9, description="HEALPix order from which searches are local; 4 is 3.7°"
+    )
+    offset_range_px: float = Field(default=5, gt=0, description="Radius of the search for offsets")
+    offset_step_px: float = Field(default=2, gt=0, description="Step of that search before oversampling")
+    oversampling: int = Field(default=1, ge=0, le=1, description="Halvings of every step for significant poses")
+    perturb: float = Field(
+        default=0.5, ge=0, lt=1, description="Random turn of the grid in each iteration, as a fraction of its step"
+    )
+
+    @model_validator(mode="after")
+    def _step_within_range(self) -> Self:
+        if self.offset_step_px > self.offset_range_px:
+            raise ValueError(
+                f"offset_step_px {self.offset_step_px} is over offset_range_px {self.offset_range_px}; lower the step"
+            )
+        return self
+
+
+class Refinement(Section):
+    """How iterations run and when they end."""
+
+    max_iterations: int = Field(default=50, ge=1, le=998, description="Iterations after which refinement gives up")
+    low_resolution_join_angst: float = Field(
+        default=40, gt=0, description="Resolution down to which both halves share their data, to keep the same hand"
+    )
+    solvent_correct_fsc: bool = Field(
+        default=True, description="Whether the FSC that drives refinement is corrected for the mask"
+    )
+    norm_correction: bool = Field(default=True, description="Whether the contrast of each particle is estimated")
+    scale_correction: bool = Field(default=True, description="Whether the scale of each group is estimated")
+    reference_is_greyscale: bool = Field(
+        default=False, description="Whether the reference has the grey scale of these particles already"
+    )
+    start_from: Literal["global", "poses"] = Field(
+        default="global", description="global: search every pose; poses: refine those of the STAR file locally"
+    )
+    keep_iterations: int = Field(default=3, ge=1, description="Latest iterations whose maps are kept")
+
+
+class Postprocess(Section):
+    """Masked FSC, sharpening and the final map."""
+
+    mask: Literal["auto"] | Path = Field(default="auto", description="auto: made from the map; or a mask file")
+    adhoc_bfactor_angst2: float | None = Field(
+        default=None, le=0, description="B-factor applied instead of the Guinier estimate, negative to sharpen"
+    )
+    autob_lowres_angst: float = Field(default=10, gt=0, description="Low-resolution end of the Guinier fit")
+    randomise_from_fsc: float = Field(
+        default=0.8, gt=0.143, lt=1, description="Phases are randomised beyond the shell where the FSC falls below this"
+    )
+    mask_lowpass_angst: float = Field(default=15, gt=0, description="Filter of the map before an automatic mask")
+    mask_extend_px: float = Field(default=3, ge=0, description="Growth of the automatic mask")
+    mask_edge_px: float = Field(default=6, ge=1, description="Width of the soft edge of the automatic mask")
+
+
+class Compute(Section):
+    """Where and how the work runs; nothing here but `shards_per_half` and `precision` changes a result."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
+        default="auto", description="auto, cpu, cuda or cuda:N; auto takes every GPU there is, else the CPU"
+    )
+    workers: Literal["auto"] | PositiveInt = Field(
+        default="auto", description="Processes; auto: one per GPU, else one per CPU core"
+    )
+    shards_per_half: Literal["auto"] | PositiveInt = Field(
+        default="auto", description="Parts each half is cut into at import; auto: by the number of particles alone"
+    )
+    precision: Literal["float32", "float64"] = Field(default="float32", description="Type of images and volumes")
+    threads_per_worker: PositiveInt = Field(default=1, description="Threads of each worker")
+    memory_gb: float = Field(default=4.0, gt=0, description="Memory that each worker may use")
+    kernels: Literal["auto", "native", "torch"] = Field(
+        default="auto", description="native: compiled kernels; torch: portable ones; auto: native where they compile"
+    )
+    scratch: Path | None = Field(default=None, description="Fast local folder for workers; null: the system's")
+
+
+class Truth(Section):
+    """Truth of simulated data, reported beside the measurement and never used by it."""
+
+    particles: Path = Field(description="STAR file with the true poses, in the same row order")
+    map: Path = Field(description="True map")
+    mask: Path | None = Field(default=None, description="Mask for the comparison of maps; null: none")

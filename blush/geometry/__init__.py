@@ -1,0 +1,1 @@
+"""Orientations: rotations, HEALPix directions, point groups and the grids searched."""

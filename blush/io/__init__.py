@@ -1,0 +1,1 @@
+"""Files: STAR, MRC, particles, JSON and npz."""

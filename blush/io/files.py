@@ -1,0 +1,65 @@
+"""Writing beside and renaming: a killed job leaves the old file or the new one, and equal content gives equal bytes."""
+
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@contextmanager
+def atomic_write(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`, which replaces `path` on success and is removed on failure."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    beside = Path(name)
+    try:
+        yield beside
+        beside.chmod(0o666 & ~_umask())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """Umask of this process; it can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: Path | str, content: Any) -> None:
+    """Write JSON with sorted keys, refusing NaN, so that equal content gives equal bytes."""
+    text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    with atomic_write(path) as beside:
+        beside.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read one JSON document."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def save_npz(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as an uncompressed npz, in name order and without time stamps: equal content gives equal bytes."""
+    with atomic_write(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(arrays):
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=_ZIP_EPOCH)
+            with archive.open(entry, "w", force_zip64=True) as stream:
+                # order="C" without ascontiguousarray, which would turn a scalar into a vector
+                np.lib.format.write_array(stream, np.asarray(arrays[name], order="C"), allow_pickle=False)
+
+
+def load_npz(path: Path | str) -> dict[str, np.ndarray]:
+    """Read every array of an npz; pickled objects are refused."""
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
