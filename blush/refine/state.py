@@ -176,9 +176,11 @@ def load_state(path: Path) -> RefinementState:
         values = read_json(path)
     except (OSError, json.JSONDecodeError) as error:
         raise _unreadable(path, str(error)) from error
-    if values.get("algorithm_version") != ALGORITHM_VERSION:
-        found = str(values.get("algorithm_version"))
-        raise _unreadable(path, f"algorithm version {found}, but this Blush has {ALGORITHM_VERSION}")
+    if not isinstance(values, dict):
+        raise _unreadable(path, "is not a JSON object")
+    version = values.get("algorithm_version")
+    if version != ALGORITHM_VERSION:
+        raise _unreadable(path, f"algorithm version {version}, but this Blush has {ALGORITHM_VERSION}")
     try:
         settings = ControlSettings(**values.pop("settings"))
         return RefinementState(settings=settings, **values)
