@@ -1,0 +1,1 @@
+"""Contrast transfer, aberrations and detector response."""
