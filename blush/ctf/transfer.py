@@ -140,4 +140,4 @@ def _phase_coefficients(
         aberration,
         constant,
     ]
-    return torch.stack(torch.broadcast_tensors(*columns), -1)
+    return torch.stack([column.expand(len(defocus_u_angst)) for column in columns], -1)

@@ -42,15 +42,15 @@ def local_neighbours(
     """
     if sigma_deg <= 0:
         raise ValueError(f"sigma {sigma_deg} degrees of the local search must be positive")
+    if len(prior) == 0:
+        return prior.new_zeros((0, 0), dtype=torch.int64), prior.new_zeros((0, 0))
     frames = matrix_from_euler(_direction_eulers(healpix_order, direction_index))
     chunk = max(1, _CHUNK_ELEMENTS // (len(mates) * len(frames)))
     n_psi = 6 * 2**healpix_order
     parts = [
         _neighbours_of(block, mates, frames, n_psi, angular_step_deg(healpix_order), sigma_deg, cut)
-        for block in prior.split(chunk)
+        for block in torch.split(prior, chunk)
     ]
-    if not parts:
-        return prior.new_zeros((0, 0), dtype=torch.int64), prior.new_zeros((0, 0))
     width = max(part[0].shape[1] for part in parts)
     orientation = torch.cat([_widen(part[0], width, -1) for part in parts])
     return orientation, torch.cat([_widen(part[1], width, -math.inf) for part in parts])
@@ -116,7 +116,7 @@ def _near_psi(centre_deg: Tensor, n_psi: int, step_deg: float, limit_deg: float)
 
 def _best_of_each(key: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]:
     """Distinct keys, ascending, with their largest weight: a node near two mates counts once."""
-    distinct, inverse = key.unique(return_inverse=True)
+    distinct, inverse = torch.unique(key, return_inverse=True)
     best = log_weight.new_full((len(distinct),), -math.inf)
     return distinct, best.scatter_reduce(0, inverse, log_weight, "amax")
 

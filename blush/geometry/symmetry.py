@@ -13,8 +13,9 @@ from blush.geometry.rotation import direction
 _GOLDEN = (1 + math.sqrt(5)) / 2
 _SHORT, _LONG = 1 / math.hypot(1, _GOLDEN), _GOLDEN / math.hypot(1, _GOLDEN)  # 0.5257, 0.8507
 
-# Generators as (fold, axis x y z).
-_CUBIC_AND_ICOSAHEDRAL = {
+# A generator: fold and axis x, y, z.
+_Generator = tuple[int, tuple[float, float, float]]
+_CUBIC_AND_ICOSAHEDRAL: dict[str, list[_Generator]] = {
     "T": [(3, (0, 0, 1)), (2, (0, math.sqrt(2 / 3), math.sqrt(1 / 3)))],
     "O": [(4, (0, 0, 1)), (3, (1, 1, 1))],
     "I1": [(2, (0, 0, 1)), (5, (_LONG, 0, _SHORT))],
@@ -72,23 +73,27 @@ def asymmetric_unit_directions(order: int, symmetry: str) -> Tensor:
     closeness = views @ (mates @ generic).T
     # The identity comes first; a fixed point of an operator ties with itself and stays.
     kept = closeness[:, 0] >= closeness.amax(1) - 1e-9
-    if len(mates) > 1 and pixel_count(order) < 4000:
+    # Where the unit is smaller than a pixel none may lie inside it.
+    kept[closeness[:, 0].argmax()] = True
+    if pixel_count(order) < 4000:
         kept = _cover(views, mates, kept, math.cos(math.radians(angular_step_deg(order))))
     return kept.nonzero()[:, 0]
 
 
 def _cover(views: Tensor, mates: Tensor, kept: Tensor, cosine: float) -> Tensor:
     """Add the first uncovered direction until each of `views` is within the step of a kept one's mate."""
-    nearest = torch.stack([(views @ mate) @ views.T for mate in mates]).amax(0)
     kept = kept.clone()
-    while True:
-        uncovered = ~((nearest >= cosine) & kept).any(1)
-        if not uncovered.any():
-            return kept
-        kept[uncovered.nonzero()[0, 0]] = True
+    nearest = torch.full((len(views),), -1.0, dtype=views.dtype)
+    for mate in mates:
+        nearest = torch.maximum(nearest, (views @ (views[kept] @ mate).T).amax(1))
+    while bool((nearest < cosine).any()):
+        added = int((nearest < cosine).nonzero()[0, 0])
+        kept[added] = True
+        nearest = torch.maximum(nearest, (views @ (views[added] @ mates).T).amax(1))
+    return kept
 
 
-def _generators(name: str) -> list[tuple[int, tuple[float, float, float]]]:
+def _generators(name: str) -> list[_Generator]:
     """Folds and axes that generate the group."""
     upper = name.upper()
     upper = "I2" if upper == "I" else upper
@@ -97,7 +102,7 @@ def _generators(name: str) -> list[tuple[int, tuple[float, float, float]]]:
     match = re.fullmatch(r"([CD])([1-9]\d{0,2})", upper)
     if match is None:
         raise ValueError(f"symmetry {name!r} is not a point group; use Cn, Dn, T, O, I, I1, I2, I3 or I4")
-    axes: list[tuple[int, tuple[float, float, float]]] = [(int(match[2]), (0, 0, 1))]
+    axes: list[_Generator] = [(int(match[2]), (0, 0, 1))]
     return axes if match[1] == "C" else [*axes, (2, (1, 0, 0))]
 
 
