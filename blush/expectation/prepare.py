@@ -1,0 +1,89 @@
+"""From particle images to the packed, weighted transforms that are compared and back-projected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from blush.fourier.packed import Packed, shell_sums
+from blush.fourier.shift import multiply, shift_whole_pixels
+
+MASK_EDGE_PX = 5.0
+
+
+@dataclass(frozen=True)
+class Images:
+    """Transforms of a block of particles, |k| within the current size, planar (b, 2, n).
+
+    Attributes
+    ----------
+    masked
+        Transform of the masked image: likelihood, noise and scale.
+    unmasked
+        Transform of the whole image: back-projection only.
+    power
+        |masked|^2 summed over the half plane per rounded shell up to N/2, (b, N/2 + 1) float64.
+    """
+
+    masked: Tensor
+    unmasked: Tensor
+    power: Tensor
+
+
+def circle(box_px: int, radius_px: float, edge_px: float, like: Tensor) -> Tensor:
+    """Soft circular mask, 1 within the radius, a raised cosine of `edge_px` outside it: (box, box)."""
+    x = (torch.arange(box_px, device=like.device, dtype=torch.float64) - box_px // 2) ** 2
+    beyond = (((x[:, None] + x[None, :]).sqrt() - radius_px) / edge_px).clamp(0, 1)
+    return (0.5 + 0.5 * torch.cos(torch.pi * beyond)).to(like.dtype)
+
+
+def mask_images(images: Tensor, mask: Tensor) -> Tensor:
+    """Replace what is outside the mask by the mean of the outside region (refinement.md 1.5, step 4)."""
+    outside = 1 - mask
+    background = (images.double() * outside).sum((1, 2)) / outside.double().sum()
+    return images * mask + outside * background.to(images.dtype)[:, None, None]
+
+
+def packed_transform(images: Tensor, pixels: Packed) -> Tensor:
+    """FFT2(image)/N^2 with the origin at the centre pixel, gathered on the packed half plane: (n, p) complex."""
+    n = images.shape[-1]
+    spectrum = torch.fft.rfft2(images).flatten(1)[:, pixels.index]
+    sign = 1 - 2 * ((pixels.kx + pixels.ky) % 2)
+    return spectrum * (sign.to(images.dtype) / n**2)
+
+
+def prepare(
+    images: Tensor,
+    factor: Tensor,
+    shift_px: Tensor,
+    mask: Tensor,
+    pixels: Packed,
+    n_pixels: int,
+    correction: Tensor | None = None,
+) -> Images:
+    """Scale, centre, mask and transform particle images (refinement.md 1.5).
+
+    Parameters
+    ----------
+    images
+        (b, N, N) as stored.
+    factor
+        (b,) average norm correction over the particle's own.
+    shift_px
+        (b, 2) int64, previous origins rounded to whole pixels.
+    mask
+        (N, N) from `circle`.
+    pixels, n_pixels
+        Packed half plane, and how many of its pixels are kept.
+    correction
+        (b, 2, p) planar factor of odd aberrations and the detector's transfer function, or None.
+    """
+    centred = shift_whole_pixels(images * factor[:, None, None].to(images.dtype), shift_px)
+    unmasked = torch.view_as_real(packed_transform(centred, pixels)[:, :n_pixels]).movedim(-1, 1)
+    whole = torch.view_as_real(packed_transform(mask_images(centred, mask), pixels)).movedim(-1, 1)
+    if correction is not None:
+        whole, unmasked = multiply(whole, correction), multiply(unmasked, correction[..., :n_pixels])
+    power = shell_sums(whole.double().square().sum(1), pixels.shell, pixels.box_px // 2 + 1)
+    return Images(whole[..., :n_pixels].contiguous(), unmasked.contiguous(), power)

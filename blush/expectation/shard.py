@@ -1,0 +1,240 @@
+"""The expectation step over a shard of particles: images in, sufficient statistics out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from blush.expectation.coarse import GlobalSearch, Poses, Weighted, local_search
+from blush.expectation.fine import Posterior, back_project, fine_posterior
+from blush.expectation.model import Model, ShardSums
+from blush.expectation.optics import OpticsTables
+from blush.expectation.prepare import MASK_EDGE_PX, Images, circle, prepare
+from blush.expectation.statistics import add_statistics
+from blush.fourier.backproject import empty_accumulator
+from blush.fourier.packed import Packed, packed
+from blush.fourier.shift import phases, round_half_away
+from blush.geometry.rotation import euler_from_matrix
+from blush.geometry.sampling import fine_offsets
+from blush.io.particles import ParticleSet
+
+PAIRS_PER_BATCH = 2**19  # coarse pairs scored at once in the second pass: 32 scores of 4 B each, 64 MB
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some particles of a shard with everything the two passes need.
+
+    Attributes
+    ----------
+    images
+        Masked and unmasked transforms within the current size.
+    transfer
+        (b, n) what multiplies the reference to predict an image: the CTF, or CTF^2 where images are premultiplied.
+    data_factor
+        (b, n) what multiplies an image to back-project it: s CTF / sigma^2, or 1 / sigma^2 where premultiplied.
+    inverse_noise
+        (b, n) 1 / sigma^2.
+    scale
+        (b,) group scale.
+    shift_px
+        (b, 2) whole-pixel shift already applied.
+    """
+
+    particles: ParticleSet
+    images: Images
+    transfer: Tensor
+    data_factor: Tensor
+    inverse_noise: Tensor
+    scale: Tensor
+    shift_px: Tensor
+    group: Tensor
+    optics: Tensor
+
+
+class Expectation:
+    """One iteration's expectation step for one half-set; call it with shards of that half."""
+
+    def __init__(
+        self, model: Model, particles: ParticleSet, dtype: torch.dtype, device: torch.device, memory_bytes: float = 2e9
+    ) -> None:
+        self.model, self.dtype, self.device = model, dtype, device
+        self.pixels: Packed = packed(model.box_px, str(device))
+        self.n_pixels = self.pixels.inside(model.radius)
+        self.tables = OpticsTables(particles, self.pixels, dtype)
+        step_px = model.offset_step_angst / model.pixel_size_angst
+        self.coarse_px = model.offsets_angst.to(device) / model.pixel_size_angst
+        fine = fine_offsets(self.coarse_px, step_px)
+        self.fine_px = fine.flatten(0, 1)
+        self.coarse_phases = phases(self.coarse_px, self.pixels, self.pixels.inside(model.coarse_radius), dtype)
+        self.fine_phases = phases(fine, self.pixels, self.n_pixels, dtype)
+        radius_px = model.particle_diameter_angst / (2 * model.pixel_size_angst)
+        like = torch.zeros((), dtype=dtype, device=device)
+        self.mask = circle(model.box_px, radius_px, MASK_EDGE_PX, like)
+        self.search = None if model.local_sigma_deg else GlobalSearch(model, self.pixels, dtype)
+        self.block_size = self._block_size(memory_bytes)
+
+    def _block_size(self, memory_bytes: float) -> int:
+        """Particles per block, so that its scores and slices stay within the memory (docs/algorithm.md)."""
+        shifts, itemsize = len(self.coarse_px), self.dtype.itemsize
+        per_particle = 6 * self.model.box_px**2 * itemsize
+        if self.search is not None:
+            per_particle += 3 * shifts * self.search.n_orientations * itemsize
+            budget = min(memory_bytes / 4, 2**28 if self.device.type == "cpu" else 2**33)
+        else:
+            neighbours = 350  # directions x in-plane angles within 3 sigma of 2 fine steps, rounded up
+            n_coarse = self.pixels.inside(self.model.coarse_radius)
+            per_particle += neighbours * (3 * n_coarse + 2 * shifts) * itemsize
+            budget = min(memory_bytes / 4, 2**27 if self.device.type == "cpu" else 2**33)
+        return int(max(1, min(256, budget // per_particle)))
+
+    def run(self, particles: ParticleSet, progress: Callable[[int], None] = lambda done: None) -> ShardSums:
+        """Sufficient statistics of `particles`, block by block."""
+        model = self.model
+        shells = model.box_px // 2 + 1
+        zeros = torch.zeros(0, dtype=torch.float64, device=self.device)
+        sums = ShardSums(
+            empty_accumulator(model.box_px, model.radius, dtype=self.dtype, device=self.device),
+            noise=zeros.new_zeros(len(particles.optics), shells),
+            weight=zeros.new_zeros(len(particles.optics)),
+            scale_cross=zeros.new_zeros(len(model.scale)),
+            scale_power=zeros.new_zeros(len(model.scale)),
+            directions=zeros.new_zeros(model.grid.n_directions),
+        )
+        for begin in range(0, len(particles), self.block_size):
+            rows = np.arange(begin, min(begin + self.block_size, len(particles)))
+            self._run_block(self._load(particles.take(rows)), sums)
+            progress(int(rows[-1]) + 1)
+        return sums
+
+    def _load(self, particles: ParticleSet) -> Block:
+        model, device = self.model, self.device
+
+        def column(name: str) -> Tensor:
+            return torch.from_numpy(getattr(particles, name)).to(device)
+
+        old_px = torch.stack((column("offset_x_angst"), column("offset_y_angst")), 1) / model.pixel_size_angst
+        shift_px = round_half_away(old_px)
+        optics, group = column("optics_index").long(), column("group_index").long()
+        correction = None if self.tables.correction is None else self.tables.correction[optics]
+        images = prepare(
+            torch.from_numpy(particles.images()).to(device, self.dtype),
+            model.norm_average / column("norm_correction"),
+            shift_px,
+            self.mask,
+            self.pixels,
+            self.n_pixels,
+            correction,
+        )
+        ctf = self.tables.ctf(particles, self.n_pixels)
+        premultiplied = self.tables.premultiplied[optics, None]
+        inverse_noise = 1 / model.noise.to(device)[:, self.pixels.shell[: self.n_pixels]]
+        inverse_noise = inverse_noise.to(self.dtype)[optics]
+        scale = model.scale.to(device)[group].to(self.dtype)
+        return Block(
+            particles,
+            images,
+            transfer=torch.where(premultiplied, ctf.square(), ctf),
+            data_factor=torch.where(premultiplied, torch.ones_like(ctf), scale[:, None] * ctf) * inverse_noise,
+            inverse_noise=inverse_noise,
+            scale=scale,
+            shift_px=shift_px,
+            group=group,
+            optics=optics,
+        )
+
+    def _weighted(self, block: Block) -> Weighted:
+        whole_angst = block.shift_px[:, None] * self.model.pixel_size_angst
+        offsets = whole_angst + self.model.offsets_angst.to(self.device)
+        prior = -offsets.square().sum(-1) / (2 * self.model.sigma_offset_angst**2)
+        prior = prior - torch.logsumexp(prior, 1, keepdim=True) + math.log(prior.shape[1])  # mean 1 over the search
+        weight = torch.ones_like(block.inverse_noise) if self.model.cross_correlation else block.inverse_noise
+        scaled = block.scale[:, None] * block.transfer
+        cross = block.images.masked * (scaled * weight)[:, None]
+        power = scaled.square() * weight / 2
+        cross[..., 0], power[:, 0] = 0, 0  # the likelihood leaves the origin out
+        return Weighted(cross, power, prior.to(self.dtype))
+
+    def _run_block(self, block: Block, sums: ShardSums) -> None:
+        weighted = self._weighted(block)
+        poses = self._coarse(block, weighted)
+        for chosen in _batches(poses, PAIRS_PER_BATCH):
+            self._second_pass(_take(block, weighted, chosen), _subset(poses, chosen), sums)
+
+    def _coarse(self, block: Block, weighted: Weighted) -> Poses:
+        model = self.model
+        if self.search is not None:
+            return self.search.search(weighted, self.coarse_phases)
+        prior = [torch.from_numpy(getattr(block.particles, f"{a}_deg")).to(self.device) for a in ("rot", "tilt", "psi")]
+        orientation, log_prior = model.grid.local_neighbours(*prior, model.local_sigma_deg)
+        log_prior = log_prior + (orientation >= 0).sum(1, keepdim=True).log()  # mean 1 over the search
+        return local_search(weighted, self.coarse_phases, orientation, log_prior, model, self.pixels)
+
+    def _second_pass(self, subset: tuple[Block, Weighted], poses: Poses, sums: ShardSums) -> None:
+        block, weighted = subset
+        posterior = fine_posterior(poses, weighted, self.fine_phases, self.model, self.pixels)
+        image = block.images.unmasked * block.data_factor[:, None]
+        power = block.data_factor * block.scale[:, None] * block.transfer
+        mean, square = back_project(
+            posterior, image, power, self.fine_phases.flatten(0, 1), self.model, self.pixels, sums.volume
+        )
+        add_statistics(sums, self.model, self.pixels, self.fine_px, block, posterior, mean, square)
+        self._append_table(block, posterior, poses, sums)
+
+    def _append_table(self, block: Block, posterior: Posterior, poses: Poses, sums: ShardSums) -> None:
+        best = posterior.matrices.flatten(0, 1)[posterior.best_row]
+        euler = euler_from_matrix(best)
+        offset = (block.shift_px + self.fine_px[posterior.best_shift]) * self.model.pixel_size_angst
+        top = torch.zeros(len(block.scale), dtype=torch.float64, device=self.device)
+        top = top.scatter_reduce(0, posterior.image, posterior.kept.weight, "amax")
+        sums.append(
+            {
+                "rot_deg": euler[:, 0],
+                "tilt_deg": euler[:, 1],
+                "psi_deg": euler[:, 2],
+                "offset_x_angst": offset[:, 0],
+                "offset_y_angst": offset[:, 1],
+                "pmax": top,
+                "n_significant": poses.count,
+            }
+        )
+
+
+def _batches(poses: Poses, limit: int) -> Iterator[slice]:
+    """Consecutive images whose coarse pairs number at most `limit` (or a single image)."""
+    ends = np.cumsum(poses.count.cpu().numpy())
+    begin = 0
+    while begin < len(ends):
+        base = ends[begin - 1] if begin else 0
+        end = max(begin + 1, int(np.searchsorted(ends, base + limit, side="right")))
+        yield slice(begin, end)
+        begin = end
+
+
+def _subset(poses: Poses, chosen: slice) -> Poses:
+    kept = torch.nonzero((poses.image >= chosen.start) & (poses.image < chosen.stop)).squeeze(1)
+    return Poses(
+        poses.image[kept] - chosen.start,
+        poses.shift[kept],
+        poses.orientation[kept],
+        poses.log_prior[kept],
+        poses.count[chosen],
+    )
+
+
+def _take(block: Block, weighted: Weighted, chosen: slice) -> tuple[Block, Weighted]:
+    images = Images(*(getattr(block.images, name)[chosen] for name in ("masked", "unmasked", "power")))
+    part = Block(
+        block.particles.take(np.arange(chosen.start, chosen.stop)),
+        images,
+        *(
+            getattr(block, name)[chosen]
+            for name in ("transfer", "data_factor", "inverse_noise", "scale", "shift_px", "group", "optics")
+        ),
+    )
+    return part, Weighted(weighted.cross[chosen], weighted.power[chosen], weighted.log_prior_shift[chosen])

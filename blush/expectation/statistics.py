@@ -1,0 +1,88 @@
+"""What an iteration learns beside the map: noise, group scales, norms, offsets, directions, likelihood."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from blush.expectation.fine import Posterior
+from blush.expectation.model import Model, ShardSums
+from blush.fourier.packed import Packed, shell_sums
+
+if TYPE_CHECKING:
+    from blush.expectation.shard import Block
+
+
+def add_statistics(
+    sums: ShardSums,
+    model: Model,
+    pixels: Packed,
+    fine_px: Tensor,
+    block: Block,
+    posterior: Posterior,
+    mean: Tensor,
+    square: Tensor,
+) -> None:
+    """Add one block to `sums` (in place): sections 2.7 and 3.6 of refinement.md.
+
+    Parameters
+    ----------
+    fine_px
+        (fine shifts, 2).
+    mean, square
+        Prediction of each image from `back_project`: sum_w w P and sum_w w |P|^2, without CTF and scale.
+    """
+    weight = _per_image(posterior, posterior.kept.weight, len(block.scale))
+    shells = block.images.power.shape[1]
+    cross = (block.images.masked * mean).sum(1) * block.transfer
+    power = square * block.transfer.square()
+    cross, power = (shell_sums(x, pixels.shell, shells) for x in (cross, power))
+    scale = block.scale.double()[:, None]
+    residual = weight[:, None] * block.images.power - 2 * scale * cross + scale.square() * power
+    residual[:, 0] = 0
+    sums.noise.index_add_(0, block.optics, residual)
+    sums.weight.index_add_(0, block.optics, weight)
+    if model.scale_shells is not None:
+        used = model.scale_shells.to(residual)
+        sums.scale_cross.index_add_(0, block.group, cross @ used)
+        sums.scale_power.index_add_(0, block.group, power @ used)
+    _add_pose_sums(sums, model, fine_px, block, posterior)
+    old = torch.from_numpy(block.particles.norm_correction).to(residual)
+    sums.append(
+        {
+            "norm_correction": old / model.norm_average * (2 * residual.clamp_min(0).sum(1) / weight).sqrt(),
+            "log_likelihood": _log_likelihood(model, pixels, block, posterior),
+        }
+    )
+
+
+def _per_image(posterior: Posterior, values: Tensor, n_images: int) -> Tensor:
+    return values.new_zeros(n_images).index_add_(0, posterior.image, values)
+
+
+def _add_pose_sums(sums: ShardSums, model: Model, fine_px: Tensor, block: Block, posterior: Posterior) -> None:
+    weight = posterior.kept.weight
+    offset_px = block.shift_px[posterior.image] + fine_px[posterior.shift]
+    square = offset_px.square().sum(1) * model.pixel_size_angst**2
+    sums.offset_square += float((weight * square).sum())
+    children = posterior.matrices.shape[1]
+    direction = posterior.orientation[posterior.row // children] // model.grid.n_psi
+    sums.directions.index_add_(0, direction, weight)
+
+
+def _log_likelihood(model: Model, pixels: Packed, block: Block, posterior: Posterior) -> Tensor:
+    """Ln sum_w w - D^2 constant - sum_k ln 2 pi sigma^2 of each image (refinement.md 2.1); 0 under cross-correlation."""
+    if model.cross_correlation:
+        return torch.zeros_like(posterior.kept.log_sum)
+    noise = model.noise.to(block.images.power)[block.optics]
+    compared = torch.zeros(noise.shape[1], dtype=torch.bool, device=noise.device)
+    compared[1 : model.radius + 1] = True
+    count = shell_sums(torch.ones(len(pixels.shell), device=noise.device), pixels.shell, noise.shape[1])
+    safe = torch.where(compared, noise, torch.ones_like(noise))
+    constant = torch.where(compared, block.images.power / (2 * safe), block.images.power / 2)
+    constant[:, 0] = 0
+    norm = (count * (2 * math.pi * safe).log() * compared).sum(1)
+    return posterior.kept.log_sum - constant.sum(1) - norm

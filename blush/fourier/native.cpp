@@ -1,0 +1,240 @@
+// Scalar-tap, vector-arithmetic kernels for what torch does slowly on a CPU: trilinear slices, their
+// insertion, sparse score blocks and weighted sums. Every function has a twin in plain torch
+// (blush/fourier/project.py, backproject.py, blush/expectation/sparse.py); tests hold them together.
+//
+// Layouts, all float32:
+//   volume  (d, d, h) complex, interleaved; d = 2 r + 1, h = r + 1; z and y centred at r, x >= 0
+//   grid    (d, d, h, 4): real, imaginary, weight, unused (so that two neighbours along x are 32 bytes)
+//   slices  (rows, 2, n): all real parts of a row, then all imaginary parts ("planar")
+// One thread; sums run in a fixed order, so the same input gives the same bytes.
+
+#include <cstdint>
+#include <cstring>
+#include <cmath>
+#include <algorithm>
+#include <vector>
+
+typedef float v4 __attribute__((vector_size(16)));
+typedef float v8 __attribute__((vector_size(32)));
+typedef float v16 __attribute__((vector_size(64)));
+
+static inline v4 load4(const float* p) { v4 v; std::memcpy(&v, p, 16); return v; }
+static inline v8 load8(const float* p) { v8 v; std::memcpy(&v, p, 32); return v; }
+static inline void store8(float* p, v8 v) { std::memcpy(p, &v, 32); }
+static inline v16 load16(const float* p) { v16 v; std::memcpy(&v, p, 64); return v; }
+static inline void store16(float* p, v16 v) { std::memcpy(p, &v, 64); }
+static inline float sum16(v16 v) {
+  float s[16];
+  std::memcpy(s, &v, 64);
+  for (int w = 8; w; w /= 2)
+    for (int i = 0; i < w; ++i) s[i] += s[i + w];
+  return s[0];
+}
+
+// Where a point of the padded transform falls: corner index, fractions, and whether it was reflected.
+struct Taps {
+  static constexpr int chunk = 256;
+  int32_t corner[chunk];
+  float fx[chunk], fy[chunk], fz[chunk], sign[chunk];
+
+  void locate(const float* a, const float* kx, const float* ky, int n, int r, float pad) {
+    const int d = 2 * r + 1, h = r + 1;
+    const float xx = pad * a[0], xy = pad * a[3], yx = pad * a[1], yy = pad * a[4], zx = pad * a[2], zy = pad * a[5];
+    for (int i = 0; i < n; ++i) {
+      float x = xx * kx[i] + xy * ky[i], y = yx * kx[i] + yy * ky[i], z = zx * kx[i] + zy * ky[i];
+      const float s = x < 0.f ? -1.f : 1.f;
+      x *= s; y *= s; z *= s;
+      const float x0 = std::floor(x), y0 = std::floor(y), z0 = std::floor(z);
+      fx[i] = x - x0; fy[i] = y - y0; fz[i] = z - z0; sign[i] = s;
+      corner[i] = (((int)z0 + r) * d + (int)y0 + r) * h + (int)x0;
+    }
+  }
+};
+
+extern "C" {
+
+int blush_native_version() { return 1; }
+
+// slices[i] = conj-aware trilinear samples of `volume` at pad * A_i^T (kx, ky, 0), optionally |slice|^2 too.
+void blush_project(const float* volume, int64_t r, float pad, const float* matrices, int64_t rows, const float* kx,
+                   const float* ky, int64_t n, float* slices, float* power) {
+  const int64_t d = 2 * r + 1, h = r + 1;
+  const int64_t sy = 2 * h, sz = 2 * h * d;
+  Taps t;
+  for (int64_t row = 0; row < rows; ++row) {
+    float* re = slices + row * 2 * n;
+    float* im = re + n;
+    for (int64_t begin = 0; begin < n; begin += Taps::chunk) {
+      const int m = (int)std::min<int64_t>(Taps::chunk, n - begin);
+      t.locate(matrices + 9 * row, kx + begin, ky + begin, m, r, pad);
+      for (int i = 0; i < m; ++i) {
+        const float* p = volume + 2 * (int64_t)t.corner[i];
+        const float fy = t.fy[i], fz = t.fz[i], gy = 1.f - fy, gz = 1.f - fz;
+        const v4 c = (load4(p) * gy + load4(p + sy) * fy) * gz + (load4(p + sz) * gy + load4(p + sz + sy) * fy) * fz;
+        const float fx = t.fx[i], gx = 1.f - fx;
+        re[begin + i] = c[0] * gx + c[2] * fx;
+        im[begin + i] = (c[1] * gx + c[3] * fx) * t.sign[i];
+      }
+    }
+    if (power) {
+      float* q = power + row * n;
+      for (int64_t i = 0; i < n; ++i) q[i] = re[i] * re[i] + im[i] * im[i];
+    }
+  }
+}
+
+// The adjoint: data (rows, 2, n) and weight (rows, n) are added to grid with the same trilinear taps.
+void blush_insert(float* grid, int64_t r, float pad, const float* matrices, int64_t rows, const float* kx, const float* ky,
+                  int64_t n, const float* data, const float* weight) {
+  const int64_t d = 2 * r + 1, h = r + 1;
+  const int64_t sy = 4 * h, sz = 4 * h * d;
+  Taps t;
+  for (int64_t row = 0; row < rows; ++row) {
+    const float* re = data + row * 2 * n;
+    const float* im = re + n;
+    const float* w = weight + row * n;
+    for (int64_t begin = 0; begin < n; begin += Taps::chunk) {
+      const int m = (int)std::min<int64_t>(Taps::chunk, n - begin);
+      t.locate(matrices + 9 * row, kx + begin, ky + begin, m, r, pad);
+      for (int i = 0; i < m; ++i) {
+        float* p = grid + 4 * (int64_t)t.corner[i];
+        const float fx = t.fx[i], fy = t.fy[i], fz = t.fz[i], gx = 1.f - fx, gy = 1.f - fy, gz = 1.f - fz;
+        const float a = re[begin + i], b = im[begin + i] * t.sign[i], c = w[begin + i];
+        const v8 v = {a * gx, b * gx, c * gx, 0.f, a * fx, b * fx, c * fx, 0.f};
+        store8(p, load8(p) + v * (gy * gz));
+        store8(p + sy, load8(p + sy) + v * (fy * gz));
+        store8(p + sz, load8(p + sz) + v * (gy * fz));
+        store8(p + sz + sy, load8(p + sz + sy) + v * (fy * fz));
+      }
+    }
+  }
+}
+
+// out += rotated copy of grid: for every cell k of out (|k| <= radius), trilinear sample of `grid` at A k.
+void blush_rotate_add(const float* grid, float* out, int64_t r, float radius, const float* a) {
+  const int64_t d = 2 * r + 1, h = r + 1;
+  const int64_t sy = 4 * h, sz = 4 * h * d;
+  for (int kz = -(int)r; kz <= r; ++kz)
+    for (int ky = -(int)r; ky <= r; ++ky) {
+      float* row = out + 4 * ((kz + r) * d + ky + r) * h;
+      for (int kx = 0; kx <= r; ++kx) {
+        if ((float)(kx * kx + ky * ky + kz * kz) > radius * radius) continue;
+        float x = a[0] * kx + a[1] * ky + a[2] * kz, y = a[3] * kx + a[4] * ky + a[5] * kz,
+              z = a[6] * kx + a[7] * ky + a[8] * kz;
+        const float s = x < 0.f ? -1.f : 1.f;
+        x *= s; y *= s; z *= s;
+        const float x0 = std::floor(x), y0 = std::floor(y), z0 = std::floor(z);
+        const float fx = x - x0, fy = y - y0, fz = z - z0;
+        const float* p = grid + 4 * ((((int)z0 + r) * d + (int)y0 + r) * h + (int)x0);
+        const v8 c = (load8(p) * (1.f - fy) + load8(p + sy) * fy) * (1.f - fz) +
+                     (load8(p + sz) * (1.f - fy) + load8(p + sz + sy) * fy) * fz;
+        float* q = row + 4 * kx;
+        q[0] += c[0] * (1.f - fx) + c[4] * fx;
+        q[1] += s * (c[1] * (1.f - fx) + c[5] * fx);
+        q[2] += c[2] * (1.f - fx) + c[6] * fx;
+      }
+    }
+}
+
+// 4 x 4 dot products of rows of length m (both contiguous, row strides given).
+static inline void dots4x4(const float* y, int64_t ys, const float* s, int64_t ss, int64_t m, float* out, int64_t os) {
+  v16 acc[4][4] = {};
+  int64_t k = 0;
+  for (; k + 16 <= m; k += 16) {
+    const v16 s0 = load16(s + k), s1 = load16(s + ss + k), s2 = load16(s + 2 * ss + k), s3 = load16(s + 3 * ss + k);
+    for (int j = 0; j < 4; ++j) {
+      const v16 v = load16(y + j * ys + k);
+      acc[j][0] += v * s0; acc[j][1] += v * s1; acc[j][2] += v * s2; acc[j][3] += v * s3;
+    }
+  }
+  for (int j = 0; j < 4; ++j)
+    for (int c = 0; c < 4; ++c) {
+      float total = sum16(acc[j][c]);
+      for (int64_t q = k; q < m; ++q) total += y[j * ys + q] * s[c * ss + q];
+      out[j * os + c] = total;
+    }
+}
+
+// Cross terms of pairs (image i, coarse shift t, coarse orientation u): 4 fine shifts x `children` orientations.
+//   image (B, 2, n); phases (T, 4, 2, n); slices (U, children, 2, n); out (pairs, 4, children)
+//   out = sum_k Re( conj(image * phase) * slice ); pairs sorted by (i, t) re-use the shifted image.
+void blush_pair_scores(const float* image, const float* phases, const float* slices, int64_t n, int64_t children,
+                       const int32_t* pair_i, const int32_t* pair_t, const int32_t* pair_u, int64_t pairs, float* out) {
+  const int64_t m = 2 * (int64_t)n;
+  std::vector<float> shifted(4 * m);
+  int32_t last_i = -1, last_t = -1;
+  for (int64_t p = 0; p < pairs; ++p) {
+    const int32_t i = pair_i[p], t = pair_t[p];
+    if (i != last_i || t != last_t) {
+      const float* x = image + i * m;
+      for (int j = 0; j < 4; ++j) {
+        const float* f = phases + (t * 4 + j) * m;
+        float* o = shifted.data() + j * m;
+        for (int64_t k = 0; k < n; ++k) {
+          o[k] = x[k] * f[k] - x[n + k] * f[n + k];
+          o[n + k] = x[k] * f[n + k] + x[n + k] * f[k];
+        }
+      }
+      last_i = i; last_t = t;
+    }
+    const float* s = slices + pair_u[p] * children * m;
+    for (int c = 0; c < children; c += 4)
+      dots4x4(shifted.data(), m, s + c * m, m, m, out + p * 4 * children + c, children);
+  }
+}
+
+// out[p, c] = sum_k a[i_p, k] * power[u_p, c, k]
+void blush_pair_power(const float* a, const float* power, int64_t n, int64_t children, const int32_t* pair_i,
+                      const int32_t* pair_u, int64_t pairs, float* out) {
+  for (int64_t p = 0; p < pairs; ++p) {
+    const float* x = a + (int64_t)pair_i[p] * n;
+    for (int c = 0; c < children; ++c) {
+      const float* y = power + ((int64_t)pair_u[p] * children + c) * n;
+      v16 acc = {};
+      int64_t k = 0;
+      for (; k + 16 <= n; k += 16) acc += load16(x + k) * load16(y + k);
+      float total = sum16(acc);
+      for (; k < n; ++k) total += x[k] * y[k];
+      out[p * children + c] = total;
+    }
+  }
+}
+
+// Weighted sums over kept samples, grouped by (image i, orientation row u); group g owns entries begin[g]..begin[g+1].
+//   per group: F = sum_t w_t phase_t;   data[u] += F * z[i];  weight[u] += (sum w) c[i]
+//              mean[i] += conj(F) * slices[u];  square[i] += (sum w) |slices[u]|^2
+void blush_accumulate(const float* z, const float* c, const float* phases, const float* slices, int64_t n,
+                      const int32_t* group_i, const int32_t* group_u, const int64_t* begin, int64_t groups,
+                      const int32_t* entry_t, const float* entry_w, float* data, float* weight, float* mean,
+                      float* square) {
+  std::vector<float> filter(2 * (size_t)n);
+  float* fr = filter.data();
+  float* fi = fr + n;
+  for (int64_t g = 0; g < groups; ++g) {
+    std::memset(fr, 0, sizeof(float) * 2 * n);
+    float total = 0.f;
+    for (int64_t e = begin[g]; e < begin[g + 1]; ++e) {
+      const float* p = phases + (int64_t)entry_t[e] * 2 * n;
+      const float w = entry_w[e];
+      total += w;
+      for (int64_t k = 0; k < 2 * n; ++k) fr[k] += w * p[k];
+    }
+    const int64_t i = group_i[g], u = group_u[g];
+    const float *zr = z + i * 2 * n, *zi = zr + n, *ci = c + i * n;
+    float *dr = data + u * 2 * n, *di = dr + n, *wt = weight + u * n;
+    for (int64_t k = 0; k < n; ++k) {
+      dr[k] += fr[k] * zr[k] - fi[k] * zi[k];
+      di[k] += fr[k] * zi[k] + fi[k] * zr[k];
+      wt[k] += total * ci[k];
+    }
+    const float *pr = slices + u * 2 * n, *pi = pr + n;
+    float *mr = mean + i * 2 * n, *mi = mr + n, *sq = square + i * n;
+    for (int64_t k = 0; k < n; ++k) {
+      mr[k] += fr[k] * pr[k] + fi[k] * pi[k];
+      mi[k] += fr[k] * pi[k] - fi[k] * pr[k];
+      sq[k] += total * (pr[k] * pr[k] + pi[k] * pi[k]);
+    }
+  }
+}
+
+}  // extern "C"

@@ -1,0 +1,126 @@
+"""The padded Fourier transform of a map, cut to a sphere: what slices are taken from, and its inverse.
+
+Conventions (refinement.md 1.6): the map's centre voxel N/2 is the origin of phases; the transform of the map,
+zero-padded to pad N, carries 1/N^2, so that slices have the scale of image transforms FFT2(image)/N^2.
+A `Sphere` array is (d, d, h) with d = 2 r + 1 and h = r + 1: z and y from -r to r, x from 0 to r.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+PADDING = 2
+
+
+def sphere_radius(r_max: int, pad: int = PADDING) -> int:
+    """Array radius that holds |k| <= pad r_max and the trilinear neighbours of pixels up to r_max + 1/2."""
+    return pad * r_max + pad // 2 + 2
+
+
+@dataclass(frozen=True)
+class Sphere:
+    """Fourier samples of a map inside |k| <= pad r_max, zero outside.
+
+    Attributes
+    ----------
+    values
+        (d, d, h) complex.
+    box_px
+        N of the unpadded map.
+    r_max
+        Cut-off in unpadded shells.
+    """
+
+    values: Tensor
+    box_px: int
+    r_max: int
+    pad: int = PADDING
+
+    @property
+    def radius(self) -> int:
+        """Array radius r: d = 2 r + 1."""
+        return (self.values.shape[0] - 1) // 2
+
+
+def gridding_correction(box_px: int, pad: int = PADDING, *, like: Tensor) -> Tensor:
+    """sinc^2(r / (pad N)) over the (N, N, N) map: the transform of the trilinear kernel (refinement.md 1.6)."""
+    x = (torch.arange(box_px, device=like.device, dtype=torch.float64) - box_px // 2) ** 2
+    radius = (x[:, None, None] + x[None, :, None] + x[None, None, :]).sqrt() / (pad * box_px)
+    return (torch.special.sinc(radius) ** 2).to(like.dtype)
+
+
+def _axis_rows(radius: int, size: int, device: torch.device) -> Tensor:
+    k = torch.arange(-radius, radius + 1, device=device)
+    return torch.where(k < 0, k + size, k)
+
+
+def sphere_k2(radius: int, device: torch.device | str = "cpu") -> Tensor:
+    """Squared padded frequency of each cell of a (d, d, h) array, int64."""
+    k = torch.arange(-radius, radius + 1, device=device) ** 2
+    x = torch.arange(radius + 1, device=device) ** 2
+    return k[:, None, None] + k[None, :, None] + x[None, None, :]
+
+
+def transform(volume: Tensor, r_max: int, pad: int = PADDING, *, corrected: bool = True) -> Sphere:
+    """Padded, gridding-corrected transform of a cubic map, cut at `r_max`.
+
+    Parameters
+    ----------
+    volume
+        (N, N, N) real, z y x, centre at voxel N/2; N even.
+    r_max
+        Largest unpadded shell kept, at most N/2.
+    corrected
+        Divide by sinc^2 first, which undoes the blur of trilinear interpolation.
+    """
+    n = volume.shape[0]
+    if r_max > n // 2:
+        raise ValueError(f"r_max {r_max} is beyond the Nyquist shell {n // 2} of a {n} px box")
+    if corrected:
+        volume = volume / gridding_correction(n, pad, like=volume)
+    m = pad * n
+    padded = torch.zeros(m, m, m, dtype=volume.dtype, device=volume.device)
+    padded[:n, :n, :n] = volume
+    spectrum = torch.fft.rfftn(torch.roll(padded, (-(n // 2),) * 3, (0, 1, 2)), norm="backward")
+    radius = sphere_radius(r_max, pad)
+    keep = min(radius, m // 2 - 1)
+    rows = _axis_rows(keep, m, volume.device)
+    core = spectrum[rows][:, rows][:, :, : keep + 1] / n**2
+    core[sphere_k2(keep, volume.device) > (pad * r_max) ** 2] = 0
+    # At Nyquist the sphere touches +-pad N/2, which an even transform stores once: those single samples are dropped.
+    out = torch.zeros(2 * radius + 1, 2 * radius + 1, radius + 1, dtype=core.dtype, device=volume.device)
+    span = slice(radius - keep, radius + keep + 1)
+    out[span, span, : keep + 1] = core
+    return Sphere(out, n, r_max, pad)
+
+
+def inverse_transform(sphere: Sphere) -> Tensor:
+    """The (N, N, N) map whose padded transform is `sphere`: gridding-corrected and cropped (refinement.md 3.3).
+
+    Voxels beyond radius N/2 blend (cosine over 3 px) into their mean, as RELION does.
+    """
+    n, pad, radius = sphere.box_px, sphere.pad, sphere.radius
+    m = pad * n
+    keep = min(radius, m // 2 - 1)
+    spectrum = torch.zeros(m, m, m // 2 + 1, dtype=sphere.values.dtype, device=sphere.values.device)
+    rows = _axis_rows(keep, m, spectrum.device)
+    span = slice(radius - keep, radius + keep + 1)
+    spectrum[rows[:, None], rows[None, :], : keep + 1] = sphere.values[span, span, : keep + 1]
+    padded = torch.fft.irfftn(spectrum, s=(m, m, m)) * n**2
+    volume = torch.roll(padded, (n // 2,) * 3, (0, 1, 2))[:n, :n, :n]
+    return _blend_corners(volume) / gridding_correction(n, pad, like=volume)
+
+
+def _blend_corners(volume: Tensor) -> Tensor:
+    n = volume.shape[0]
+    x = (torch.arange(n, device=volume.device, dtype=volume.dtype) - n // 2) ** 2
+    r = (x[:, None, None] + x[None, :, None] + x[None, None, :]).sqrt()
+    outer = n / 2
+    weight = torch.where(r > outer, 1.0, 0.5 + 0.5 * torch.cos(math.pi * (outer - r) / 3))
+    weight = torch.where(r < outer - 3, 0.0, weight).to(volume.dtype)
+    background = (weight.double() * volume.double()).sum() / weight.double().sum()
+    return volume * (1 - weight) + weight * background.to(volume.dtype)

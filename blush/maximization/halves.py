@@ -1,0 +1,69 @@
+"""Where the two half-sets meet: the lowest resolutions, the FSC and the final sum. Nowhere else."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from blush.fourier.backproject import Accumulator
+from blush.fourier.transform import sphere_k2
+
+
+def join_shell(box_px: int, pixel_size_angst: float, join_angst: float, resolution_angst: float) -> int:
+    """Last shell in which both halves use their common average (refinement.md 3.5)."""
+    return math.ceil(box_px * pixel_size_angst / max(join_angst, resolution_angst))
+
+
+def join_low_resolution(first: Accumulator, second: Accumulator, shell: int) -> tuple[Accumulator, Accumulator]:
+    """Replace D and W of both halves by their average for |k| <= shell, which keeps their poses in one frame."""
+    inside = sphere_k2(first.radius, first.grid.device) <= (first.pad * shell) ** 2
+    average = (first.grid + second.grid) / 2
+    joined = (torch.where(inside[..., None], average, half.grid) for half in (first, second))
+    one, two = (Accumulator(grid, first.box_px, first.r_max, first.pad) for grid in joined)
+    return one, two
+
+
+def add_halves(first: Accumulator, second: Accumulator) -> Accumulator:
+    """Sums over all particles."""
+    return Accumulator(first.grid + second.grid, first.box_px, first.r_max, first.pad)
+
+
+def _downsampled(sums: Accumulator) -> tuple[Tensor, Tensor]:
+    """D/W on the unpadded grid and its shells: cells are summed into their nearest unpadded neighbour."""
+    r, rim = sums.radius, sums.r_max + 1
+    axis = torch.arange(-r, r + 1, device=sums.grid.device)
+    near = (torch.sign(axis) * ((axis.abs() / sums.pad + 0.5).floor())).long()
+    z, y, x = torch.meshgrid(near, near, near[r:], indexing="ij")
+    inside = sphere_k2(r, sums.grid.device) <= (sums.pad * sums.r_max) ** 2
+    d, h = 2 * rim + 1, rim + 1
+    target = (((z + rim) * d + y + rim) * h + x)[inside]
+    grid = torch.zeros(d * d * h, 4, dtype=torch.float64, device=sums.grid.device)
+    grid.index_add_(0, target, sums.grid[inside].double())
+    ratio = torch.view_as_complex(grid[:, :2].contiguous()) / grid[:, 2].clamp_min(torch.finfo(torch.float64).tiny)
+    shell = (sphere_k2(rim, grid.device).double().sqrt() + 0.5).floor().long().flatten()
+    return torch.where(grid[:, 2] > 0, ratio, torch.zeros_like(ratio)), shell
+
+
+def half_sum_fsc(first: Accumulator, second: Accumulator) -> NDArray[np.float64]:
+    """FSC of two half-sets straight from D and W, before any regularisation or mask (refinement.md 3.4).
+
+    Returns
+    -------
+    (N/2 + 1,); 1 at the origin, 0 beyond r_max.
+    """
+    (a, shell), (b, _) = _downsampled(first), _downsampled(second)
+    n = first.r_max + 1
+
+    def total(values: Tensor) -> Tensor:
+        out = torch.zeros(int(shell.max()) + 1, dtype=torch.float64, device=values.device)
+        return out.index_add_(0, shell, values)[:n]
+
+    cross, power = total((a * b.conj()).real), total(a.abs().square()) * total(b.abs().square())
+    out = np.zeros(first.box_px // 2 + 1)
+    out[:n] = (cross / power.sqrt().clamp_min(torch.finfo(torch.float64).tiny)).cpu().numpy()
+    out[0] = 1.0
+    return out

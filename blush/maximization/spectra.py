@@ -1,0 +1,53 @@
+"""Radial statistics of the back-projected sums, and the signal and noise spectra that follow (refinement.md 3.2)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from blush.fourier.backproject import Accumulator
+from blush.fourier.transform import sphere_k2
+
+Floats = NDArray[np.float64]
+LOWEST_FSC, HIGHEST_FSC = 0.001, 0.999
+
+
+def shells_of_cells(sums: Accumulator, *, floor: bool = False) -> Tensor:
+    """Unpadded shell of every cell, rounded half up (or down): (d, d, h) int64; r_max + 1 beyond the rim."""
+    k2 = sphere_k2(sums.radius, sums.grid.device)
+    radius = k2.double().sqrt() / sums.pad
+    shell = (radius if floor else radius + 0.5).floor().long()
+    return torch.where(k2 > (sums.pad * sums.r_max) ** 2, sums.r_max + 1, shell.clamp_max(sums.r_max))
+
+
+def radial_average(values: Tensor, shell: Tensor, n_shells: int) -> Tensor:
+    """Mean over cells of each shell in float64, 0 for shells without any: (n_shells,)."""
+    flat = shell.flatten()
+    total = torch.zeros(int(flat.max()) + 1, dtype=torch.float64, device=values.device)
+    total.index_add_(0, flat, values.flatten().double())
+    count = torch.bincount(flat, minlength=len(total))
+    mean = total / count.clamp_min(1)
+    out = torch.zeros(n_shells, dtype=torch.float64, device=values.device)
+    used = min(n_shells, len(mean))
+    out[:used] = mean[:used]
+    return out
+
+
+def reference_noise(sums: Accumulator) -> Floats:
+    """sigma^2 of the reconstruction per component and shell, 1 / (pad^3 <W>); 0 beyond r_max: (N/2 + 1,)."""
+    average = radial_average(sums.weight, shells_of_cells(sums), sums.r_max + 1).cpu().numpy()
+    out = np.zeros(sums.box_px // 2 + 1)
+    measured = average > 0
+    out[: sums.r_max + 1][measured] = 1 / (sums.pad**3 * average[measured])
+    return out
+
+
+def signal_to_noise(fsc: Floats, *, joined: bool) -> Floats:
+    """SSNR = F/(1 - F) of a half-map, or of the joined map with F = sqrt(2 FSC/(1 + FSC)); F within 0.001 .. 0.999."""
+    f = np.maximum(LOWEST_FSC, fsc)
+    if joined:
+        f = np.sqrt(2 * f / (1 + f))
+    f = np.minimum(HIGHEST_FSC, f)
+    return f / (1 - f)
