@@ -34,16 +34,18 @@ def row_problems(
         for row, value in zip(rows[:ROWS_LISTED].tolist(), values[:ROWS_LISTED], strict=True)
     ]
     if len(rows) > ROWS_LISTED:
-        where = f"{block} {len(rows) - ROWS_LISTED} more rows: {_ranges(rows[ROWS_LISTED:])}"
+        where = f"{block} {len(rows) - ROWS_LISTED} more rows: {row_ranges(rows[ROWS_LISTED:])}"
         listed.append(Problem(message, remedy, str(file), where))
     return listed
 
 
-def _ranges(rows: np.ndarray) -> str:
-    """1-based rows as `3, 7-9`."""
+def row_ranges(rows: np.ndarray, most: int = 20) -> str:
+    """Ascending 0-based rows as 1-based text, `3, 7-9`; spans beyond `most` are counted."""
     breaks = np.flatnonzero(np.diff(rows) > 1) + 1
     spans = [(int(part[0]) + 1, int(part[-1]) + 1) for part in np.split(rows, breaks)]
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+    text = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans[:most])
+    rest = sum(last - first + 1 for first, last in spans[most:])
+    return f"{text} and {rest} more" if rest else text
 
 
 def require(table: Table, names: Sequence[str], block: str, star: Path, problems: list[Problem]) -> None:

@@ -1,12 +1,13 @@
 """Optics groups: the table `data_optics` of a particle STAR file."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from blush.errors import Problem
-from blush.io.columns import numbers, require
+from blush.io.columns import n_rows, numbers, require, row_problems
 from blush.io.star import Table
 
 _REQUIRED = (
@@ -57,18 +58,17 @@ def resolve(name: str, star: Path) -> Path | None:
 
 
 def parse_optics(table: Table, star: Path, problems: list[Problem]) -> tuple[OpticsGroup, ...]:
-    """Read every row of `data_optics`; mistakes are appended to `problems`, and then the result is empty."""
-    before = len(problems)
+    """Read every row of `data_optics`; mistakes are appended to `problems`, and their values are 0."""
     require(table, _REQUIRED, "data_optics", star, problems)
-    if len(problems) > before:
+    if not n_rows(table):
+        problems.append(Problem("has no rows", "add the optics of the particles", str(star), "data_optics"))
         return ()
-    columns = _numeric_columns(table, star, problems)
-    matrices = {key: _vectors(table, key, star, problems) for key in ("rlnOddZernike", "rlnEvenZernike")}
+    numeric = _numeric_columns(table, star, problems)
+    _check_values({name: column for name, column in numeric.items() if name in table}, star, problems)
+    columns = {name: np.nan_to_num(column, posinf=0, neginf=0) for name, column in numeric.items()}
+    vectors = {key: _vectors(table, key, star, problems) for key in ("rlnOddZernike", "rlnEvenZernike")}
     mtf_files = _mtf_files(table, star, problems)
-    _check_positive(columns, star, problems)
-    if len(problems) > before:
-        return ()
-    names = table.get("rlnOpticsGroupName", table["rlnOpticsGroup"])
+    names = table.get("rlnOpticsGroupName", columns["rlnOpticsGroup"])
     return tuple(
         OpticsGroup(
             name=str(names[row]),
@@ -80,13 +80,13 @@ def parse_optics(table: Table, star: Path, problems: list[Problem]) -> tuple[Opt
             ctf_premultiplied=bool(columns["rlnCtfDataAreCtfPremultiplied"][row]),
             beam_tilt_x_mrad=float(columns["rlnBeamTiltX"][row]),
             beam_tilt_y_mrad=float(columns["rlnBeamTiltY"][row]),
-            odd_zernike=matrices["rlnOddZernike"][row],
-            even_zernike=matrices["rlnEvenZernike"][row],
+            odd_zernike=vectors["rlnOddZernike"][row],
+            even_zernike=vectors["rlnEvenZernike"][row],
             mag_matrix=_mag_matrix(columns, row),
             mtf_file=mtf_files[row],
             original_pixel_size_angst=float(columns["rlnMicrographOriginalPixelSize"][row]),
         )
-        for row in range(len(names))
+        for row in range(n_rows(table))
     )
 
 
@@ -94,10 +94,12 @@ def _numeric_columns(table: Table, star: Path, problems: list[Problem]) -> dict[
     """Every numeric column, with RELION's default where it is missing."""
     pixel_size = numbers(table, "rlnImagePixelSize", 0.0, "data_optics", star, problems)
     defaults: dict[str, float | np.ndarray] = {
+        "rlnOpticsGroup": 0.0,
         "rlnVoltage": 0.0,
         "rlnSphericalAberration": 0.0,
         "rlnAmplitudeContrast": 0.0,
         "rlnImageSize": 0.0,  # taken from the stacks
+        "rlnImageDimensionality": 2.0,
         "rlnCtfDataAreCtfPremultiplied": 0.0,
         "rlnBeamTiltX": 0.0,
         "rlnBeamTiltY": 0.0,
@@ -111,25 +113,26 @@ def _numeric_columns(table: Table, star: Path, problems: list[Problem]) -> dict[
     return columns | {"rlnImagePixelSize": pixel_size}
 
 
-def _check_positive(columns: dict[str, np.ndarray], star: Path, problems: list[Problem]) -> None:
-    """Refuse voltages and pixel sizes that are not above zero, and amplitude contrasts outside [0, 1)."""
-    for name in ("rlnVoltage", "rlnImagePixelSize"):
-        rows = np.flatnonzero(columns[name] <= 0)
-        problems += [
-            Problem(f"{name} must be above 0", "correct it", str(star), f"data_optics row {row + 1}", str(value))
-            for row, value in zip(rows, columns[name][rows], strict=True)
-        ]
-    contrast = columns["rlnAmplitudeContrast"]
-    problems += [
-        Problem(
-            "rlnAmplitudeContrast must be in [0, 1)",
-            "0.1 is usual, 0.07 for some programs",
-            str(star),
-            f"data_optics row {row + 1}",
-            str(contrast[row]),
-        )
-        for row in np.flatnonzero((contrast < 0) | (contrast >= 1))
-    ]
+def _check_values(columns: dict[str, np.ndarray], star: Path, problems: list[Problem]) -> None:
+    """Refuse values that no optics has, and images that are not two-dimensional."""
+    checks: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str, str]] = {
+        "rlnOpticsGroup": (_is_repeated, "is the number of an earlier row", "number the groups 1, 2, 3"),
+        "rlnVoltage": (lambda kv: kv <= 0, "must be above 0 kV", "correct it; 200 and 300 are usual"),
+        "rlnImagePixelSize": (lambda angst: angst <= 0, "must be above 0 Å", "give that of the images"),
+        "rlnAmplitudeContrast": (lambda q: (q < 0) | (q >= 1), "must be in [0, 1)", "correct it; 0.1 is usual"),
+        "rlnImageDimensionality": (lambda d: d != 2, "must be 2", "give images, not sub-tomograms"),
+    }
+    for name in (name for name in checks if name in columns):
+        is_bad, message, remedy = checks[name]
+        rows = np.flatnonzero(is_bad(columns[name]) & np.isfinite(columns[name]))
+        problems += row_problems(rows, columns[name][rows], f"{name} {message}", remedy, star, "data_optics")
+
+
+def _is_repeated(numbers_of_groups: np.ndarray) -> np.ndarray:
+    """Mark values that occur in an earlier row."""
+    repeated = np.ones(len(numbers_of_groups), dtype=bool)
+    repeated[np.unique(numbers_of_groups, return_index=True)[1]] = False
+    return repeated
 
 
 def _mag_matrix(columns: dict[str, np.ndarray], row: int) -> tuple[float, float, float, float]:
@@ -141,12 +144,13 @@ def _mag_matrix(columns: dict[str, np.ndarray], row: int) -> tuple[float, float,
 def _vectors(table: Table, name: str, star: Path, problems: list[Problem]) -> list[tuple[float, ...]]:
     """Read a column of vectors written `[a,b,c]`."""
     if name not in table:
-        return [()] * len(table["rlnOpticsGroup"])
+        return [()] * n_rows(table)
     vectors: list[tuple[float, ...]] = []
     for row, text in enumerate(table[name], start=1):
         try:
             vectors.append(tuple(float(part) for part in str(text).strip("[]").split(",") if part))
         except ValueError:
+            vectors.append(())
             where = f"data_optics row {row}, {name}"
             problems.append(Problem("is not a vector of numbers", "write [a,b,c]", str(star), where, str(text)))
     return vectors
@@ -155,7 +159,7 @@ def _vectors(table: Table, name: str, star: Path, problems: list[Problem]) -> li
 def _mtf_files(table: Table, star: Path, problems: list[Problem]) -> list[str | None]:
     """Absolute path of each group's MTF, None where it has none."""
     if "rlnMtfFileName" not in table:
-        return [None] * len(table["rlnOpticsGroup"])
+        return [None] * n_rows(table)
     found: list[str | None] = []
     for row, name in enumerate(table["rlnMtfFileName"], start=1):
         path = resolve(str(name), star) if str(name) not in ("", "None", "none") else None

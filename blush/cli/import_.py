@@ -1,0 +1,44 @@
+"""`blush import`: check every input, and freeze the particles of a run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from blush.errors import BlushError, Problem
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("import")(import_)
+
+
+def import_(
+    source: Annotated[Path, typer.Argument(help="Configuration (YAML), or with --check-only also a STAR file.")],
+    check_only: Annotated[bool, typer.Option("--check-only", help="Check everything and write nothing.")] = False,
+) -> None:
+    """Check every input at once, then freeze particles, halves and shards of a run."""
+    is_star = source.suffix == ".star"
+    if is_star and not check_only:
+        remedy = "give the configuration, or add --check-only"
+        raise BlushError("cannot import", [Problem("a STAR file alone is not a run", remedy, file=str(source))])
+    if check_only:
+        _check(source, is_star)
+        return
+    from blush.config import load_config
+    from blush.jobs.steps import import_run
+
+    import_run(load_config(source))
+
+
+def _check(source: Path, is_star: bool) -> None:
+    """Report on every input; nothing is written."""
+    from blush.config import load_config
+    from blush.io.check import check_inputs, check_particles
+
+    findings = check_particles(source) if is_star else check_inputs(load_config(source))
+    for warning in findings.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    findings.refuse(str(source))
+    n_particles = len(findings.particles) if findings.particles else 0
+    typer.echo(f"{source}: {n_particles} particles, no problems, {len(findings.warnings)} warning(s)")
