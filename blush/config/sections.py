@@ -17,7 +17,9 @@ class Section(BaseModel):
 class Regulariser(Section):
     """What turns unregularised half-maps into the references of the next alignment."""
 
-    name: Literal["wiener"] = Field(default="wiener", description="wiener: the classical Wiener filter by FSC")
+    name: Literal["wiener", "none"] = Field(
+        default="wiener", description="wiener: the Wiener filter by FSC; none: the unregularised maps"
+    )
 
 
 class Trailing(Section):
@@ -88,7 +90,10 @@ class Postprocess(Section):
 
 
 class Compute(Section):
-    """Where and how the work runs; nothing here but `shards_per_half` and `precision` changes a result."""
+    """Where and how the work runs.
+
+    Results depend on `device`, `precision`, `kernels` and `shards_per_half` by rounding, and on nothing else here.
+    """
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
         default="auto", description="auto, cpu, cuda or cuda:N; auto takes every GPU there is, else the CPU"

@@ -1,0 +1,45 @@
+"""What is generated from the configuration models is committed and not stale."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from blush.config import RunConfig, load_config
+from blush.config.reference import defaults_yaml, markdown, schema_json
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("path", "generate"),
+    [
+        ("docs/configuration.md", markdown),
+        ("config/default.yaml", defaults_yaml),
+        ("workflow/schemas/config.schema.json", schema_json),
+    ],
+)
+def test_generated_files_are_current(path, generate):
+    assert (ROOT / path).read_text(encoding="utf-8") == generate(), f"{path} is stale; run `make reference`"
+
+
+def test_the_default_file_holds_the_defaults():
+    config = load_config(ROOT / "config" / "default.yaml")
+    given = {"name", "particles", "reference", "particle_diameter_angst", "output"}
+    plain = RunConfig(name="x", particles="p", reference="r", particle_diameter_angst=1)
+    assert config.model_dump(exclude=given) == plain.model_dump(exclude=given)
+    assert list(yaml.safe_load((ROOT / "config" / "default.yaml").read_text())) == list(RunConfig.model_fields)
+
+
+def test_every_setting_is_described():
+    schema = json.loads(schema_json())
+    sections = [schema, *schema["$defs"].values()]
+    bare = [
+        name
+        for section in sections
+        for name, field in section.get("properties", {}).items()
+        if "description" not in field
+    ]
+    assert bare == []
+    assert all(f"`{name}`" in markdown() for section in sections for name in section.get("properties", {}))

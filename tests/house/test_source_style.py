@@ -1,0 +1,45 @@
+"""Limits on size that no linter knows."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted((ROOT / "blush").rglob("*.py"))
+LONGEST_FILE = 300
+LONGEST_FUNCTION = 60
+
+
+def body_lines(function: ast.FunctionDef) -> int:
+    """Lines of a function without its docstring."""
+    start = function.body[0]
+    has_docstring = ast.get_docstring(function) is not None
+    documented = (start.end_lineno or start.lineno) - start.lineno + 1 if has_docstring else 0
+    return (function.end_lineno or function.lineno) - function.lineno + 1 - documented
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_are_short(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LONGEST_FILE
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    assert {node.name: body_lines(node) for node in functions if body_lines(node) > LONGEST_FUNCTION} == {}
+
+
+def test_no_file_is_called_after_nothing_in_particular():
+    vague = re.compile(r"^(utils?|common|misc|helpers?)$|_(v2|new|old)$")
+    assert [path for path in SOURCES if vague.search(path.stem)] == []
+
+
+def test_tracked_files_name_no_path_of_one_machine():
+    found = subprocess.run(
+        ["git", "grep", "-n", "-I", "-E", "(/work/|/farm/|/home/[a-z]+/)", "--", ".", ":!tests/house"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (found.returncode, found.stdout) == (1, "")  # 1 is grep's word for nothing found
