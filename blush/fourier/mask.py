@@ -1,4 +1,4 @@
-"""Soft masks: spheres, circles, and the growing and softening of any binary region."""
+"""Soft masks: spheres, circles, any region grown and softened, and the solvent mask of a map."""
 
 from __future__ import annotations
 
@@ -7,8 +7,19 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from blush.fourier.filter import raised_cosine
+from blush.fourier.filter import low_pass, raised_cosine
 from blush.fourier.grid import centred_radius
+
+NOISE_FACTOR = 4.0
+"""Standard deviations of the solvent above which a voxel is density."""
+PEAK_FRACTION = 0.1
+"""Fraction of the strongest density above which a voxel is density, in a map of little noise."""
+PEAK_SHARE = 0.005
+"""Share of the voxels in the particle's sphere that are averaged as its strongest density."""
+PART_SHARE = 0.1
+"""Volume of a separate part, relative to the largest, from which it belongs to the particle."""
+SMALLEST_SHARE = 0.01
+"""Volume of all density, relative to the particle's sphere, below which it is taken for noise."""
 
 
 def soft_sphere(
@@ -60,3 +71,69 @@ def extend_and_soften(binary: Tensor, extend_px: float, edge_px: float) -> Tenso
 def _outside_edge(distance: Tensor, edge_px: float) -> Tensor:
     """1 where the distance is 0 or less, 0 from `edge_px` on."""
     return raised_cosine(distance, edge_px / 2, edge_px)
+
+
+def auto_mask(
+    volume: Tensor,
+    pixel_size_angst: float,
+    particle_diameter_angst: float,
+    lowpass_angst: float = 15.0,
+    extend_px: float = 3.0,
+    edge_px: float = 6.0,
+) -> Tensor:
+    """A loose solvent mask made from a map: nothing of the particle is cut, and the solvent far from it is removed.
+
+    The map is low-passed; density is what exceeds both the solvent's noise, measured outside the particle's sphere,
+    and a small fraction of the strongest density. The largest connected parts are kept, their holes filled, grown
+    and softened. Where less than 1 % of the sphere stands out, the map does not say where the particle is, and the
+    mask is the sphere.
+
+    Parameters
+    ----------
+    volume
+        (N, N, N), density positive.
+    particle_diameter_angst
+        Sphere that holds the particle.
+    lowpass_angst
+        Filter before thresholding; take it no finer than the resolution of the map.
+    extend_px, edge_px
+        Growth, and width of the cosine edge beyond it.
+
+    Returns
+    -------
+    (N, N, N) in [0, 1], dtype and device of the input.
+    """
+    box = volume.shape[-1]
+    radius = centred_radius(box, 3, volume.device)
+    sphere_px = min(particle_diameter_angst / (2 * pixel_size_angst), box / 2 - 1)
+    filtered = low_pass(volume, max(lowpass_angst, 2 * pixel_size_angst), pixel_size_angst)
+    inside = radius < sphere_px
+    density = ((filtered > _solvent_threshold(filtered, radius, sphere_px)) & inside).cpu().numpy()
+    particle = _largest_parts(density)
+    if particle.sum() < SMALLEST_SHARE * float(inside.sum()):
+        return soft_sphere(box, sphere_px, edge_px, volume.device, volume.dtype)
+    return extend_and_soften(torch.from_numpy(particle), extend_px, edge_px).to(volume)
+
+
+def _solvent_threshold(filtered: Tensor, radius: Tensor, sphere_px: float) -> Tensor:
+    """Level above which a voxel is density; robust against density that leaves the sphere."""
+    box = filtered.shape[-1]
+    # A sphere that fills the box leaves no solvent outside it: the outermost layer serves instead.
+    solvent = filtered[(radius > min(sphere_px, 0.45 * box)) & (radius <= box / 2)]
+    level = solvent.median()
+    noise = 1.4826 * (solvent - level).abs().median()
+    inside = filtered[radius < sphere_px]
+    peak = inside.topk(max(1, int(PEAK_SHARE * len(inside)))).values.mean() - level
+    return level + torch.maximum(NOISE_FACTOR * noise, PEAK_FRACTION * peak)
+
+
+def _largest_parts(density: np.ndarray) -> np.ndarray:
+    """Connected parts (by faces, edges and corners) of some size, without holes."""
+    labels, count = ndimage.label(density, np.ones((3, 3, 3)))
+    if count == 0:
+        return density
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    kept = sizes >= PART_SHARE * sizes.max()
+    kept[0] = False
+    return np.asarray(ndimage.binary_fill_holes(kept[labels]))
