@@ -166,13 +166,16 @@ def _accumulate_torch(
     n = slices.shape[-1]
     filters = torch.zeros(end - begin, 2, n, dtype=image.dtype, device=image.device)
     total = torch.zeros(end - begin, dtype=image.dtype, device=image.device)
+    # `begin` counts in the list of the whole batch, `group` from the first entry of this block.
+    offset = int(entries.begin[0])
     first, last = entries.begin[begin], entries.begin[end]
     step = max(1, FLOATS_PER_CHUNK // (2 * n))
     for e in range(int(first), int(last), step):
         rows = slice(e, min(e + step, int(last)))
         weight = entries.weight[rows].to(image.dtype)
-        filters.index_add_(0, group[rows] - begin, phases[entries.shift[rows]] * weight[:, None, None])
-        total.index_add_(0, group[rows] - begin, weight)
+        owner = group[rows.start - offset : rows.stop - offset] - begin
+        filters.index_add_(0, owner, phases[entries.shift[rows]] * weight[:, None, None])
+        total.index_add_(0, owner, weight)
     i, row = entries.image[begin:end].long(), entries.row[begin:end].long()
     model = slices[row]
     sums.data.index_add_(0, row, multiply(filters, image[i]))
