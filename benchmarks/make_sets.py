@@ -1,0 +1,100 @@
+"""Make the simulated benchmark sets that `peer.py` and `paired.py` refine.
+
+    python benchmarks/make_sets.py TARGET MODELS [NAME ...]
+
+TARGET is a folder outside the repository; MODELS holds the wwPDB entries named below as `1abc.cif.gz`. Each set is what
+`blush simulate` writes, with `set.json` for the refinement programs.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from blush.simulate.particle_set import simulate
+from blush.simulate.settings import load_settings
+
+SETS: dict[str, dict] = {
+    # p97, 0.5 MDa, soluble
+    "soluble": {
+        "specimen": {"model": "8uv2.cif.gz", "symmetry": "C6", "copies": "average"},
+        "imaging": {"n_particles": 500, "box_px": 64, "pixel_size_angst": 3.5, "offset_sd_angst": 5},
+        "noise": {"snr": 0.03},
+        "initial_lowpass_angst": 40,
+    },
+    # Eag potassium channel, 0.35 MDa, in a detergent micelle
+    "membrane": {
+        "specimen": {
+            "model": "8eow.cif.gz",
+            "symmetry": "C4",
+            "copies": "average",
+            "belt": {"center_z_angst": 38, "core_height_angst": 30, "core_width_angst": 14},
+        },
+        "imaging": {"n_particles": 500, "box_px": 128, "pixel_size_angst": 2.0, "offset_sd_angst": 4},
+        "noise": {"snr": 0.04},
+    },
+    # Leukotriene A4 hydrolase, 69 kDa, C1, little signal
+    "small": {
+        "specimen": {"model": "4ms6.cif.gz"},
+        "imaging": {
+            "n_particles": 1000,
+            "box_px": 64,
+            "pixel_size_angst": 2.2,
+            "offset_sd_angst": 3,
+            "defocus_min_angst": 6000,
+            "defocus_max_angst": 16000,
+        },
+        "noise": {"snr": 0.05},
+    },
+    # KcsA with Fabs, 0.23 MDa, C4, seen mostly along its axis and from one side
+    "preferred": {
+        "specimen": {"model": "1k4c.cif.gz", "assembly": "1", "symmetry": "C4", "copies": "average"},
+        "imaging": {"n_particles": 500, "box_px": 64, "pixel_size_angst": 2.8, "offset_sd_angst": 4},
+        "views": {"preferred_axes": [[0, 0, 1], [0, 0, -1], [1, 0.4, 0.2]], "concentration": 12},
+        "noise": {"snr": 0.04},
+    },
+}  # fmt: skip
+
+
+def make_set(name: str, target: Path, models: Path, changes: dict) -> Path:
+    """Simulate one set and write its `set.json`."""
+    content = json.loads(json.dumps(SETS[name]))
+    content["specimen"]["model"] = str(models / content["specimen"]["model"])
+    content["output"] = str(target / name)
+    for key, value in changes.items():
+        section, _, field = key.partition(".")
+        content[section][field] = value
+    simulate(load_settings(None, content))
+    summary = json.loads((target / name / "simulation.json").read_text())
+    settings = {
+        "name": name,
+        "particles": "particles.star",
+        "reference": "reference.mrc",
+        "mask": "mask.mrc",
+        "particle_diameter_angst": summary["derived"]["particle_diameter_angst"],
+        "symmetry": content["specimen"].get("symmetry", "C1"),
+        "initial_lowpass_angst": content.get("initial_lowpass_angst", 40),
+        "truth": {"particles": "truth.star", "map": "true_map.mrc", "mask": "mask.mrc"},
+    }
+    (target / name / "set.json").write_text(json.dumps(settings, indent=1) + "\n")
+    return target / name
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("models", type=Path)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(SETS)}")
+    parser.add_argument("--snr", type=float)
+    parser.add_argument("--particles", type=int)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    changes = {"noise.snr": chosen.snr, "imaging.n_particles": chosen.particles}
+    for name in chosen.names or SETS:
+        made = make_set(name, chosen.target, chosen.models, {k: v for k, v in changes.items() if v is not None})
+        print(made, (made / "set.json").read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Images of a particle: projected, seen through the CTF, noisy, normalised as at extraction.
+
+The box is periodic: what the CTF carries over an edge of an image comes in at the other.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from blush.ctf.transfer import Optics, ctf_at
+from blush.fourier.packed import packed
+from blush.geometry.rotation import matrix_from_euler
+from blush.simulate.acquisition import Acquisition
+from blush.simulate.settings import Imaging, Noise
+from blush.simulate.slices import Slicer
+
+
+def clean_images(slicer: Slicer, seen: Acquisition, imaging: Imaging) -> Tensor:
+    """Images without noise, (n, N, N) float32, bright on dark."""
+    box, pixel = imaging.box_px, imaging.pixel_size_angst
+    pixels = packed(box)
+    count = pixels.inside(box // 2 - 1)
+    kx, ky = pixels.kx[:count].double(), pixels.ky[:count].double()
+    transform = slicer.slices(matrix_from_euler(seen.euler_deg), kx, ky)
+    transform = transform * _transfer(seen, imaging, kx / (box * pixel), ky / (box * pixel))
+    # The origin is the shift that centres the particle, so the particle lies at minus it.
+    angle = 2 * math.pi * (seen.origin_angst @ torch.stack([kx, ky])) / (box * pixel)
+    transform = transform * torch.polar(torch.ones_like(angle), angle).to(transform.dtype)
+    spectrum = transform.new_zeros((len(seen), box * (box // 2 + 1)))
+    spectrum[:, pixels.index[:count]] = transform
+    spectrum = _with_friedel_mates(spectrum.view(len(seen), box, box // 2 + 1))
+    return torch.fft.fftshift(torch.fft.irfft2(spectrum, s=(box, box)), dim=(1, 2))
+
+
+def _with_friedel_mates(spectrum: Tensor) -> Tensor:
+    """Fill ky < 0 of the column kx = 0, which the packed half plane leaves out."""
+    column = spectrum[:, 1:, 0]
+    mates = column.flip(1).conj()
+    filled = spectrum.clone()
+    filled[:, 1:, 0] = torch.where(column == 0, mates, column)
+    return filled
+
+
+def _transfer(seen: Acquisition, imaging: Imaging, kx: Tensor, ky: Tensor) -> Tensor:
+    """(n, p) contrast transfer function, float32."""
+    columns = ("voltage_kv", "spherical_aberration_mm", "amplitude_contrast")
+    groups = Optics(*(torch.tensor([getattr(o, c) for o in imaging.optics], dtype=torch.float64) for c in columns))
+    zero, one = torch.zeros(len(seen), dtype=torch.float64), torch.ones(len(seen), dtype=torch.float64)
+    u, v = seen.defocus_angst.unbind(1)
+    transfer = ctf_at(kx, ky, u, v, seen.defocus_angle_deg, zero, zero, one, groups.take(seen.optics))
+    return transfer.float()
+
+
+def circle(box_px: int, radius_px: float) -> Tensor:
+    """(N, N) bool, inside a circle around the centre pixel."""
+    axis = torch.arange(box_px) - box_px // 2
+    return axis[:, None] ** 2 + axis**2 < radius_px**2
+
+
+def signal_variance(clean: Tensor, radius_px: float) -> float:
+    """Variance of noise-free images inside the particle's circle, averaged over images."""
+    inside = clean[:, circle(clean.shape[1], radius_px)]
+    return float(inside.double().var(dim=1, correction=0).mean())
+
+
+def noise_images(noise: Noise, count: int, imaging: Imaging, generator: np.random.Generator) -> Tensor:
+    """Noise of unit variance, (n, N, N) float32: a white part, and a background of Lorentzian spectrum."""
+    box = imaging.box_px
+    white = torch.from_numpy(generator.standard_normal((count, box, box), dtype=np.float32))
+    q = torch.from_numpy(np.fft.fftfreq(box, imaging.pixel_size_angst))
+    full = 1 / (1 + (q[:, None] ** 2 + q**2) * (2 * math.pi * noise.coloured_angst) ** 2)
+    power = (1 - noise.coloured_fraction) + noise.coloured_fraction * full / full.mean()
+    gain = power[:, : box // 2 + 1].sqrt().float()
+    return torch.fft.irfft2(torch.fft.rfft2(white) * gain, s=(box, box))
+
+
+def normalise(images: Tensor, radius_px: float) -> Tensor:
+    """Images with mean 0 and s.d. 1 outside a circle, as RELION extracts them (refinement.md 1.4)."""
+    background = images[:, ~circle(images.shape[1], radius_px)].double()
+    mean, sd = background.mean(1), background.std(1, correction=0)
+    return ((images.double() - mean[:, None, None]) / sd[:, None, None]).float()

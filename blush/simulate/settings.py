@@ -1,0 +1,166 @@
+"""What to simulate: one YAML file, or the defaults, which make the demo set."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from blush.config.run import _problem, _read_yaml
+from blush.config.sections import Section
+from blush.errors import BlushError
+
+Positive = Annotated[float, Field(gt=0)]
+Vector = tuple[float, float, float]
+
+
+class Belt(Section):
+    """Detergent micelle or lipid nanodisc: an ellipsoid around the z axis, cut out where the protein is."""
+
+    center_z_angst: float = Field(description="Height of its middle above the model's centre, after alignment")
+    core_height_angst: Positive = Field(default=30, description="Height of the hydrophobic core")
+    core_width_angst: Positive = Field(default=14, description="How far the core reaches beyond the protein")
+    shell_angst: Positive = Field(default=8, description="Thickness of the layer of head groups")
+    core_contrast: float = Field(default=0.015, description="Density of the core above solvent, in Å⁻²")
+    shell_contrast: float = Field(default=0.06, description="Density of the head groups above solvent, in Å⁻²")
+    texture_angst: Positive = Field(default=12, description="Size of the disorder, drawn anew for each micrograph")
+    texture_sd: float = Field(default=0.5, ge=0, description="Disorder as a fraction of the local contrast")
+
+
+class Specimen(Section):
+    """The particle: an atomic model in solvent."""
+
+    model: Literal["demo"] | Path = Field(
+        default="demo", description="PDB or mmCIF, plain or .gz; demo: the shipped one"
+    )
+    assembly: str | None = Field(default=None, description="Biological assembly to build, by name; null: as deposited")
+    chains: tuple[str, ...] | None = Field(default=None, description="Chains to keep; null: all")
+    symmetry: str = Field(default="C1", description="Point group given to the density, in RELION's setting")
+    copies: Literal["none", "average", "expand"] = Field(
+        default="none",
+        description="none: symmetry is only noted; average: align the model's own axes and average its units; "
+        "expand: the model is one unit already in place",
+    )
+    bfactor_angst2: float | None = Field(
+        default=None, ge=0, description="One B-factor for all atoms; null: the model's"
+    )
+    bfactor_min_angst2: float = Field(default=20, ge=0, description="Smaller B-factors are raised to this")
+    bfactor_max_angst2: Positive = Field(default=150, description="Larger B-factors are lowered to this")
+    solvent_density: float = Field(
+        default=0.062, ge=0, description="Scattering of vitreous ice without its hydrogens, in Å⁻²; 0: vacuum"
+    )
+    belt: Belt | None = Field(default=None, description="Micelle or nanodisc; null: none")
+
+    @model_validator(mode="after")
+    def _range_of_bfactors(self) -> Self:
+        if self.bfactor_min_angst2 > self.bfactor_max_angst2:
+            raise ValueError(f"bfactor_min_angst2 is over bfactor_max_angst2 {self.bfactor_max_angst2}; lower it")
+        return self
+
+
+class Optics(Section):
+    """One optics group; micrographs are dealt to the groups in turn."""
+
+    voltage_kv: Positive = Field(default=300, description="Acceleration voltage")
+    spherical_aberration_mm: float = Field(default=2.7, ge=0, description="Cs")
+    amplitude_contrast: float = Field(default=0.1, ge=0, lt=1, description="Fraction of amplitude contrast")
+
+
+class Imaging(Section):
+    """Box, microscope and pose of the particles."""
+
+    n_particles: int = Field(default=600, gt=0, description="Number of images")
+    box_px: int = Field(default=64, ge=16, description="Side of the images, even")
+    pixel_size_angst: Positive = Field(default=3.2, description="Pixel size of the images")
+    particles_per_micrograph: int = Field(default=50, gt=0, description="Images of one micrograph, and of one stack")
+    optics: tuple[Optics, ...] = Field(default=(Optics(),), min_length=1, description="Optics groups")
+    defocus_min_angst: Positive = Field(default=8000, description="Least mean defocus of a micrograph")
+    defocus_max_angst: Positive = Field(default=22000, description="Most mean defocus of a micrograph")
+    defocus_sd_angst: float = Field(default=150, ge=0, description="Spread of height inside one micrograph")
+    astigmatism_sd_angst: float = Field(default=200, ge=0, description="Spread of defocus U - V over micrographs")
+    envelope_bfactor_angst2: float = Field(default=60, ge=0, description="Decay of every image, unknown to its CTF")
+    offset_sd_angst: float = Field(default=4, ge=0, description="Spread of the particle's centre, along each axis")
+    float16: bool = Field(default=False, description="Store half precision (RELION from 4.0) instead of float32")
+
+    @field_validator("box_px")
+    @classmethod
+    def _even(cls, value: int) -> int:
+        if value % 2:
+            raise ValueError(f"box {value} is odd; use {value + 1}")
+        return value
+
+    @model_validator(mode="after")
+    def _range_of_defocus(self) -> Self:
+        if self.defocus_min_angst > self.defocus_max_angst:
+            raise ValueError(f"defocus_min_angst is over defocus_max_angst {self.defocus_max_angst}; lower it")
+        return self
+
+
+class Views(Section):
+    """Directions of view: a uniform part, and a part gathered around preferred axes (von Mises-Fisher)."""
+
+    preferred_axes: tuple[Vector, ...] = Field(default=(), description="Axes x, y, z; empty: uniform")
+    preferred_fraction: float = Field(default=0.7, ge=0, le=1, description="Particles that see a preferred axis")
+    concentration: Positive = Field(default=10, description="How near they are to it; 10 is about 18° away")
+
+
+class Noise(Section):
+    """White noise and the smooth background of ice and carbon."""
+
+    snr: Positive = Field(default=0.05, description="Variance of signal in the particle's circle over that of noise")
+    coloured_fraction: float = Field(default=0.3, ge=0, lt=1, description="Share of the noise that is background")
+    coloured_angst: Positive = Field(default=30, description="Length of correlation of the background")
+
+
+class SimulateConfig(Section):
+    """One simulated particle set."""
+
+    specimen: Specimen = Field(default=Specimen(), description="The particle")
+    imaging: Imaging = Field(default=Imaging(), description="Images")
+    views: Views = Field(default=Views(), description="Orientations")
+    noise: Noise = Field(default=Noise(), description="Noise")
+    particle_diameter_angst: Positive | None = Field(
+        default=None, description="Circle of the signal and of the background; null: the model's diameter + 10 %"
+    )
+    initial_lowpass_angst: Positive = Field(default=40, description="Filter of reference.mrc")
+    seed: int = Field(default=1, ge=0, le=2**32 - 1, description="Seed of everything random")
+    output: Path = Field(default=Path("simulated"), description="Folder of the particle set")
+
+
+def load_settings(path: Path | None, overrides: dict[str, Any] | None = None) -> SimulateConfig:
+    """Read and check what to simulate.
+
+    Parameters
+    ----------
+    path
+        YAML file, whose relative paths start at its folder; none means the demo.
+    overrides
+        Nested values that replace those of the file; their paths start at the working folder.
+
+    Raises
+    ------
+    BlushError
+        With every mistake.
+    """
+    content = _read_yaml(path) if path else {}
+    folder = path.absolute().parent if path else Path.cwd()
+    try:
+        settings = SimulateConfig.model_validate(_merge(content, overrides or {}))
+    except ValidationError as error:
+        problems = [_problem(detail) for detail in error.errors(include_url=False)]
+        raise BlushError(f"{path or 'the options'}: {len(problems)} mistake(s):", problems) from None
+    given = overrides or {}
+    output = settings.output if "output" in given else folder / settings.output
+    model = settings.specimen.model
+    if isinstance(model, Path) and "model" not in given.get("specimen", {}):
+        model = folder / model
+    specimen = settings.specimen.model_copy(update={"model": model})
+    return settings.model_copy(update={"output": output, "specimen": specimen})
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Settings with changes applied, section by section."""
+    result = dict(base)
+    for key, value in changes.items():
+        nested = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = _merge(result[key], value) if nested else value
+    return result
