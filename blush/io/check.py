@@ -9,7 +9,9 @@ from blush.io.check_images import check_images
 from blush.io.check_map import check_map
 from blush.io.check_stacks import check_stacks
 from blush.io.check_table import check_table
+from blush.io.columns import n_rows, numbers, require
 from blush.io.legacy import modernise
+from blush.io.particle_columns import BLOCK, POSE_COLUMNS
 from blush.io.particles import ParticleSet, parse_particles
 from blush.io.star import Table, read_star
 
@@ -67,15 +69,59 @@ def check_particles(star: Path | str, particle_diameter_angst: float | None = No
 
 
 def check_inputs(config: RunConfig) -> Findings:
-    """Check all that a configuration names: particles, reference, masks and truth."""
+    """Check all that a configuration names, and its settings against the particles."""
     findings = check_particles(config.particles, config.particle_diameter_angst)
     findings.problems += check_map(config.reference, "reference")
-    box = findings.particles.optics[0] if findings.particles else None
-    for mask in (config.mask, config.postprocess.mask):
-        if isinstance(mask, Path):
-            findings.problems += check_map(mask, "mask", like=box, is_mask=True)
+    particles = findings.particles
+    like = particles.optics[0] if particles else None
+    if isinstance(config.mask, Path):
+        findings.problems += check_map(config.mask, "mask", is_mask=True)
+    if isinstance(config.postprocess.mask, Path):
+        findings.problems += check_map(config.postprocess.mask, "mask", like=like, is_mask=True)
     if config.truth is not None:
-        findings.problems += check_map(config.truth.map, "true map", like=box)
+        findings.problems += check_map(config.truth.map, "true map", like=like)
+        findings.problems += _check_true_poses(config.truth.particles, particles)
         if config.truth.mask is not None:
-            findings.problems += check_map(config.truth.mask, "mask of the truth", like=box, is_mask=True)
+            findings.problems += check_map(config.truth.mask, "mask of the truth", like=like, is_mask=True)
+    if particles is not None:
+        findings.problems += _check_settings(config, particles)
     return findings
+
+
+def _check_settings(config: RunConfig, particles: ParticleSet) -> list[Problem]:
+    """Settings that only the particles can prove wrong."""
+    problems: list[Problem] = []
+    optics = particles.optics[0]
+    width_angst = optics.box_px * optics.pixel_size_angst
+    if config.particle_diameter_angst > width_angst > 0:
+        remedy = f"give at most {width_angst:g}, or extract with a larger box"
+        value = f"{config.particle_diameter_angst:g} Å in a box of {width_angst:g} Å"
+        message = "particle is wider than its box"
+        problems.append(Problem(message, remedy, where="particle_diameter_angst", value=value))
+    if config.initial_lowpass_angst < 2 * optics.pixel_size_angst:
+        remedy = f"give at least {2 * optics.pixel_size_angst:g} Å; 40 is usual"
+        value = f"{config.initial_lowpass_angst:g} Å"
+        message = "filter is beyond the Nyquist limit of the particles"
+        problems.append(Problem(message, remedy, where="initial_lowpass_angst", value=value))
+    if config.refinement.start_from == "poses" and not particles.has_poses:
+        remedy = "add them, or set refinement.start_from: global"
+        message = "has no poses to start from: rlnAngleRot, rlnAngleTilt or rlnAnglePsi is missing"
+        problems.append(Problem(message, remedy, str(config.particles), "data_particles"))
+    return problems
+
+
+def _check_true_poses(star: Path, particles: ParticleSet | None) -> list[Problem]:
+    """The truth needs the three angles of every particle, row by row."""
+    problems: list[Problem] = []
+    try:
+        table = read_star(star).get("particles", {})
+    except BlushError as error:
+        return [problem for problem in error.problems if isinstance(problem, Problem)]
+    require(table, POSE_COLUMNS, BLOCK, star, problems)
+    for name in POSE_COLUMNS:
+        numbers(table, name, 0.0, BLOCK, star, problems)
+    if particles is not None and n_rows(table) != len(particles):
+        remedy = "give the true poses of these particles, in the same order"
+        value = f"{n_rows(table)} rows for {len(particles)} particles"
+        problems.append(Problem("true poses do not belong to the particles", remedy, str(star), BLOCK, value))
+    return problems

@@ -33,7 +33,7 @@ class ImageStatistics:
     n_nan, n_infinite
         Pixels that are no number.
     lowest, highest
-        Extreme values of the finite pixels.
+        Extreme values; NaN where a pixel is NaN.
     background_mean, background_sd
         Outside the particle's circle.
     centre_mean
@@ -103,20 +103,27 @@ def _statistics(images: np.ndarray, radius_px: float | None) -> dict[str, np.nda
     """The fields of `ImageStatistics` for one block of equal images."""
     box = images.shape[1]
     axis = np.arange(box) - box // 2
-    distance = np.hypot(axis[:, None], axis[None, :])
+    distance = np.hypot(axis[:, None], axis[None, :]).reshape(-1)
     # corners are background whatever the diameter, so that a circle as wide as the box still leaves some
     radius = min(radius_px or _EXTRACTION_RADIUS * box, box / 2)
-    background = images[:, distance > radius].astype(np.float64)
-    centre = images[:, distance <= radius / 2].astype(np.float64)
-    finite = np.isfinite(images)
+    regions = np.stack([distance > radius, distance <= radius / 2], axis=1).astype(np.float64)
+    pixels = images.reshape(len(images), -1).astype(np.float64)
+    lowest, highest = pixels.min(axis=1), pixels.max(axis=1)
+    means = pixels @ (regions / regions.sum(axis=0))
+    broken = np.flatnonzero(~np.isfinite(lowest) | ~np.isfinite(highest))
+    n_nan, n_infinite = np.zeros(len(pixels)), np.zeros(len(pixels))
+    n_nan[broken] = np.isnan(pixels[broken]).sum(axis=1)
+    n_infinite[broken] = np.isinf(pixels[broken]).sum(axis=1)
+    pixels -= means[:, :1]
+    spread = np.sqrt(np.square(pixels, out=pixels) @ regions[:, 0] / regions[:, 0].sum())
     return {
-        "n_nan": np.isnan(images).sum(axis=(1, 2)),
-        "n_infinite": np.isinf(images).sum(axis=(1, 2)),
-        "lowest": np.min(images, axis=(1, 2), where=finite, initial=np.inf),
-        "highest": np.max(images, axis=(1, 2), where=finite, initial=-np.inf),
-        "background_mean": background.mean(axis=1),
-        "background_sd": background.std(axis=1),
-        "centre_mean": centre.mean(axis=1),
+        "n_nan": n_nan,
+        "n_infinite": n_infinite,
+        "lowest": lowest,
+        "highest": highest,
+        "background_mean": means[:, 0],
+        "background_sd": spread,
+        "centre_mean": means[:, 1],
     }
 
 
@@ -129,7 +136,7 @@ def _pixel_problems(statistics: ImageStatistics, particles: ParticleSet, rows: n
     ]
     remedy = "extract it again or remove the row"
     problems = row_problems(rows[bad], values, "image has pixels that are not finite", remedy, star, BLOCK)
-    flat = np.flatnonzero(statistics.lowest == statistics.highest)
+    flat = np.flatnonzero((statistics.lowest == statistics.highest) & np.isfinite(statistics.lowest))
     values = [f"every pixel {statistics.lowest[i]:g} in {names(int(i))}" for i in flat]
     return problems + row_problems(rows[flat], values, "image is constant", remedy, star, BLOCK)
 

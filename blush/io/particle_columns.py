@@ -11,6 +11,7 @@ from blush.io.optics import resolve
 from blush.io.star import Table
 
 BLOCK = "data_particles"
+POSE_COLUMNS = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 
 
 def optics_index(blocks: dict[str, Table], star: Path, problems: list[Problem]) -> np.ndarray:

@@ -14,11 +14,10 @@ from blush.io.files import load_npz, save_npz
 from blush.io.legacy import modernise
 from blush.io.mrc import map_stack, stack_header
 from blush.io.optics import OpticsGroup, parse_optics
-from blush.io.particle_columns import BLOCK, group_index, halves, image_columns, optics_index
+from blush.io.particle_columns import BLOCK, POSE_COLUMNS, group_index, halves, image_columns, optics_index
 from blush.io.star import Table, read_star
 
 _REQUIRED = ("rlnImageName", "rlnOpticsGroup", "rlnDefocusU")
-_POSE_COLUMNS = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 _META = "meta_json"
 
 
@@ -160,7 +159,7 @@ def parse_particles(blocks: dict[str, Table], star: Path, problems: list[Problem
         half=halves(table, star, problems),
         stacks=stacks,
         optics=optics,
-        has_poses=all(name in table for name in _POSE_COLUMNS),
+        has_poses=all(name in table for name in POSE_COLUMNS),
         **_float_columns(table, pixel_size, star, problems),
     )
 

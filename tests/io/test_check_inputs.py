@@ -1,0 +1,94 @@
+"""Everything that a configuration names is checked together."""
+
+import numpy as np
+import pytest
+
+from blush.io.mrc import write_volume
+from blush.io.star import write_star
+
+
+@pytest.fixture
+def configure(project):
+    """Write a correct run around the project; returns a writer of its YAML with changes."""
+    project.write()
+    generator = np.random.default_rng(0)
+    write_volume(project.root / "reference.mrc", generator.random((20, 20, 20)), 2.5)
+    write_volume(project.root / "map.mrc", generator.random((16, 16, 16)), 3.0)
+    poses = {name: generator.uniform(0, 90, 8) for name in ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")}
+    write_star(project.root / "truth.star", {"particles": poses})
+
+    def write(changes=()):
+        settings = {
+            "name": "run",
+            "particles": "particles.star",
+            "reference": "reference.mrc",
+            "mask": "map.mrc",
+            "particle_diameter_angst": 30,
+            "truth": "{particles: truth.star, map: map.mrc, mask: map.mrc}",
+        } | dict(changes)
+        path = project.root / "run.yaml"
+        path.write_text("".join(f"{key}: {value}\n" for key, value in settings.items()))
+        return path
+
+    return write
+
+
+def test_a_correct_run_has_no_problems(configure, run_check):
+    path = configure()
+    assert run_check(path) == (0, f"{path}: 8 particles, no problems, 0 warning(s)\n")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reference": "gone.mrc"}, "gone.mrc: file does not exist; correct the path"),
+        (
+            {"mask": "reference.mrc"},
+            "reference.mrc, header: mask has another box than the particles (found 20 px); pad",
+        ),
+        (
+            {"particle_diameter_angst": 60},
+            "particle_diameter_angst: particle is wider than its box (found 60 Å in a box of 48 Å); give at most 48",
+        ),
+        (
+            {"initial_lowpass_angst": 5},
+            "initial_lowpass_angst: filter is beyond the Nyquist limit of the particles (found 5 Å); give at least 6 Å",
+        ),
+        (
+            {"refinement": "{start_from: poses}"},
+            "particles.star, data_particles: has no poses to start from: rlnAngleRot, rlnAngleTilt or rlnAnglePsi is "
+            "missing; add them, or set refinement.start_from: global",
+        ),
+        (
+            {"truth": "{particles: particles.star, map: map.mrc}"},
+            "particles.star, data_particles, rlnAngleTilt: column is missing; add it",
+        ),
+        (
+            {"truth": "{particles: truth.star, map: reference.mrc}"},
+            "true map has another pixel size than the particles",
+        ),
+    ],
+)
+def test_each_input_is_checked(configure, run_check, changes, message):
+    status, printed = run_check(configure(changes))
+    assert status == 2
+    assert message in printed
+
+
+def test_true_poses_must_be_as_many_as_the_particles(configure, run_check, project):
+    path = configure()
+    write_star(
+        project.root / "truth.star",
+        {"particles": {name: np.zeros(5) for name in ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")}},
+    )
+    status, printed = run_check(path)
+    assert status == 2
+    assert "truth.star, data_particles: true poses do not belong to the particles (found 5 rows for 8 " in printed
+
+
+def test_mistakes_of_all_inputs_come_together(configure, run_check, project):
+    project.particles["rlnRandomSubset"][:] = 1
+    project.write()
+    status, printed = run_check(configure({"reference": "gone.mrc", "particle_diameter_angst": 60}))
+    assert status == 2
+    assert f"blush: {project.root / 'run.yaml'} cannot be used: 3 problem(s)\n" in printed
