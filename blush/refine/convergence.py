@@ -90,11 +90,13 @@ def _with_measurements(state: RefinementState, measured: IterationResult) -> Ref
     values: dict[str, Any] = {name: getattr(measured, name) for name in _TAKEN_OVER}
     if not state.first_cc:  # cross-correlation says nothing about the size of signal and noise
         values |= {"noise": measured.noise, "scale": measured.scale}
+    resolution_angst = _resolution_angst(state, measured.ssnr)
     return replace(
         state,
         iteration=state.iteration + 1,
         first_cc=False,
-        resolution_angst=_resolution_angst(state, measured.ssnr),
+        resolution_angst=resolution_angst,
+        best_resolution_angst=min(state.best_resolution_angst, resolution_angst),
         high_fsc_at_limit=state.high_fsc_at_limit or _is_high_at_limit(state, measured.fsc),
         increment_shells=schedule.increment_shells(state.increment_shells, measured.fsc),
         change_rotation_deg=measured.change.rotation_deg,

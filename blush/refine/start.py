@@ -92,6 +92,7 @@ def first_state(
         coarse_size_px=0,
         first_cc=first_cc and not final,
         resolution_angst=box_px * pixel / lowpass_shell,
+        best_resolution_angst=box_px * pixel / lowpass_shell,
         increment_shells=schedule.FIRST_INCREMENT_SHELLS,
         high_fsc_at_limit=False,
         has_fine_enough_sampling=False,

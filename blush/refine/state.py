@@ -88,6 +88,7 @@ class RefinementState:
     first_cc: bool
     # what the half-maps said
     resolution_angst: float
+    best_resolution_angst: float
     increment_shells: int
     high_fsc_at_limit: bool
     has_fine_enough_sampling: bool

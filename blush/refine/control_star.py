@@ -1,0 +1,159 @@
+"""Sampling and optimiser tables in RELION's layout: what was searched, and what the control of the iterations knew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blush.refine.model_star import known
+from blush.refine.schedule import angular_step_deg
+from blush.refine.state import RefinementState
+
+Blocks = dict[str, Mapping[str, Any]]
+_NO_CLASS_CHANGE_YET = 9999999
+
+
+def sampling_blocks(used: RefinementState, directions_deg: NDArray[np.float64] | None) -> Blocks:
+    """Blocks of a `_sampling.star`.
+
+    Parameters
+    ----------
+    used
+        State that the iteration ran from.
+    directions_deg
+        (directions, 2) rot and tilt of the grid, if they are to be listed.
+    """
+    blocks: Blocks = {
+        "sampling_general": {
+            "rlnIs3DSampling": 1,
+            "rlnIs3DTranslationalSampling": 0,
+            "rlnHealpixOrder": used.healpix_order,
+            "rlnSymmetryGroup": used.symmetry,
+            "rlnTiltAngleLimit": -91.0,
+            "rlnPsiStep": angular_step_deg(used.healpix_order),
+            "rlnOffsetRange": used.offset_range_angst,
+            "rlnOffsetStep": used.offset_step_angst,
+            "rlnHelicalOffsetStep": -1.0,
+            "rlnSamplingPerturbInstance": used.perturbation,
+            "rlnSamplingPerturbFactor": used.settings.perturbation_factor,
+            "rlnHealpixOrderOriginal": used.initial_healpix_order,
+            "rlnPsiStepOriginal": angular_step_deg(used.initial_healpix_order),
+            "rlnOffsetStepOriginal": used.initial_offset_step_angst,
+        }
+    }
+    if directions_deg is not None:
+        blocks["sampling_directions"] = {
+            "rlnAngleRot": directions_deg[:, 0],
+            "rlnAngleTilt": directions_deg[:, 1],
+        }
+    return blocks
+
+
+@dataclass(frozen=True)
+class OptimiserFiles:
+    """Names by which an optimiser table points to the others of its iteration."""
+
+    root: str
+    model_half1: str
+    model_half2: str
+    data: str
+    sampling: str
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Choices of the configuration that an optimiser table repeats."""
+
+    low_resolution_join_angst: float = 40.0
+    solvent_mask: str | None = None
+    solvent_correct_fsc: bool = False
+    norm_correction: bool = True
+    scale_correction: bool = True
+
+
+def optimiser_blocks(
+    used: RefinementState, state: RefinementState, files: OptimiserFiles, options: ModelOptions
+) -> Blocks:
+    """Block of an `_optimiser.star`: pointers, flags, counters, accuracies and changes."""
+    return {
+        "optimiser_general": {
+            **_pointers(files),
+            **_flags(used, state, options),
+            **_counters(state),
+        }
+    }
+
+
+def _pointers(files: OptimiserFiles) -> dict[str, Any]:
+    return {
+        "rlnOutputRootName": files.root,
+        "rlnModelStarFile": files.model_half1,
+        "rlnModelStarFile2": files.model_half2,
+        "rlnExperimentalDataStarFile": files.data,
+        "rlnOrientSamplingStarFile": files.sampling,
+    }
+
+
+def _flags(used: RefinementState, state: RefinementState, options: ModelOptions) -> dict[str, Any]:
+    return {
+        "rlnCurrentIteration": state.iteration,
+        "rlnNumberOfIterations": state.settings.max_iterations,
+        "rlnDoSplitRandomHalves": 1,
+        "rlnJoinHalvesUntilThisResolution": options.low_resolution_join_angst,
+        "rlnAdaptiveOversampleOrder": used.oversampling,
+        "rlnAdaptiveOversampleFraction": 0.999,
+        "rlnRandomSeed": state.seed,
+        "rlnParticleDiameter": state.particle_diameter_angst,
+        "rlnWidthMaskEdge": 5,
+        "rlnDoZeroMask": 1,
+        "rlnDoSolventFlattening": 1,
+        "rlnDoSolventFscCorrection": int(options.solvent_correct_fsc),
+        "rlnSolventMaskName": options.solvent_mask or "None",
+        "rlnSolventMask2Name": "None",
+        "rlnBodyStarFile": "None",
+        "rlnTauSpectrumName": "None",
+        "rlnMaximumCoarseImageSize": -1,
+        "rlnHighresLimitExpectation": -1.0,
+        "rlnLowresLimitExpectation": -1.0,
+        "rlnIncrementImageSize": state.increment_shells,
+        "rlnDoMapEstimation": 1,
+        "rlnDoAutoRefine": 1,
+        "rlnAutoLocalSearchesHealpixOrder": state.settings.local_from_order,
+        "rlnDoSkipAlign": 0,
+        "rlnDoSkipRotate": 0,
+        "rlnDoHelicalRefine": 0,
+        "rlnDoCorrectNorm": int(options.norm_correction),
+        "rlnDoCorrectScale": int(options.scale_correction),
+        "rlnDoCorrectCtf": 1,
+        "rlnDoIgnoreCtfUntilFirstPeak": 0,
+        "rlnCtfDataArePhaseFlipped": 0,
+        "rlnDoOnlyFlipCtfPhases": 0,
+        "rlnRefsAreCtfCorrected": 1,
+        "rlnFixSigmaNoiseEstimates": 0,
+        "rlnFixSigmaOffsetEstimates": 0,
+        "rlnMaxNumberOfPooledParticles": 1,
+    }
+
+
+def _counters(state: RefinementState) -> dict[str, Any]:
+    smallest_class = state.smallest_change_class
+    return {
+        "rlnNumberOfIterWithoutResolutionGain": state.no_resolution_gain,
+        "rlnBestResolutionThusFar": 1 / state.best_resolution_angst,
+        "rlnNumberOfIterWithoutChangingAssignments": state.no_large_changes,
+        "rlnOverallAccuracyRotations": known(state.accuracy_rotation_deg),
+        "rlnOverallAccuracyTranslationsAngst": known(state.accuracy_offset_angst),
+        "rlnChangesOptimalOrientations": known(state.change_rotation_deg),
+        "rlnChangesOptimalOffsets": known(state.change_offset_angst),
+        "rlnChangesOptimalClasses": known(state.change_class),
+        "rlnSmallestChangesOrientations": known(state.smallest_change_rotation_deg),
+        "rlnSmallestChangesOffsets": known(state.smallest_change_offset_angst),
+        "rlnSmallestChangesClasses": _NO_CLASS_CHANGE_YET if smallest_class is None else int(smallest_class),
+        "rlnHasConverged": int(state.converged),
+        "rlnHasHighFscAtResolLimit": int(state.high_fsc_at_limit),
+        "rlnHasLargeSizeIncreaseIterationsAgo": 0,
+    }

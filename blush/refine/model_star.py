@@ -1,0 +1,154 @@
+"""Model tables in RELION's layout: resolution spectra, noise and scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blush.refine.state import RefinementState
+
+Floats = NDArray[np.float64]
+Blocks = dict[str, Mapping[str, Any]]
+
+NOT_MEASURED = 999.0
+"""What RELION writes for an accuracy or a resolution that it does not know."""
+
+_PRIOR_ON_ROT_TILT_PSI = 2
+
+
+@dataclass(frozen=True)
+class ModelPart:
+    """One half's side of a model, or the average of both.
+
+    Parameters
+    ----------
+    map_name
+        Map the spectra belong to, as it is to be written.
+    noise
+        (optics groups, shells) variance per component.
+    scale, particles_per_group, group_names, group_optics
+        (groups,); the last is the optics group whose noise a group takes.
+    pdf_direction
+        (directions,) or None where directions are not given.
+    """
+
+    map_name: str
+    noise: Floats
+    scale: Floats
+    tau2: Floats
+    sigma2_ref: Floats
+    norm_average: float
+    sigma_offset_angst: float
+    log_likelihood: float
+    average_pmax: float
+    group_names: NDArray[np.object_]
+    group_optics: NDArray[np.int64]
+    particles_per_group: NDArray[np.int64]
+    pdf_direction: Floats | None = field(default=None)
+
+
+def model_blocks(used: RefinementState, state: RefinementState, part: ModelPart, noise_per_group: bool) -> Blocks:
+    """Blocks of a `_model.star`.
+
+    Parameters
+    ----------
+    used, state
+        State the iteration ran from, and the one it led to.
+    noise_per_group
+        Repeat the noise for every scale group, as RELION 3.1 reads it; later versions read it per optics group.
+    """
+    blocks: Blocks = {
+        "model_general": _general(used, state, part),
+        "model_classes": _classes(state, part),
+        "model_class_1": _spectra(state, part),
+        "model_groups": _groups(part),
+    }
+    for index, noise in enumerate(part.noise, start=1):
+        blocks[f"model_optics_group_{index}"] = _noise(state, noise)
+    if noise_per_group:
+        tables = [_noise(state, noise) for noise in part.noise]
+        for index, optics in enumerate(part.group_optics, start=1):
+            blocks[f"model_group_{index}"] = tables[optics]
+    if part.pdf_direction is not None:
+        blocks["model_pdf_orient_class_1"] = {"rlnOrientationDistribution": part.pdf_direction}
+    return blocks
+
+
+def _general(used: RefinementState, state: RefinementState, part: ModelPart) -> dict[str, Any]:
+    sigma_deg = used.sigma_angle_deg if used.local else 0.0
+    return {
+        "rlnReferenceDimensionality": 3,
+        "rlnDataDimensionality": 2,
+        "rlnOriginalImageSize": state.box_px,
+        "rlnCurrentResolution": state.resolution_angst,
+        "rlnCurrentImageSize": used.current_size_px,
+        "rlnPaddingFactor": 2.0,
+        "rlnIsHelix": 0,
+        "rlnFourierSpaceInterpolator": 1,
+        "rlnMinRadiusNnInterpolation": 10,
+        "rlnPixelSize": state.pixel_size_angst,
+        "rlnNrClasses": 1,
+        "rlnNrBodies": 1,
+        "rlnNrGroups": len(part.scale),
+        "rlnNrOpticsGroups": state.n_optics_groups,
+        "rlnTau2FudgeFactor": 1.0,
+        "rlnNormCorrectionAverage": part.norm_average,
+        "rlnSigmaOffsetsAngst": part.sigma_offset_angst,
+        "rlnOrientationalPriorMode": _PRIOR_ON_ROT_TILT_PSI if used.local else 0,
+        "rlnSigmaPriorRotAngle": sigma_deg,
+        "rlnSigmaPriorTiltAngle": sigma_deg,
+        "rlnSigmaPriorPsiAngle": sigma_deg,
+        "rlnLogLikelihood": part.log_likelihood,
+        "rlnAveragePmax": part.average_pmax,
+    }
+
+
+def _classes(state: RefinementState, part: ModelPart) -> dict[str, Any]:
+    return {
+        "rlnReferenceImage": np.array([part.map_name], dtype=object),
+        "rlnClassDistribution": np.array([1.0]),
+        "rlnAccuracyRotations": np.array([known(state.accuracy_rotation_deg)]),
+        "rlnAccuracyTranslationsAngst": np.array([known(state.accuracy_offset_angst)]),
+        "rlnEstimatedResolution": np.array([state.resolution_angst]),
+    }
+
+
+def known(value: float | None) -> float:
+    """A value, or RELION's mark for one that was not measured."""
+    return NOT_MEASURED if value is None else value
+
+
+def _spectra(state: RefinementState, part: ModelPart) -> dict[str, Any]:
+    return {
+        **_abscissa(state),
+        "rlnSsnrMap": state.ssnr,
+        "rlnGoldStandardFsc": state.fsc,
+        "rlnReferenceSigma2": part.sigma2_ref,
+        "rlnReferenceTau2": part.tau2,
+    }
+
+
+def _abscissa(state: RefinementState) -> dict[str, Any]:
+    shell = np.arange(state.n_shells)
+    frequency = shell / (state.box_px * state.pixel_size_angst)
+    resolution = np.divide(1.0, frequency, out=np.full(len(shell), NOT_MEASURED), where=shell > 0)
+    return {"rlnSpectralIndex": shell, "rlnResolution": frequency, "rlnAngstromResolution": resolution}
+
+
+def _noise(state: RefinementState, noise: Floats) -> dict[str, Any]:
+    abscissa = _abscissa(state)
+    del abscissa["rlnAngstromResolution"]
+    return {**abscissa, "rlnSigma2Noise": noise}
+
+
+def _groups(part: ModelPart) -> dict[str, Any]:
+    return {
+        "rlnGroupNumber": np.arange(1, len(part.scale) + 1),
+        "rlnGroupName": part.group_names,
+        "rlnGroupNrParticles": part.particles_per_group,
+        "rlnGroupScaleCorrection": part.scale,
+    }
