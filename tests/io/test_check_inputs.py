@@ -42,9 +42,10 @@ def test_a_correct_run_has_no_problems(configure, run_check):
     ("changes", "message"),
     [
         ({"reference": "gone.mrc"}, "gone.mrc: file does not exist; correct the path"),
+        ({"mask": "particles.star"}, "particles.star: is "),
         (
-            {"mask": "reference.mrc"},
-            "reference.mrc, header: mask has another box than the particles (found 20 px); pad",
+            {"postprocess": "{mask: reference.mrc}"},
+            "reference.mrc, header: mask has another box than the particles (found 20 px); pad or crop it to 16 px",
         ),
         (
             {"particle_diameter_angst": 60},
