@@ -13,6 +13,7 @@ from torch import Tensor
 
 from blush.expectation.coarse import Poses, Weighted, combine
 from blush.expectation.model import Model
+from blush.expectation.order import stable_order
 from blush.expectation.significance import Kept, significant
 from blush.expectation.sparse import Entries, Sums, accumulate, pair_cross, pair_power
 from blush.fourier.backproject import Accumulator, insert
@@ -20,7 +21,8 @@ from blush.fourier.packed import Packed
 from blush.fourier.project import project
 
 CHILD_SHIFTS = 4
-BLOCK_BYTES = {"cpu": 3 * 2**19, "cuda": 2**29}  # slices of a block: the second-level cache of one core; ample on a GPU
+BLOCK_BYTES = {"cpu": 3 * 2**19, "cuda": 2**29}
+"""Slices of a block: the second-level cache of one core; ample on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Posterior:
     kept
         Positions in the (pair, child shift, child orientation) list, and normalisation.
     image, shift, row
-        (s,) image, fine shift (4 t + child) and fine orientation (children u + child) of each kept sample.
+        (s,) image (ascending), fine shift (4 t + child) and fine orientation (children u + child) of each sample.
     best_shift, best_row
         (b,) of the most probable sample.
     orientation
@@ -50,6 +52,11 @@ class Posterior:
     orientation: Tensor
     matrices: Tensor
 
+    @property
+    def children(self) -> int:
+        """Fine orientations per coarse one."""
+        return self.matrices.shape[1]
+
 
 def block_rows(n_pixels: int, children: int, device: torch.device) -> int:
     """Coarse orientations per block."""
@@ -65,6 +72,8 @@ def fine_posterior(poses: Poses, block: Weighted, phases: Tensor, model: Model, 
 
     Parameters
     ----------
+    poses
+        In ascending order of image; shifts together within an image let its shifted transform be used again.
     phases
         (t, 4, 2, n) of the fine shifts.
     """
@@ -74,52 +83,42 @@ def fine_posterior(poses: Poses, block: Weighted, phases: Tensor, model: Model, 
     children = matrices.shape[1]
     size = block_rows(n, children, u.device)
     n_blocks = -(-len(orientation) // size)
-    key = ((u // size) * len(poses.count) + poses.image) * phases.shape[0] + poses.shift
-    order = torch.argsort(key * len(orientation) + u)
-    image, shift, u, prior = poses.image[order], poses.shift[order], u[order], poses.log_prior[order]
+    order = stable_order(u // size, n_blocks)
+    image, shift, sorted_u = poses.image[order], poses.shift[order], u[order]
     scores = torch.empty(len(u), CHILD_SHIFTS, children, dtype=block.cross.dtype, device=u.device)
-    edges = _bounds(u // size, n_blocks)
+    edges = _bounds(sorted_u // size, n_blocks)
     for index in range(n_blocks):
         first, pairs = index * size, slice(edges[index], edges[index + 1])
         slices = project(model.sphere, matrices[first : first + size].flatten(0, 1), pixels, n)
         slices = slices.view(-1, children, 2, n)
-        cross = pair_cross(block.cross, phases, slices, image[pairs], shift[pairs], u[pairs] - first)
-        power = pair_power(block.power, slices, image[pairs], u[pairs] - first)
-        scores[pairs] = combine(cross, power, model.cross_correlation)
+        cross = pair_cross(block.cross, phases, slices, image[pairs], shift[pairs], sorted_u[pairs] - first)
+        power = pair_power(block.power, slices, image[pairs], sorted_u[pairs] - first)
+        scores[order[pairs]] = combine(cross, power, model.cross_correlation)
     if not model.cross_correlation:
-        scores += prior[:, None, None]
-    return _normalise(scores, image, shift, u, orientation, matrices, model, len(poses.count))
+        scores += poses.log_prior[:, None, None]
+    return _normalise(scores, poses, u, orientation, matrices, model)
 
 
 def _normalise(
-    scores: Tensor,
-    image: Tensor,
-    shift: Tensor,
-    u: Tensor,
-    orientation: Tensor,
-    matrices: Tensor,
-    model: Model,
-    n_images: int,
+    scores: Tensor, poses: Poses, u: Tensor, orientation: Tensor, matrices: Tensor, model: Model
 ) -> Posterior:
     children = matrices.shape[1]
-    # Blocks interleave the images; the rule wants them together.
-    order = torch.argsort(image, stable=True)
     per_pair = CHILD_SHIFTS * children
-    kept = significant(
-        scores[order].flatten(), image[order].repeat_interleave(per_pair), n_images, model.adaptive_fraction
-    )
+    owner = poses.image.repeat_interleave(per_pair)
+    kept = significant(scores.flatten(), owner, len(poses.count), model.adaptive_fraction)
     if model.cross_correlation:
-        ones = torch.ones_like(kept.log_sum)
-        kept = Kept(kept.best, ones, kept.best, kept.log_sum, kept.count)
+        kept = Kept(kept.best, torch.ones_like(kept.log_sum), kept.best, kept.log_sum, kept.count)
 
     def decode(index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        pair, child = order[index // per_pair], index % per_pair
-        fine_shift = shift[pair] * CHILD_SHIFTS + child // children
-        return image[pair], fine_shift, u[pair] * children + child % children
+        pair = torch.div(index, per_pair, rounding_mode="floor")
+        child = index - pair * per_pair
+        child_shift = torch.div(child, children, rounding_mode="floor")
+        fine_shift = poses.shift[pair] * CHILD_SHIFTS + child_shift
+        return poses.image[pair], fine_shift, u[pair] * children + child - child_shift * children
 
-    owner, fine_shift, row = decode(kept.index)
+    image, fine_shift, row = decode(kept.index)
     _, best_shift, best_row = decode(kept.best)
-    return Posterior(kept, owner, fine_shift, row, best_shift, best_row, orientation, matrices)
+    return Posterior(kept, image, fine_shift, row, best_shift, best_row, orientation, matrices)
 
 
 def back_project(
@@ -144,26 +143,38 @@ def back_project(
     -------
     mean, square: (b, 2, n) sum_w w P shifted back onto the image, and (b, n) sum_w w |P|^2.
     """
-    n, n_images = image.shape[-1], len(image)
-    children = posterior.matrices.shape[1]
-    size = block_rows(n, children, image.device) * children
     row, inverse = torch.unique(posterior.row, return_inverse=True)
-    block = inverse // size
-    order = torch.argsort((block * n_images + posterior.image) * len(row) + inverse, stable=True)
-    key = (posterior.image * len(row) + inverse)[order]
-    _, counts = torch.unique_consecutive(key, return_counts=True)
-    begin = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
-    head = order[begin[:-1]]
-    group_image, group_row = posterior.image[head], inverse[head]
-    shift, weight = posterior.shift[order], posterior.kept.weight[order].to(image.dtype)
+    size = block_rows(image.shape[-1], posterior.children, image.device) * posterior.children
+    entries, groups = _grouped(posterior, inverse, len(row), size, len(image), image.dtype)
     matrices = posterior.matrices.flatten(0, 1)[row]
     mean, square = torch.zeros_like(image), torch.zeros_like(power)
-    edges = _bounds(group_row // size, -(-len(row) // size))
-    for first, (g, h) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
-        rows = matrices[first * size : (first + 1) * size]
-        entries = Entries(group_image[g:h], group_row[g:h] - first * size, begin[g : h + 1], shift, weight)
-        slices = project(model.sphere, rows, pixels, n)
-        sums = Sums(torch.zeros_like(slices), slices.new_zeros(len(rows), n), mean, square)
-        accumulate(entries, image, power, phases, slices, sums)
+    for index, (g, h) in enumerate(zip(groups[:-1], groups[1:], strict=True)):
+        first = index * size
+        rows = matrices[first : first + size]
+        part = Entries(
+            entries.image[g:h], entries.row[g:h] - first, entries.begin[g : h + 1], entries.shift, entries.weight
+        )
+        slices = project(model.sphere, rows, pixels, image.shape[-1])
+        sums = Sums(torch.zeros_like(slices), torch.zeros_like(slices[:, 0]), mean, square)
+        accumulate(part, image, power, phases, slices, sums)
         insert(volume, rows, sums.data, sums.weight, pixels)
     return mean, square
+
+
+def _grouped(
+    posterior: Posterior, row: Tensor, n_rows: int, size: int, n_images: int, dtype: torch.dtype
+) -> tuple[Entries, list[int]]:
+    """Samples in the order (block of rows, image, row), and the first group of every block."""
+    order = stable_order(row, n_rows)
+    order = order[stable_order(posterior.image[order], n_images)]
+    n_blocks = -(-n_rows // size)
+    order = order[stable_order((row // size)[order], n_blocks)]
+    sorted_row, sorted_image = row[order], posterior.image[order]
+    _, counts = torch.unique_consecutive(sorted_image * n_rows + sorted_row, return_counts=True)
+    begin = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
+    head = begin[:-1]
+    group_row = sorted_row[head]
+    entries = Entries(
+        sorted_image[head], group_row, begin, posterior.shift[order], posterior.kept.weight[order].to(dtype)
+    )
+    return entries, _bounds(group_row // size, n_blocks)

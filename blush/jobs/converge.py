@@ -1,0 +1,144 @@
+"""The checkpoint of the loop: what both halves measured becomes the state of the next iteration. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blush.config import RunConfig
+from blush.io.files import load_npz, save_npz
+from blush.io.particles import ParticleSet
+from blush.jobs.inputs import TABLE_COLUMNS, Plan, read_config, read_frozen_particles, read_plan
+from blush.jobs.layout import RunFolder, Stopwatch
+from blush.maximization.noise import update_noise, update_scale, update_sigma_offset
+from blush.refine.changes import pose_change
+from blush.refine.convergence import IterationResult, next_state
+from blush.refine.state import ControlSettings, RefinementState, load_state, save_state
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def control_settings(config: RunConfig) -> ControlSettings:
+    """The part of the configuration that controls the iterations; changes apply from the next iteration on."""
+    return ControlSettings(
+        initial_lowpass_angst=config.initial_lowpass_angst,
+        local_from_order=config.sampling.local_from_order,
+        max_iterations=config.refinement.max_iterations,
+        perturbation_factor=config.sampling.perturb,
+    )
+
+
+def converge(root: Path, iteration: int) -> RefinementState:
+    """Write poses, direction histograms and, last, the state of an iteration; then the RELION files."""
+    from blush.jobs.outputs import write_outputs
+
+    folder, watch = RunFolder(root), Stopwatch()
+    if folder.state(iteration).exists():
+        return load_state(folder.state(iteration))
+    config, plan = read_config(root), read_plan(root)
+    before = replace(load_state(folder.state(iteration - 1)), settings=control_settings(config))
+    measured = [load_npz(folder.statistics(iteration, half)) for half in (1, 2)]
+    old, new = load_npz(folder.poses(iteration - 1)), {}
+    new = gather_poses(old, measured, plan, keep_norm=before.first_cc or not config.refinement.norm_correction)
+    result = _result(
+        config, before, plan, read_frozen_particles(root), measured, load_npz(folder.spectra(iteration)), old, new
+    )
+    state = next_state(before, result)
+    save_npz(folder.poses(iteration), new)
+    _save_directions(folder, iteration, before, measured)
+    write_outputs(root, iteration, before, state, new)
+    folder.log(
+        iteration=iteration, stage="converge", done=1, total=1, resolution_angst=state.resolution_angst, **watch.read()
+    )
+    save_state(folder.state(iteration), state)
+    _tidy(folder, iteration, config.refinement.keep_iterations)
+    return state
+
+
+def gather_poses(old: Arrays, measured: list[Arrays], plan: Plan, *, keep_norm: bool) -> Arrays:
+    """Per-particle table in import order from the halves' tables in processing order."""
+    new = {name: np.array(old[name]) for name in TABLE_COLUMNS}
+    for rows, half in zip(plan.rows, measured, strict=True):
+        for name in TABLE_COLUMNS:
+            if not (keep_norm and name == "norm_correction"):
+                new[name][rows] = half[f"table_{name}"]
+    return new
+
+
+def _result(
+    config: RunConfig,
+    before: RefinementState,
+    plan: Plan,
+    particles: ParticleSet,
+    measured: list[Arrays],
+    spectra: Arrays,
+    old: Arrays,
+    new: Arrays,
+) -> IterationResult:
+    rows = plan.rows
+    keep_norm = before.first_cc or not config.refinement.norm_correction
+    norm = before.norm_average if keep_norm else np.array([new["norm_correction"][r].mean() for r in rows])
+    return IterationResult(
+        fsc=spectra["fsc"],
+        fsc_unmasked=spectra["fsc_unmasked"],
+        ssnr=spectra["ssnr"],
+        tau2=spectra["tau2"],
+        sigma2_ref=spectra["sigma2_ref"],
+        noise=np.stack([update_noise(m["noise"], m["weight"], before.noise[h]) for h, m in enumerate(measured)]),
+        scale=_scales(config, before, plan, particles, measured),
+        norm_average=norm,
+        sigma_offset_angst=_offset_widths(before, measured),
+        average_pmax=float(new["pmax"].mean()),
+        log_likelihood=float(new["log_likelihood"].sum()),
+        change=pose_change(old, new, plan.operators),
+        accuracy_rotation_deg=_optional(measured[0], "accuracy_rotation_deg"),
+        accuracy_offset_angst=_optional(measured[0], "accuracy_offset_angst"),
+    )
+
+
+def _optional(arrays: Arrays, name: str) -> float | None:
+    return float(arrays[name]) if name in arrays else None
+
+
+def _scales(
+    config: RunConfig, before: RefinementState, plan: Plan, particles: ParticleSet, measured: list[Arrays]
+) -> NDArray[np.float64]:
+    if not config.refinement.scale_correction:
+        return before.scale
+    groups = before.scale.shape[1]
+    counts = [np.bincount(particles.group_index[rows], minlength=groups) for rows in plan.rows]
+    return np.stack(
+        [update_scale(m["scale_cross"], m["scale_power"], before.scale[h], counts[h]) for h, m in enumerate(measured)]
+    )
+
+
+def _offset_widths(before: RefinementState, measured: list[Arrays]) -> NDArray[np.float64]:
+    if before.first_cc:
+        return before.sigma_offset_angst
+    return np.array([update_sigma_offset(float(m["offset_square"]), float(m["weight"].sum())) for m in measured])
+
+
+def _save_directions(folder: RunFolder, iteration: int, before: RefinementState, measured: list[Arrays]) -> None:
+    arrays = {f"half{half}": m["directions"] for half, m in enumerate(measured, start=1)}
+    save_npz(folder.directions(iteration), arrays | {"healpix_order": np.array(before.healpix_order)})
+
+
+def _tidy(folder: RunFolder, iteration: int, keep: int) -> None:
+    """Remove shard results of this iteration, and sums and maps of those that are no longer kept."""
+    for path in folder.iteration(iteration).glob("half*_shard*.npz"):
+        path.unlink(missing_ok=True)
+    for n in range(iteration - keep, 0, -1):
+        old = [
+            *folder.iteration(n).glob("half?_sums.npz"),
+            *(folder.reference(n, half) for half in (1, 2)),
+            folder.iteration(n) / "mask.mrc",
+        ]
+        present = [path for path in old if path.exists()]
+        if not present:
+            break
+        for path in present:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,174 @@
+"""The expectation step of one shard, from the files of an iteration to a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from blush.expectation.accuracy import expected_accuracy
+from blush.expectation.model import Model, ShardSums
+from blush.expectation.shard import Expectation
+from blush.fourier.packed import packed
+from blush.fourier.transform import transform
+from blush.geometry.sampling import OrientationGrid, offset_grid
+from blush.io.files import load_npz, save_npz
+from blush.io.mrc import read_volume
+from blush.io.particles import ParticleSet
+from blush.jobs.inputs import environment, read_config, read_frozen_particles, read_plan, shard_key, with_poses
+from blush.jobs.layout import RunFolder, Stopwatch
+from blush.refine.state import RefinementState, load_state
+
+ACCURACY_PARTICLES = 100
+SCALE_SSNR = 3.0
+
+_prepared: dict[tuple[Path, int, int], Expectation] = {}
+"""The last iteration's slices of this process: the shards of a half share them."""
+
+
+def build_model(
+    folder: RunFolder, state: RefinementState, half: int, device: torch.device, dtype: torch.dtype
+) -> Model:
+    """What `state` says about half `half`, for the next expectation step."""
+    reference, _ = read_volume(folder.reference(state.iteration, half))
+    radius = state.current_size_px // 2
+    sphere = transform(torch.from_numpy(reference).to(device, dtype), radius)
+    offsets = offset_grid(state.offset_range_angst, state.offset_step_angst)
+    return Model(
+        sphere=sphere,
+        pixel_size_angst=state.pixel_size_angst,
+        particle_diameter_angst=state.particle_diameter_angst,
+        coarse_radius=min(radius, state.coarse_size_px // 2),
+        radius=radius,
+        noise=_tensor(state.noise[half - 1]),
+        scale=_tensor(state.scale[half - 1]),
+        norm_average=float(state.norm_average[half - 1]),
+        grid=OrientationGrid.build(state.healpix_order, state.symmetry, state.perturbation),
+        offsets_angst=offsets + state.perturbation * state.offset_step_angst,
+        offset_step_angst=state.offset_step_angst,
+        sigma_offset_angst=float(state.sigma_offset_angst[half - 1]),
+        log_prior_direction=_direction_prior(folder, state, half),
+        local_sigma_deg=state.sigma_angle_deg if state.local else None,
+        cross_correlation=state.first_cc,
+        scale_shells=_tensor(state.ssnr > SCALE_SSNR),
+    )
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(values))
+
+
+def _direction_prior(folder: RunFolder, state: RefinementState, half: int) -> Tensor | None:
+    """Log of the learned histogram over its mean, while it belongs to the present grid."""
+    path = folder.directions(state.iteration)
+    if state.local or not path.exists():
+        return None
+    arrays = load_npz(path)
+    if int(arrays["healpix_order"]) != state.healpix_order:
+        return None
+    histogram = torch.from_numpy(arrays[f"half{half}"])
+    return (histogram / histogram.mean()).clamp_min(1e-30).log()
+
+
+def expectation_shard(root: Path, iteration: int, half: int, shard: int) -> Path:
+    """Compute a shard's sufficient statistics, unless the file is there already."""
+    folder = RunFolder(root)
+    target = folder.shard(iteration, half, shard, shard_key(folder, iteration, half))
+    if target.exists():
+        return target
+    watch = Stopwatch()
+    config = read_config(root)
+    device, dtype = environment(config)
+    state = load_state(folder.state(iteration - 1))
+    frozen, plan = read_frozen_particles(root), read_plan(root)
+    rows = plan.shard(half, shard)
+    particles = with_poses(frozen, load_npz(folder.poses(iteration - 1)), rows)
+    step = _expectation(folder, iteration, half, state, frozen, device, dtype, config.compute.memory_gb * 1e9)
+
+    def report(done: int) -> None:
+        folder.log(
+            iteration=iteration,
+            stage="expectation",
+            half=half,
+            shard=shard,
+            done=done,
+            total=len(rows),
+            device=str(device),
+            **watch.read(),
+        )
+
+    sums = step.run(particles, report)
+    arrays = _arrays(sums)
+    if half == 1 and shard == 0 and not state.first_cc:
+        arrays |= _accuracy(step, particles, state)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_npz(target, arrays)
+    folder.log(
+        iteration=iteration,
+        stage="shard",
+        half=half,
+        shard=shard,
+        done=len(rows),
+        total=len(rows),
+        device=str(device),
+        pid=os.getpid(),
+        **watch.read(),
+    )
+    return target
+
+
+def _expectation(
+    folder: RunFolder,
+    iteration: int,
+    half: int,
+    state: RefinementState,
+    frozen: ParticleSet,
+    device: torch.device,
+    dtype: torch.dtype,
+    memory_bytes: float,
+) -> Expectation:
+    key = (folder.root, iteration, half)
+    if key not in _prepared:
+        _prepared.clear()
+        model = build_model(folder, state, half, device, dtype)
+        _prepared[key] = Expectation(model, frozen, dtype, device, memory_bytes)
+    return _prepared[key]
+
+
+def _arrays(sums: ShardSums) -> dict[str, np.ndarray]:
+    """The grid without its padding channel, and every statistic, by name."""
+    out = {
+        "grid": sums.volume.grid[..., :3].cpu().numpy(),
+        "offset_square": np.array(sums.offset_square),
+    }
+    for name in ("noise", "weight", "scale_cross", "scale_power", "directions"):
+        out[name] = getattr(sums, name).cpu().numpy()
+    return out | {f"table_{name}": column.numpy().astype(np.float64) for name, column in sums.table.items()}
+
+
+def _accuracy(step: Expectation, particles: ParticleSet, state: RefinementState) -> dict[str, np.ndarray]:
+    """Expected accuracies from the first particles of half 1."""
+    first = particles.take(np.arange(min(ACCURACY_PARTICLES, len(particles))))
+    model = step.model
+    n = step.n_pixels
+    transfer = step.tables.ctf(first, n)
+    group = torch.from_numpy(first.group_index).long()
+    optics = torch.from_numpy(first.optics_index).long()
+    transfer = transfer * model.scale[group].to(transfer)[:, None]
+    euler = torch.from_numpy(np.stack([first.rot_deg, first.tilt_deg, first.psi_deg], 1)).to(step.device)
+    rotation, shift_px = expected_accuracy(
+        model.sphere,
+        euler,
+        transfer,
+        model.noise[optics],
+        packed(model.box_px, str(step.device)),
+        model.radius,
+        state.seed * 1000 + state.iteration,
+    )
+    return {
+        "accuracy_rotation_deg": np.array(rotation),
+        "accuracy_offset_angst": np.array(shift_px * model.pixel_size_angst),
+    }

@@ -1,0 +1,126 @@
+"""Freeze the input of a run: particles, half-sets, shards, reference, masks, configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from blush.config import RunConfig
+from blush.errors import BlushError
+from blush.fourier.filter import resize_volume
+from blush.geometry.symmetry import operators
+from blush.io.check import check_inputs
+from blush.io.files import read_json, save_npz, write_json
+from blush.io.mrc import read_volume, write_volume
+from blush.io.particles import ParticleSet
+from blush.io.star import write_star
+from blush.jobs.layout import ALGORITHM, RunFolder
+
+PARTICLES_PER_SHARD = 2500
+FEWEST_SHARDS = 4
+_HALF_STREAM = 2
+FREE_KEYS = ("compute", "postprocess", "truth", "output", "name")
+"""Sections that may change while a run is under way: they do not decide the course of the refinement ..."""
+FREE_REFINEMENT = ("max_iterations", "keep_iterations")
+"""... and these keys, which take effect from the next iteration on."""
+
+
+def import_run(config: RunConfig) -> Path:
+    """Check all inputs and write RUN/import; nothing is written if anything is wrong.
+
+    Raises
+    ------
+    BlushError
+        With every mistake in the inputs, or if the folder holds a run of other inputs.
+    """
+    folder = RunFolder(config.run_dir.absolute())
+    findings = check_inputs(config)
+    findings.refuse(str(config.particles))
+    for warning in findings.warnings:
+        sys.stderr.write(f"blush: warning: {warning}\n")
+    if findings.particles is None:
+        raise BlushError(f"{config.particles} holds no particles")
+    particles = findings.particles
+    _claim(folder, identity(config, particles))
+    folder.imported.mkdir(parents=True, exist_ok=True)
+    half = assign_halves(particles, config.seed)
+    blocks = dict(findings.blocks)
+    blocks["particles"] = {**blocks["particles"], "rlnRandomSubset": half.astype(np.int64)}
+    write_star(folder.imported / "particles.star", blocks)
+    particles.save(folder.imported / "particles.npz")
+    save_npz(folder.imported / "plan.npz", plan_shards(particles, half, config))
+    box, pixel = particles.optics[0].box_px, particles.optics[0].pixel_size_angst
+    _import_map(config.reference, folder.imported / "reference.mrc", box, pixel)
+    if isinstance(config.mask, Path):
+        _import_map(config.mask, folder.imported / "mask.mrc", box, pixel)
+    write_json(folder.imported / "config.json", config.model_dump(mode="json"))
+    return folder.imported / "config.json"
+
+
+def assign_halves(particles: ParticleSet, seed: int) -> NDArray[np.int8]:
+    """The half-sets of the STAR file, or two random ones of equal size."""
+    if (particles.half > 0).all():
+        return particles.half
+    order = np.random.default_rng([_HALF_STREAM, seed]).permutation(len(particles))
+    half = np.ones(len(particles), dtype=np.int8)
+    half[order[len(order) // 2 :]] = 2
+    return half
+
+
+def plan_shards(particles: ParticleSet, half: NDArray[np.int8], config: RunConfig) -> dict[str, NDArray[Any]]:
+    """Rows of each half in the order of the stacks, cut into shards of nearly equal size."""
+    plan: dict[str, NDArray[Any]] = {"operators": operators(config.symmetry).numpy(), "half": half}
+    by_stack = np.lexsort((particles.image_index, particles.stack_index))
+    for number in (1, 2):
+        rows = by_stack[half[by_stack] == number]
+        wanted = config.compute.shards_per_half
+        shards = max(FEWEST_SHARDS, -(-len(rows) // PARTICLES_PER_SHARD)) if wanted == "auto" else wanted
+        plan[f"rows_half{number}"] = rows
+        plan[f"edges_half{number}"] = np.linspace(0, len(rows), min(shards, len(rows)) + 1).round().astype(np.int64)
+    return plan
+
+
+def _import_map(source: Path, target: Path, box_px: int, pixel_size_angst: float) -> None:
+    volume, pixel = read_volume(source)
+    resized = volume
+    if volume.shape[0] != box_px or abs(pixel / pixel_size_angst - 1) > 1e-4:
+        resized = resize_volume(torch.from_numpy(volume), pixel, box_px, pixel_size_angst).numpy()
+    write_volume(target, resized, pixel_size_angst)
+
+
+def identity(config: RunConfig, particles: ParticleSet) -> dict[str, str]:
+    """Digest of every input and setting that decides the course of a refinement, by name."""
+    settings = config.model_dump(mode="json")
+    refinement = {k: v for k, v in settings.pop("refinement").items() if k not in FREE_REFINEMENT}
+    parts: dict[str, Any] = {f"refinement.{key}": value for key, value in refinement.items()}
+    parts |= {key: value for key, value in settings.items() if key not in FREE_KEYS}
+    parts |= {f"compute.{key}": settings["compute"][key] for key in ("shards_per_half", "precision", "kernels")}
+    for key in ("particles", "reference", "mask"):
+        if isinstance(path := getattr(config, key), Path):
+            parts[key] = hashlib.sha256(path.read_bytes()).hexdigest()
+    parts["stacks"] = [(Path(stack).name, Path(stack).stat().st_size) for stack in particles.stacks]
+    parts["algorithm"] = ALGORITHM
+    return {key: json.dumps(value, sort_keys=True) for key, value in parts.items()}
+
+
+def _claim(folder: RunFolder, wanted: dict[str, str]) -> None:
+    """Mark the folder as this run's, or refuse one that holds another's iterations."""
+    started = folder.state(0).exists()
+    if folder.identity.exists() and started:
+        known = read_json(folder.identity)
+        changed = sorted(key for key in known.keys() | wanted.keys() if known.get(key) != wanted.get(key))
+        if changed:
+            was = "; ".join(f"{key}: was {known.get(key)}, now {wanted.get(key)}" for key in changed[:5])
+            raise BlushError(
+                f"{folder.root} holds a refinement of other inputs or settings ({was}); "
+                "give this one another `name`, or remove that folder"
+            )
+    folder.root.mkdir(parents=True, exist_ok=True)
+    write_json(folder.identity, wanted)

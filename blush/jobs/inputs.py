@@ -1,0 +1,126 @@
+"""Reading back what a run froze at import, and the computing environment of this process."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blush.config import RunConfig
+from blush.errors import BlushError
+from blush.io.files import load_npz, read_json
+from blush.io.particles import ParticleSet
+from blush.jobs.layout import ALGORITHM, RunFolder
+
+if TYPE_CHECKING:
+    import torch
+
+POSE_COLUMNS = ("rot_deg", "tilt_deg", "psi_deg", "offset_x_angst", "offset_y_angst", "norm_correction")
+TABLE_COLUMNS = (*POSE_COLUMNS, "pmax", "n_significant", "log_likelihood")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The frozen division of particles: part of the result, never derived from the number of workers.
+
+    Attributes
+    ----------
+    rows
+        Import rows of each half in processing order; index 0 is half 1.
+    edges
+        Shard s of a half holds rows[edges[s]:edges[s + 1]].
+    operators
+        (m, 3, 3) point-group operators, identity first.
+    """
+
+    rows: tuple[NDArray[np.int64], NDArray[np.int64]]
+    edges: tuple[NDArray[np.int64], NDArray[np.int64]]
+    operators: NDArray[np.float64]
+
+    def shard(self, half: int, shard: int) -> NDArray[np.int64]:
+        """Import rows of a shard."""
+        edges = self.edges[half - 1]
+        return self.rows[half - 1][edges[shard] : edges[shard + 1]]
+
+    def n_shards(self, half: int) -> int:
+        """Shards of a half."""
+        return len(self.edges[half - 1]) - 1
+
+
+@lru_cache(maxsize=4)
+def read_config(root: Path) -> RunConfig:
+    """The resolved configuration of a run."""
+    path = RunFolder(root).imported / "config.json"
+    if not path.exists():
+        raise BlushError(f"{root} is not an imported run: {path} is missing; run `blush import` first")
+    return RunConfig.model_validate(read_json(path))
+
+
+@lru_cache(maxsize=4)
+def read_plan(root: Path) -> Plan:
+    """The frozen plan of a run."""
+    arrays = load_npz(RunFolder(root).imported / "plan.npz")
+    return Plan(
+        (arrays["rows_half1"], arrays["rows_half2"]),
+        (arrays["edges_half1"], arrays["edges_half2"]),
+        arrays["operators"],
+    )
+
+
+@lru_cache(maxsize=2)
+def read_frozen_particles(root: Path) -> ParticleSet:
+    """The imported particles, with the poses they came with."""
+    return ParticleSet.load(RunFolder(root).imported / "particles.npz")
+
+
+def with_poses(particles: ParticleSet, poses: dict[str, NDArray[np.float64]], rows: NDArray[np.int64]) -> ParticleSet:
+    """Particles at `rows`, posed as an iteration left them."""
+    return replace(particles.take(rows), **{name: poses[name][rows] for name in POSE_COLUMNS})
+
+
+def shard_key(folder: RunFolder, iteration: int, half: int) -> str:
+    """Digest of all that a half's expectation step depends on: the run's identity, its state, poses and reference."""
+    digest = hashlib.sha256(str(ALGORITHM).encode())
+    previous = iteration - 1
+    for path in (folder.identity, folder.state(previous), folder.poses(previous), folder.reference(previous, half)):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:12]
+
+
+def missing_shards(root: Path, iteration: int, half: int) -> list[int]:
+    """Shards of a half whose results are not on disk yet."""
+    folder, plan = RunFolder(root), read_plan(root)
+    key = shard_key(folder, iteration, half)
+    return [s for s in range(plan.n_shards(half)) if not folder.shard(iteration, half, s, key).exists()]
+
+
+def environment(config: RunConfig) -> tuple[torch.device, torch.dtype]:
+    """Set this process up for reproducible work and return its device and real type.
+
+    Raises
+    ------
+    BlushError
+        If a GPU is asked for that is not there: the CPU never takes its place unasked.
+    """
+    import torch
+
+    from blush.fourier import native
+
+    torch.set_num_threads(config.compute.threads_per_worker)
+    native.choose(config.compute.kernels)
+    wanted = config.compute.device
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted.startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise BlushError(
+                f"compute.device is {wanted}, but torch {torch.__version__} sees no GPU here; "
+                "set compute.device: cpu or install a CUDA build of torch"
+            )
+        torch.use_deterministic_algorithms(True)
+    return torch.device(wanted), getattr(torch, config.compute.precision)

@@ -1,0 +1,171 @@
+"""The rule `denoise_and_trail`: from both halves' sums to FSC, spectra and the references of the next iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from blush.config import RunConfig
+from blush.fourier.backproject import Accumulator
+from blush.fourier.filter import low_pass
+from blush.fourier.mask import auto_mask, soft_sphere
+from blush.io.files import save_npz, write_json
+from blush.io.mrc import read_volume, write_volume
+from blush.jobs.inputs import environment, read_config
+from blush.jobs.layout import RunFolder, Stopwatch
+from blush.jobs.reduce import load_sums
+from blush.maximization.halves import add_halves, half_sum_fsc, join_low_resolution, join_shell
+from blush.maximization.reconstruct import reconstruct
+from blush.maximization.spectra import reference_noise, signal_to_noise
+from blush.refine.state import RefinementState, load_state
+from blush.regularise.base import HalfMaps, drive
+from blush.regularise.select import regulariser
+from blush.validate.postprocess import solvent_corrected_fsc
+
+Floats = NDArray[np.float64]
+Pair = tuple[Accumulator, Accumulator]
+MASK_EDGE_PX = 5.0
+
+
+def denoise_and_trail(root: Path, iteration: int) -> Path:
+    """Make the maps of an iteration; after the last, joined one, the final maps.
+
+    Returns
+    -------
+    The file of spectra, written last: where it exists, so do the maps.
+    """
+    folder, watch = RunFolder(root), Stopwatch()
+    target = folder.spectra(iteration)
+    if target.exists():
+        return target
+    config = read_config(root)
+    device, _ = environment(config)
+    state = load_state(folder.state(iteration - 1))
+    halves = (
+        load_sums(folder, iteration, 1, state.box_px, device),
+        load_sums(folder, iteration, 2, state.box_px, device),
+    )
+    make = _final_maps if state.final else _references
+    spectra, diagnostics = make(folder, config, state, halves)
+    write_json(folder.diagnostics(iteration), diagnostics | {"iteration": iteration, "final": state.final})
+    save_npz(target, spectra)
+    folder.log(iteration=iteration, stage="regularise", done=1, total=1, device=str(device), **watch.read())
+    return target
+
+
+def _references(
+    folder: RunFolder, config: RunConfig, state: RefinementState, halves: Pair
+) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+    """Order of refinement.md 3.5: join, FSC, tau2, regularise, filter after cross-correlation, flatten."""
+    iteration = state.iteration + 1
+    shell = join_shell(
+        state.box_px, state.pixel_size_angst, config.refinement.low_resolution_join_angst, state.resolution_angst
+    )
+    joined = join_low_resolution(*halves, shell)
+    mask = solvent_mask(folder, config, state, add_halves(*joined), shell)
+    maps = [cache(_maker(half, None)) for half in joined]
+    fsc, unmasked = half_map_fsc(config, state, joined, mask, maps)
+    noise = np.stack([reference_noise(half) for half in joined])
+    ssnr = signal_to_noise(fsc, joined=False)
+    tau2 = ssnr * noise
+    wiener = [cache(_maker(half, tau2[index])) for index, half in enumerate(joined)]
+    given = HalfMaps(
+        joined,
+        fsc,
+        unmasked,
+        tau2,
+        noise,
+        lambda h: maps[h](),
+        lambda h: wiener[h](),
+        state.pixel_size_angst,
+        state.particle_diameter_angst,
+        state.symmetry,
+        mask,
+        iteration,
+        state.local,
+    )
+    trailing = config.trailing.shells if config.trailing.enabled else None
+    made = drive(regulariser(config.regulariser.name), given, trailing_shells=trailing)
+    for half, reference in enumerate(made.references, start=1):
+        if state.first_cc:
+            reference = low_pass(reference, config.initial_lowpass_angst, state.pixel_size_angst)
+        write_volume(folder.reference(iteration, half), (reference * mask).cpu().numpy(), state.pixel_size_angst)
+    return {"fsc": fsc, "fsc_unmasked": unmasked, "ssnr": ssnr, "tau2": tau2, "sigma2_ref": noise}, {
+        "regulariser": made.diagnostics,
+        "join_shell": shell,
+    }
+
+
+def _maker(half: Accumulator, tau2: Floats | None) -> Callable[[], Tensor]:
+    return lambda: reconstruct(half, tau2)
+
+
+def _final_maps(
+    folder: RunFolder, config: RunConfig, state: RefinementState, halves: Pair
+) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+    """Unregularised, unjoined halves; their FSC; and the Wiener-filtered map of all particles."""
+    shell = join_shell(
+        state.box_px, state.pixel_size_angst, config.refinement.low_resolution_join_angst, state.resolution_angst
+    )
+    total = add_halves(*halves)
+    mask = solvent_mask(folder, config, state, total, shell)
+    maps = [cache(_maker(half, None)) for half in halves]
+    fsc, unmasked = half_map_fsc(config, state, halves, mask, maps)
+    ssnr = signal_to_noise(fsc, joined=True)
+    noise = reference_noise(total)
+    tau2 = ssnr * noise
+    for half in (1, 2):
+        write_volume(folder.unfiltered(half), maps[half - 1]().cpu().numpy(), state.pixel_size_angst)
+    write_volume(folder.final_map, reconstruct(total, tau2).cpu().numpy(), state.pixel_size_angst)
+    spectra = {
+        "fsc": fsc,
+        "fsc_unmasked": unmasked,
+        "ssnr": ssnr,
+        "tau2": np.stack([tau2, tau2]),
+        "sigma2_ref": np.stack([noise, noise]),
+    }
+    return spectra, {"join_shell": 0}
+
+
+def solvent_mask(
+    folder: RunFolder, config: RunConfig, state: RefinementState, total: Accumulator, shell: int
+) -> Tensor:
+    """The mask that flattens references and corrects the FSC; written to the iteration's folder.
+
+    With `mask: auto` it is made from the shells that both halves share anyway (`join_low_resolution`), so that it
+    carries nothing from one half to the other.
+    """
+    n, pixel = state.box_px, state.pixel_size_angst
+    like = total.grid
+    sphere = soft_sphere(n, state.particle_diameter_angst / (2 * pixel), MASK_EDGE_PX).to(like)
+    if config.mask == "sphere":
+        return sphere
+    if config.mask != "auto":
+        mask, _ = read_volume(folder.imported / "mask.mrc")
+        return torch.from_numpy(mask).to(like)
+    tau2 = np.where(np.arange(n // 2 + 1) <= shell, 1e30, 0.0)
+    lowpass_angst = n * pixel / shell
+    shared = low_pass(reconstruct(total, tau2), lowpass_angst, pixel) * sphere
+    mask = auto_mask(shared, pixel, state.particle_diameter_angst, lowpass_angst).to(like) * sphere
+    iteration = state.iteration + 1
+    write_volume(folder.iteration(iteration) / "mask.mrc", mask.cpu().numpy(), pixel)
+    return mask
+
+
+def half_map_fsc(
+    config: RunConfig, state: RefinementState, halves: Pair, mask: Tensor, maps: list[Callable[[], Tensor]]
+) -> tuple[Floats, Floats]:
+    """FSC that drives the refinement, and the plain one; zero beyond the current size."""
+    unmasked = half_sum_fsc(*halves)
+    if not config.refinement.solvent_correct_fsc:
+        return unmasked, unmasked
+    seed = state.seed * 1000 + state.iteration
+    fsc = solvent_corrected_fsc(maps[0](), maps[1](), mask, seed).cpu().numpy().astype(np.float64)
+    fsc[state.current_size_px // 2 + 1 :] = 0.0
+    return fsc, unmasked

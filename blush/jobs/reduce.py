@@ -1,0 +1,81 @@
+"""Sum of a half's shards, in a fixed order whoever computed them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from blush.errors import BlushError
+from blush.fourier.backproject import Accumulator, hermitian, symmetrise
+from blush.io.files import load_npz, save_npz
+from blush.jobs.inputs import environment, read_config, read_plan, shard_key
+from blush.jobs.layout import RunFolder, Stopwatch
+from blush.refine.state import load_state
+
+_SUMMED = ("noise", "weight", "scale_cross", "scale_power", "directions", "offset_square")
+
+
+def reduce_half(root: Path, iteration: int, half: int) -> Path:
+    """Add the shards of a half pairwise by index, make D and W Hermitian and symmetric, and write both files."""
+    folder, watch = RunFolder(root), Stopwatch()
+    target = folder.sums(iteration, half)
+    if target.exists() and folder.statistics(iteration, half).exists():
+        return target
+    device, _ = environment(read_config(root))
+    state, plan = load_state(folder.state(iteration - 1)), read_plan(root)
+    key = shard_key(folder, iteration, half)
+    paths = [folder.shard(iteration, half, s, key) for s in range(plan.n_shards(half))]
+    if missing := [p.name for p in paths if not p.exists()]:
+        raise BlushError(
+            f"{folder.iteration(iteration)} lacks {len(missing)} of {len(paths)} shards of half {half}, "
+            f"first {missing[0]}; run the expectation step of iteration {iteration} again"
+        )
+    total = _tree(paths)
+    grid = torch.from_numpy(total.pop("grid")).to(device)
+    padded = torch.zeros(*grid.shape[:3], 4, dtype=grid.dtype, device=device)
+    padded[..., :3] = grid
+    sums = Accumulator(padded, state.box_px, state.current_size_px // 2)
+    sums = symmetrise(hermitian(sums), torch.from_numpy(plan.operators))
+    save_npz(folder.statistics(iteration, half), total | _tables(paths))
+    save_npz(target, {"grid": sums.grid[..., :3].cpu().numpy(), "r_max": np.array(sums.r_max)})
+    folder.log(iteration=iteration, stage="reduce", half=half, done=1, total=1, **watch.read())
+    return target
+
+
+def _sums_of(path: Path) -> dict[str, np.ndarray]:
+    arrays = load_npz(path)
+    return {name: arrays[name] for name in ("grid", *_SUMMED)}
+
+
+def _tree(paths: list[Path]) -> dict[str, np.ndarray]:
+    """Pairwise sum by shard index: ((0 + 1) + (2 + 3)) + ...; holds log2(shards) + 1 results at a time."""
+    if len(paths) == 1:
+        return _sums_of(paths[0])
+    middle = 1 << ((len(paths) - 1).bit_length() - 1)
+    left, right = _tree(paths[:middle]), _tree(paths[middle:])
+    return {name: left[name] + right[name] for name in left}
+
+
+def _tables(paths: list[Path]) -> dict[str, np.ndarray]:
+    """Per-particle columns in processing order, and the accuracies where a shard measured them."""
+    columns: dict[str, list[np.ndarray]] = {}
+    single: dict[str, np.ndarray] = {}
+    for path in paths:
+        with np.load(path) as arrays:  # members are read one by one: the grid stays on disk
+            for name in arrays.files:
+                if name.startswith("table_"):
+                    columns.setdefault(name, []).append(arrays[name])
+                elif name.startswith("accuracy_"):
+                    single[name] = arrays[name]
+    return {name: np.concatenate(parts) for name, parts in columns.items()} | single
+
+
+def load_sums(folder: RunFolder, iteration: int, half: int, box_px: int, device: torch.device) -> Accumulator:
+    """D and W of a half as `reduce_half` wrote them."""
+    arrays = load_npz(folder.sums(iteration, half))
+    grid = torch.from_numpy(arrays["grid"]).to(device)
+    padded = torch.zeros(*grid.shape[:3], 4, dtype=grid.dtype, device=device)
+    padded[..., :3] = grid
+    return Accumulator(padded, box_px, int(arrays["r_max"]))

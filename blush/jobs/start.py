@@ -1,0 +1,71 @@
+"""Iteration 0: initial noise, filtered references, poses and state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from blush.errors import BlushError
+from blush.expectation.initial_noise import initial_noise
+from blush.fourier.filter import low_pass
+from blush.io.files import save_npz
+from blush.io.mrc import read_volume, write_volume
+from blush.jobs.converge import control_settings
+from blush.jobs.inputs import POSE_COLUMNS, TABLE_COLUMNS, environment, read_config, read_frozen_particles
+from blush.jobs.layout import RunFolder, Stopwatch
+from blush.refine.start import FirstSampling, ParticleGeometry, first_state
+from blush.refine.state import save_state
+
+
+def start(root: Path) -> Path:
+    """Write the state from which iteration 1 runs."""
+    folder, watch = RunFolder(root), Stopwatch()
+    if folder.state(0).exists():
+        return folder.state(0)
+    config = read_config(root)
+    environment(config)
+    particles = read_frozen_particles(root)
+    local = config.refinement.start_from == "poses"
+    if local and not particles.has_poses:
+        raise BlushError(
+            f"refinement.start_from is 'poses', but {config.particles} has no rlnAngleRot, rlnAngleTilt "
+            "and rlnAnglePsi; use start_from: global"
+        )
+    optics = particles.optics[0]
+    pixel = optics.pixel_size_angst
+    noise = initial_noise(particles, config.particle_diameter_angst, config.seed).numpy()
+    sampling = FirstSampling(
+        healpix_order=max(config.sampling.healpix_order, config.sampling.local_from_order)
+        if local
+        else config.sampling.healpix_order,
+        offset_range_angst=config.sampling.offset_range_px * pixel,
+        offset_step_angst=config.sampling.offset_step_px * pixel,
+        oversampling=config.sampling.oversampling,
+        local=local,
+    )
+    geometry = ParticleGeometry(
+        optics.box_px, pixel, config.particle_diameter_angst, config.symmetry, int(particles.group_index.max()) + 1
+    )
+    state = first_state(
+        geometry,
+        sampling,
+        control_settings(config),
+        np.stack([noise, noise]),
+        config.seed,
+        first_cc=not config.refinement.reference_is_greyscale,
+    )
+    reference, _ = read_volume(folder.imported / "reference.mrc")
+    filtered = low_pass(torch.from_numpy(reference), config.initial_lowpass_angst, pixel).numpy()
+    for half in (1, 2):
+        write_volume(folder.reference(0, half), filtered, pixel)
+    zeros = np.zeros(len(particles))
+    poses = dict.fromkeys(TABLE_COLUMNS, zeros) | {"norm_correction": np.ones(len(particles))}
+    if particles.has_poses:
+        poses |= {name: getattr(particles, name) for name in POSE_COLUMNS[:5]}
+    folder.iteration(0).mkdir(parents=True, exist_ok=True)
+    save_npz(folder.poses(0), poses)
+    save_state(folder.state(0), state)
+    folder.log(iteration=0, stage="start", done=1, total=1, **watch.read())
+    return folder.state(0)
