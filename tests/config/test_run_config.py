@@ -25,7 +25,10 @@ def as_yaml(settings):
 
 def test_relative_paths_start_at_the_folder_of_the_file(tmp_path, monkeypatch):
     monkeypatch.chdir(Path("/"))
-    text = as_yaml(GOOD) + "mask: m.mrc\ntruth: {particles: t.star, map: /abs/t.mrc}\npostprocess: {mask: pm.mrc}\n"
+    text = (
+        as_yaml(GOOD)
+        + "mask: m.mrc\ntruth: {particles: t.star, map: /abs/t.mrc, mask: tm.mrc}\npostprocess: {mask: pm.mrc}\ncompute: {scratch: s}\n"
+    )
     config = load_config(write(tmp_path, text))
     assert config.particles == tmp_path / "p.star"
     assert config.reference == tmp_path / "r.mrc"
@@ -33,7 +36,9 @@ def test_relative_paths_start_at_the_folder_of_the_file(tmp_path, monkeypatch):
     assert config.truth is not None
     assert config.truth.particles == tmp_path / "t.star"
     assert config.truth.map == Path("/abs/t.mrc")
+    assert config.truth.mask == tmp_path / "tm.mrc"
     assert config.postprocess.mask == tmp_path / "pm.mrc"
+    assert config.compute.scratch == tmp_path / "s"
     assert config.output == tmp_path / "results"
     assert config.run_dir == tmp_path / "results" / "run"
 

@@ -58,13 +58,14 @@ def test_missing_optics_column(project, run_check, name):
     assert f"{project.star}, data_optics, {name}: column is missing; add it" in printed
 
 
-def test_image_number_beyond_the_stack(project, run_check):
-    project.particles["rlnImageName"][3] = "000009@first.mrcs"
+@pytest.mark.parametrize("number", [5, 9])
+def test_image_number_beyond_the_stack(project, run_check, number):
+    project.particles["rlnImageName"][3] = f"{number:06d}@first.mrcs"
     status, printed = run_check(project.write())
     assert status == 2
     assert (
         f"{project.star}, data_particles row 4: image number is beyond the end of the stack "
-        "(found 000009@first.mrcs, which has 4 images); correct rlnImageName" in printed
+        f"(found {number:06d}@first.mrcs, which has 4 images); correct rlnImageName" in printed
     )
 
 
