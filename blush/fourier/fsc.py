@@ -13,15 +13,16 @@ from blush.fourier.grid import resolution_angst, shell_index_3d
 
 
 def shell_sum(values: Tensor, shell_index: Tensor, n_shells: int) -> Tensor:
-    """Sum of `values` over each shell below `n_shells`, in float64: (n_shells,)."""
+    """Sum of `values` (..., *shell_index.shape) over each shell below `n_shells`, in float64: (..., n_shells)."""
     shell = shell_index.clamp_max(n_shells).flatten()
-    out = torch.zeros(n_shells + 1, dtype=torch.float64, device=values.device)
-    return out.index_add_(0, shell, values.flatten().double())[:n_shells]
+    batch = values.shape[: values.ndim - shell_index.ndim]
+    out = torch.zeros(*batch, n_shells + 1, dtype=torch.float64, device=values.device)
+    return out.index_add_(-1, shell, values.reshape(*batch, -1).double())[..., :n_shells]
 
 
 def shell_average(power: Tensor, shell_index: Tensor, n_shells: int) -> Tensor:
-    """Mean of `power` over each shell below `n_shells`, in float64; 0 where a shell is empty: (n_shells,)."""
-    count = shell_sum(torch.ones_like(power), shell_index, n_shells)
+    """Mean of `power` over each shell below `n_shells`, in float64; 0 where a shell is empty: (..., n_shells)."""
+    count = shell_sum(torch.ones(shell_index.shape, device=power.device), shell_index, n_shells)
     return shell_sum(power, shell_index, n_shells) / count.clamp_min(1)
 
 
@@ -59,7 +60,7 @@ def fsc(vol1: Tensor, vol2: Tensor) -> Tensor:
 
 
 def fsc_of_transforms(first: Tensor, second: Tensor, box: int) -> Tensor:
-    """FSC of two rfftn arrays of maps of `box` voxels: (box // 2 + 1,) float64."""
+    """FSC of rfftn arrays (..., box, box, box // 2 + 1) of maps of `box` voxels: (..., box // 2 + 1) float64."""
     shell, n = shell_index_3d(box, first.device), box // 2 + 1
     cross = shell_sum((first * second.conj()).real, shell, n)
     # Each root on its own: the product of two powers leaves the range of float32 inputs' squares.

@@ -24,7 +24,7 @@ from blush.validate.sharpen import (
 __all__ = ["Postprocessed", "Sharpening", "postprocess", "solvent_corrected_fsc"]
 
 FSC_THRESHOLD = 0.143
-"""Rosenthal & Henderson 2003, doi:10.1016/j.jmb.2003.07.013: half-map FSC where the full map correlates 0.5 with truth."""
+"""Half-map FSC where the full map correlates 0.5 with the truth; Rosenthal & Henderson 2003."""
 RANDOMISED_LIMIT = 0.1
 """FSC of phase-randomised halves above which, at the resolution, the mask is suspect."""
 PARTICLE_FRACTION = 0.476
@@ -174,6 +174,7 @@ def _sharpen(
     frequency = radius / (box * pixel_size_angst)
     spectrum = torch.fft.rfftn((half1 + half2) / 2)
     plot = {"inverse_d2": inverse_square_resolution(box, pixel_size_angst), "original": log_amplitudes(spectrum, box)}
+    spectrum = torch.where(radius <= box / 2, spectrum, 0)  # like RELION: the last shell ends at Nyquist itself
     if sharpening.mtf_value is not None:
         spectrum = spectrum / _detector(sharpening, frequency).to(half1.dtype)
         plot["mtf_corrected"] = log_amplitudes(spectrum, box)

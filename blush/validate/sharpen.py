@@ -31,7 +31,7 @@ class GuinierFit:
 
 
 def log_amplitudes(spectrum: Tensor, box: int) -> Tensor:
-    """Natural logarithm of the mean |F| / N³ per shell of an rfftn array; -inf where a shell is empty: (N // 2 + 1,)."""
+    """Logarithm of the mean |F| / N³ per shell of an rfftn array, -inf where a shell is empty: (N // 2 + 1,)."""
     amplitude = spectrum.abs() / box**3
     return shell_average(amplitude, shell_index_3d(box, spectrum.device), box // 2 + 1).log()
 

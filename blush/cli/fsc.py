@@ -1,0 +1,58 @@
+"""`blush fsc`: the correlation of two maps, shell by shell."""
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("fsc")(fsc)
+
+
+def fsc(
+    map1: Annotated[Path, typer.Argument(help="Map.")],
+    map2: Annotated[Path, typer.Argument(help="Map of the same box and pixel size.")],
+    mask: Annotated[Path | None, typer.Option(help="Mask in [0, 1]; adds masked and corrected curves.")] = None,
+    truth: Annotated[
+        bool, typer.Option("--truth", help="The second map is the truth: threshold 0.5, no halves.")
+    ] = False,
+    pixel_size: Annotated[float | None, typer.Option(help="Å per pixel, instead of the headers'.")] = None,
+    xml: Annotated[Path | None, typer.Option(help="Also write the curve for EMDB.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random phases.")] = 1,
+) -> None:
+    """Print the Fourier shell correlation of two maps, and the resolution."""
+    import torch
+
+    from blush.fourier.fsc import fsc as correlation
+    from blush.fourier.fsc import resolution_at
+    from blush.io.mrc import read_volume
+    from blush.validate.compare import TRUTH_THRESHOLD
+    from blush.validate.phase_randomise import masked_fsc
+    from blush.validate.postprocess import FSC_THRESHOLD
+    from blush.validate.postprocess_files import read_halves, write_fsc_xml
+
+    first, second, pixel = read_halves(map1, map2, pixel_size)
+    box = first.shape[0]
+    threshold = TRUTH_THRESHOLD if truth else FSC_THRESHOLD
+    curves = {"unmasked": correlation(first, second)}
+    if mask is not None:
+        solvent = torch.from_numpy(read_volume(mask)[0])
+        if truth:
+            curves["masked"] = correlation(first * solvent, second * solvent)
+        else:
+            measured = masked_fsc(first, second, solvent, seed)
+            curves |= {"masked": measured.masked, "randomised": measured.randomised, "corrected": measured.corrected}
+    typer.echo("shell  resolution  " + "  ".join(f"{name:>10}" for name in curves))
+    for shell in range(1, box // 2 + 1):
+        values = "  ".join(f"{float(curve[shell]):10.6f}" for curve in curves.values())
+        typer.echo(f"{shell:5d}  {box * pixel / shell:8.3f} Å  {values}")
+    for name, curve in curves.items():
+        resolution = resolution_at(curve, threshold, box, pixel)
+        shown = f"{resolution:.2f} Å" if math.isfinite(resolution) else "not resolved"
+        if name != "randomised":
+            typer.echo(f"{name}: FSC {threshold:.3f} at {shown}")
+    if xml is not None:
+        write_fsc_xml(xml, list(curves.values())[-1].numpy(), box * pixel, "Blush FSC")

@@ -1,0 +1,68 @@
+"""`blush postprocess`: resolution and sharpened map of two half-maps."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from blush.errors import BlushError, Problem
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("postprocess")(postprocess)
+
+
+def postprocess(
+    run: Annotated[Path | None, typer.Argument(help="Run folder; its halves and settings are used.")] = None,
+    half1: Annotated[Path | None, typer.Option(help="Unfiltered half-map 1.")] = None,
+    half2: Annotated[Path | None, typer.Option(help="Unfiltered half-map 2.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("postprocess"),
+    mask: Annotated[Path | None, typer.Option(help="Solvent mask; without one it is made from the maps.")] = None,
+    diameter: Annotated[float | None, typer.Option(help="Particle diameter in Å, for a mask to be made.")] = None,
+    pixel_size: Annotated[float | None, typer.Option(help="Å per pixel, instead of the headers'.")] = None,
+    mtf: Annotated[Path | None, typer.Option(help="Detector response (STAR).")] = None,
+    mtf_pixel_size: Annotated[float | None, typer.Option(help="Å per pixel of the micrographs.")] = None,
+    bfactor: Annotated[float | None, typer.Option(help="B-factor in Å² instead of the fit; negative sharpens.")] = None,
+    autob_lowres: Annotated[float, typer.Option(help="Low-resolution end of the B-factor fit in Å.")] = 10.0,
+    lowpass: Annotated[float | None, typer.Option(help="Also low-pass the map at this resolution in Å.")] = None,
+    force_mask: Annotated[bool, typer.Option("--force-mask", help="Keep a mask that worsens the FSC.")] = False,
+    locres: Annotated[bool, typer.Option("--locres", help="Also compute the local resolution.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the random phases.")] = 1,
+) -> None:
+    """Measure the resolution of two half-maps, and sharpen their average."""
+    if run is not None:
+        from blush.jobs.steps import postprocess as step
+
+        step(run)
+        return
+    if half1 is None or half2 is None:
+        problem = Problem("two half-maps are needed", "give a run folder, or both --half1 and --half2")
+        raise BlushError("cannot postprocess", [problem])
+    if mtf is not None and mtf_pixel_size is None:
+        problem = Problem("the micrographs' pixel size is missing", "add --mtf-pixel-size", file=str(mtf))
+        raise BlushError("cannot divide by the detector response", [problem])
+    from blush.validate.postprocess import Sharpening
+    from blush.validate.postprocess_files import MaskSource, postprocess_files, read_mtf
+
+    frequency, value = read_mtf(mtf) if mtf else (None, None)
+    sharpening = Sharpening(
+        adhoc_bfactor_angst2=bfactor,
+        autob_lowres_angst=autob_lowres,
+        lowpass_angst=lowpass,
+        mtf_frequency=frequency,
+        mtf_value=value,
+        original_pixel_size_angst=mtf_pixel_size,
+    )
+    source = MaskSource(mask, diameter)
+    result = postprocess_files(
+        out, half1, half2, source, seed, sharpening, pixel_size_angst=pixel_size, force_mask=force_mask
+    )
+    for warning in result.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(f"resolution {result.resolution_angst:.2f} Å (unmasked {result.unmasked_resolution_angst:.2f} Å)")
+    typer.echo(f"B-factor {result.bfactor_angst2:.1f} Å²")
+    if locres:
+        from blush.validate.local_resolution import local_resolution_files
+
+        typer.echo(local_resolution_files(out, half1, half2, seed, pixel_size, result.bfactor_angst2).summary())
