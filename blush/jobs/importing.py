@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def import_run(config: RunConfig) -> Path:
     blocks = dict(findings.blocks)
     blocks["particles"] = {**blocks["particles"], "rlnRandomSubset": half.astype(np.int64)}
     write_star(folder.imported / "particles.star", blocks)
+    particles = replace(particles, half=half)
     particles.save(folder.imported / "particles.npz")
     save_npz(folder.imported / "plan.npz", plan_shards(particles, half, config))
     box, pixel = particles.optics[0].box_px, particles.optics[0].pixel_size_angst

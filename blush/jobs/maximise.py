@@ -26,7 +26,7 @@ from blush.maximization.spectra import reference_noise, signal_to_noise
 from blush.refine.state import RefinementState, load_state
 from blush.regularise.base import HalfMaps, drive
 from blush.regularise.select import regulariser
-from blush.validate.postprocess import solvent_corrected_fsc
+from blush.validate.phase_randomise import solvent_corrected_fsc
 
 Floats = NDArray[np.float64]
 Pair = tuple[Accumulator, Accumulator]
