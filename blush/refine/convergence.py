@@ -110,7 +110,7 @@ def _resolution_angst(state: RefinementState, ssnr: Floats) -> float:
     """Shell edge in Å; after a cross-correlation step that of the first reference, to which maps are filtered again."""
     if state.first_cc:
         return state.resolution_angst
-    return state.box_px * state.pixel_size_angst / resolution_shell(ssnr)
+    return state.box_px * state.pixel_size_angst / resolution_shell(ssnr, over_gaps=not state.final)
 
 
 def _is_high_at_limit(state: RefinementState, fsc: Floats) -> bool:

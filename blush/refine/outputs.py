@@ -72,7 +72,8 @@ def write_iteration_outputs(
     Parameters
     ----------
     run
-        Run folder; names inside the tables start with it as it is given.
+        Run folder. Names inside the tables are relative to the working directory where the folder lies below it, as
+        RELION's are to its project.
     prefix
         "run_it007" while a refinement runs, "run" for its last iteration.
     used, state
@@ -117,10 +118,15 @@ def _write_directions(run: Path, prefix: str, state: RefinementState, table: Out
     return paths
 
 
+def _named(run: Path) -> Path:
+    """Run folder as it is written into tables."""
+    return run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run
+
+
 def _files(run: Path, prefix: str) -> OptimiserFiles:
-    base = (run / prefix).as_posix()
+    base = (_named(run) / prefix).as_posix()
     return OptimiserFiles(
-        root=(run / "run").as_posix(),
+        root=(_named(run) / "run").as_posix(),
         model_half1=f"{base}_half1_model.star",
         model_half2=f"{base}_half2_model.star",
         data=f"{base}_data.star",
@@ -135,7 +141,7 @@ def _parts(
 
     While a refinement runs the average points to the first half's map: there is no joint one before the end.
     """
-    base = (run / prefix).as_posix()
+    base = (_named(run) / prefix).as_posix()
     suffix = "_unfil.mrc" if prefix == "run" else ".mrc"
     maps = {half: f"{base}_half{half}_class001{suffix}" for half in (1, 2)}
     joint = f"{base}_class001.mrc" if prefix == "run" else maps[1]

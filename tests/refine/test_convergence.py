@@ -181,6 +181,14 @@ def test_fine_enough_keeps_the_sampling_and_converges_one_iteration_later():
     assert state.resolution_angst == EXTENT_ANGST / 40
 
 
+def test_the_final_resolution_ends_at_the_first_gap():
+    stray = np.where(np.isin(np.arange(65), [*range(31), 45]), 9.0, 0.1)
+    running = play(start(), measured(ssnr=stray))
+    assert running.resolution_angst == EXTENT_ANGST / 45
+    last = play(start(max_iterations=1), measured(ssnr=stray))
+    assert last.resolution_angst == EXTENT_ANGST / 30
+
+
 def test_fine_enough_but_improving_goes_on():
     coarse = [measured(shell, accuracy=(11.0, 1.0)) for shell in (20, 20, 23, 23)]
     state = play(start(), *coarse[:3])

@@ -189,6 +189,18 @@ def test_the_same_iteration_gives_the_same_bytes(tmp_path, table):
     assert {p.name: p.read_bytes() for p in write(tmp_path, table, prefix="run")} == first
 
 
+def test_names_are_relative_to_the_project_that_holds_the_run(tmp_path, table, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, table)
+    optimiser = read_star(tmp_path / "results/run_it001_optimiser.star")["optimiser_general"]
+    assert optimiser["rlnExperimentalDataStarFile"][0] == "results/run_it001_data.star"
+    monkeypatch.chdir("/")
+    write(tmp_path / "results", table)
+    elsewhere = read_star(tmp_path / "results/results/run_it001_optimiser.star")["optimiser_general"]
+    named = str(tmp_path.relative_to("/") / "results/results/run_it001_data.star")
+    assert elsewhere["rlnExperimentalDataStarFile"][0] == named
+
+
 def test_poses_of_another_length_are_refused(tmp_path, table):
     short = dataclasses.replace(table, poses={**table.poses, "psi_deg": np.zeros(N - 1)})
     with pytest.raises(ValueError, match="rlnAnglePsi has 11 rows for 12 particles"):

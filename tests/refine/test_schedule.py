@@ -135,4 +135,10 @@ def test_an_offset_step_never_grows():
 def test_resolution_is_where_signal_last_equals_noise(good_shells, expected):
     ssnr = np.full(33, 0.99)
     ssnr[list(good_shells)] = 1.0
-    assert resolution_shell(ssnr) == expected
+    assert resolution_shell(ssnr, over_gaps=True) == expected
+
+
+def test_a_stray_shell_never_raises_what_is_reported_in_the_end():
+    ssnr = np.where(np.isin(np.arange(33), [*range(1, 13), 25]), 2.0, 0.5)
+    assert resolution_shell(ssnr, over_gaps=True) == 25
+    assert resolution_shell(ssnr, over_gaps=False) == 12
