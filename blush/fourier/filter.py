@@ -77,7 +77,8 @@ def _interpolation(box_from: int, box_to: int, step: float, like: Tensor) -> Ten
     weight = torch.where(2 * k == box_from, 0.5, 1.0)  # an even box stores both signs of its Nyquist frequency as one
     waves = torch.cos(2 * math.pi / box_from * distance[..., None] * k)
     kernel = (1 + 2 * (waves * weight).sum(-1)) / box_from
-    inside = (position >= -0.5 - 1e-9) & (position <= box_from - 0.5 + 1e-9)
+    from_centre = position - box_from // 2
+    inside = (from_centre > -box_from / 2 - 1e-9) & (from_centre < box_from / 2 - 1e-9)
     return torch.where(inside[:, None], kernel, 0.0).to(like.dtype)
 
 
