@@ -25,10 +25,8 @@ def as_yaml(settings):
 
 def test_relative_paths_start_at_the_folder_of_the_file(tmp_path, monkeypatch):
     monkeypatch.chdir(Path("/"))
-    text = (
-        as_yaml(GOOD)
-        + "mask: m.mrc\ntruth: {particles: t.star, map: /abs/t.mrc, mask: tm.mrc}\npostprocess: {mask: pm.mrc}\ncompute: {scratch: s}\n"
-    )
+    text = as_yaml(GOOD) + "mask: m.mrc\ntruth: {particles: t.star, map: /abs/t.mrc, mask: tm.mrc}\n"
+    text += "postprocess: {mask: pm.mrc}\ncompute: {scratch: s}\n"
     config = load_config(write(tmp_path, text))
     assert config.particles == tmp_path / "p.star"
     assert config.reference == tmp_path / "r.mrc"
