@@ -27,6 +27,7 @@ _PATH_KEYS = (
     ("output",),
     ("postprocess", "mask"),
     ("compute", "scratch"),
+    ("compute", "scheduler_file"),
     ("truth", "particles"),
     ("truth", "map"),
     ("truth", "mask"),

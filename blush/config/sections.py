@@ -89,6 +89,16 @@ class Postprocess(Section):
     mask_edge_px: float = Field(default=6, ge=1, description="Width of the soft edge of the automatic mask")
 
 
+class SlurmWorkers(Section):
+    """What each worker asks SLURM for; used where `compute.pool` is slurm."""
+
+    partition: str | None = Field(default=None, description="Partition; null: the cluster's default")
+    account: str | None = Field(default=None, description="Account; null: the user's default")
+    gres: str | None = Field(default=None, description="Generic resources of a worker, as gpu:1; null: none")
+    minutes: PositiveInt = Field(default=720, description="Time limit; a worker that reaches it is replaced")
+    options: tuple[str, ...] = Field(default=(), description="More options of sbatch, as --constraint=a100")
+
+
 class Compute(Section):
     """Where and how the work runs.
 
@@ -99,7 +109,8 @@ class Compute(Section):
         default="auto", description="auto, cpu, cuda or cuda:N; auto takes every GPU there is, else the CPU"
     )
     workers: Literal["auto"] | PositiveInt = Field(
-        default="auto", description="Processes; auto: one per GPU, else one per CPU core"
+        default="auto",
+        description="Processes; auto: one per GPU, else as many as cores and memory allow; on SLURM 4",
     )
     shards_per_half: Literal["auto"] | PositiveInt = Field(
         default="auto", description="Parts each half is cut into at import; auto: by the number of particles alone"
@@ -111,6 +122,20 @@ class Compute(Section):
         default="auto", description="native: compiled kernels; torch: portable ones; auto: native where they compile"
     )
     scratch: Path | None = Field(default=None, description="Fast local folder for workers; null: the system's")
+    pool: Literal["auto", "local", "slurm", "attach", "inline"] = Field(
+        default="auto",
+        description="Where workers run. local: this machine; slurm: as SLURM jobs; attach: those of a running Dask "
+        "scheduler; inline: inside each job of the workflow; auto: slurm under the profile slurm, else local",
+    )
+    scheduler_file: Path | None = Field(default=None, description="File of the Dask scheduler to attach to")
+    idle_minutes: float = Field(default=10, gt=0, description="Time without work after which workers end themselves")
+    slurm: SlurmWorkers = Field(default=SlurmWorkers(), description="Workers as SLURM jobs")
+
+    @model_validator(mode="after")
+    def _attach_needs_a_file(self) -> Self:
+        if (self.pool == "attach") != (self.scheduler_file is not None):
+            raise ValueError("pool: attach and scheduler_file belong together; give both or none")
+        return self
 
 
 class Truth(Section):
