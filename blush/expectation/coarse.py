@@ -10,7 +10,7 @@ from torch import Tensor
 from blush.expectation.model import Model
 from blush.expectation.significance import PRUNE, Kept, significant
 from blush.fourier.packed import Packed
-from blush.fourier.project import project
+from blush.fourier.project import project, project_weighted
 from blush.fourier.shift import multiply
 
 TILE = 1024  # orientations per matrix product: 1024 x 1000 pixels x 2 x 4 B = 8 MB of slices
@@ -134,9 +134,9 @@ def local_search(
     n, (b, t) = pixels.inside(model.coarse_radius), block.log_prior_shift.shape
     m = orientation.shape[1]
     matrices = model.grid.matrices(orientation.clamp_min(0).flatten())
-    slices = project(model.sphere, matrices, pixels, n).view(b, m, 2 * n)
+    slices, power = project_weighted(model.sphere, matrices, pixels, n, block.power[:, :n])
     rows = multiply(block.cross[:, None, :, :n], phases[None, ..., :n]).reshape(b, t, 2 * n)
-    power = (slices.view(b, m, 2, n).square().sum(2) @ block.power[:, :n, None]).squeeze(-1)
+    slices, power = slices.view(b, m, 2 * n), power.view(b, m)
     scores = combine(rows @ slices.transpose(1, 2), power, model.cross_correlation)
     prior = block.log_prior_shift[:, :, None] + log_prior[:, None, :].to(scores.dtype)
     scores = (scores + prior).masked_fill((orientation < 0)[:, None, :], -torch.inf)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from blush.expectation.coarse import Poses, Weighted, combine
 from blush.expectation.model import Model
-from blush.expectation.order import stable_order
+from blush.expectation.order import compact, stable_order
 from blush.expectation.significance import Kept, significant
 from blush.expectation.sparse import Entries, Sums, accumulate, pair_cross, pair_power
 from blush.fourier.backproject import Accumulator, insert
@@ -78,7 +78,7 @@ def fine_posterior(poses: Poses, block: Weighted, phases: Tensor, model: Model, 
         (t, 4, 2, n) of the fine shifts.
     """
     n = block.cross.shape[-1]
-    orientation, u = torch.unique(poses.orientation, return_inverse=True)
+    orientation, u = compact(poses.orientation, model.grid.n_orientations)
     matrices = model.grid.fine_matrices(orientation)
     children = matrices.shape[1]
     size = block_rows(n, children, u.device)
@@ -143,7 +143,7 @@ def back_project(
     -------
     mean, square: (b, 2, n) sum_w w P shifted back onto the image, and (b, n) sum_w w |P|^2.
     """
-    row, inverse = torch.unique(posterior.row, return_inverse=True)
+    row, inverse = compact(posterior.row, len(posterior.orientation) * posterior.children)
     size = block_rows(image.shape[-1], posterior.children, image.device) * posterior.children
     entries, groups = _grouped(posterior, inverse, len(row), size, len(image), image.dtype)
     matrices = posterior.matrices.flatten(0, 1)[row]

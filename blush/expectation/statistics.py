@@ -64,13 +64,15 @@ def _per_image(posterior: Posterior, values: Tensor, n_images: int) -> Tensor:
 
 
 def _add_pose_sums(sums: ShardSums, model: Model, fine_px: Tensor, block: Block, posterior: Posterior) -> None:
-    weight = posterior.kept.weight
-    offset_px = block.shift_px[posterior.image] + fine_px[posterior.shift]
-    square = offset_px.square().sum(1) * model.pixel_size_angst**2
-    sums.offset_square += float((weight * square).sum())
-    children = posterior.matrices.shape[1]
-    direction = posterior.orientation[posterior.row // children] // model.grid.n_psi
-    sums.directions.index_add_(0, direction, weight)
+    """Sum of w |offset|^2 and of w per direction, through one histogram over shifts and one over orientations."""
+    weight, n_images, n_shifts = posterior.kept.weight, len(block.scale), len(fine_px)
+    per_shift = weight.new_zeros(n_images * n_shifts).index_add_(0, posterior.image * n_shifts + posterior.shift, weight)
+    square = (block.shift_px[:, None] + fine_px.double()).square().sum(-1) * model.pixel_size_angst**2
+    sums.offset_square += float((per_shift.view(n_images, n_shifts) * square).sum())
+    n_coarse = len(posterior.orientation)
+    per_row = weight.new_zeros(n_coarse * posterior.children).index_add_(0, posterior.row, weight)
+    direction = torch.div(posterior.orientation, model.grid.n_psi, rounding_mode="floor")
+    sums.directions.index_add_(0, direction, per_row.view(n_coarse, posterior.children).sum(1))
 
 
 def _log_likelihood(model: Model, pixels: Packed, block: Block, posterior: Posterior) -> Tensor:

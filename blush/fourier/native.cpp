@@ -55,9 +55,12 @@ extern "C" {
 
 int blush_native_version() { return 1; }
 
-// slices[i] = conj-aware trilinear samples of `volume` at pad * A_i^T (kx, ky, 0), optionally |slice|^2 too.
+// slices[i] = conj-aware trilinear samples of `volume` at pad * A_i^T (kx, ky, 0).
+// With `weight` (rows / rows_per_weight, n): also dots[i] = sum_k weight |slice_i|^2, each weight row serving the
+// next `rows_per_weight` slices.
 void blush_project(const float* volume, int64_t r, float pad, const float* matrices, int64_t rows, const float* kx,
-                   const float* ky, int64_t n, float* slices, float* power) {
+                   const float* ky, int64_t n, float* slices, const float* weight, int64_t rows_per_weight,
+                   float* dots) {
   const int64_t d = 2 * r + 1, h = r + 1;
   const int64_t sy = 2 * h, sz = 2 * h * d;
   Taps t;
@@ -76,9 +79,17 @@ void blush_project(const float* volume, int64_t r, float pad, const float* matri
         im[begin + i] = (c[1] * gx + c[3] * fx) * t.sign[i];
       }
     }
-    if (power) {
-      float* q = power + row * n;
-      for (int64_t i = 0; i < n; ++i) q[i] = re[i] * re[i] + im[i] * im[i];
+    if (weight) {
+      const float* w = weight + (row / rows_per_weight) * n;
+      v16 acc = {};
+      int64_t k = 0;
+      for (; k + 16 <= n; k += 16) {
+        const v16 x = load16(re + k), y = load16(im + k);
+        acc += load16(w + k) * (x * x + y * y);
+      }
+      float total = sum16(acc);
+      for (; k < n; ++k) total += w[k] * (re[k] * re[k] + im[k] * im[k]);
+      dots[row] = total;
     }
   }
 }

@@ -28,30 +28,48 @@ def project(sphere: Sphere, rotations: Tensor, pixels: Packed, n_pixels: int) ->
     -------
     (r, 2, n_pixels) real: real parts, then imaginary parts. Zero where |k| > r_max by construction of the sphere.
     """
+    return _project(sphere, rotations, pixels, n_pixels, None)[0]
+
+
+def project_weighted(
+    sphere: Sphere, rotations: Tensor, pixels: Packed, n_pixels: int, weight: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Slices as `project`, and sum_k weight |slice|^2 of each while it is in the cache.
+
+    Parameters
+    ----------
+    weight
+        (b, n_pixels); row i serves the i-th of b equal runs of consecutive rotations.
+
+    Returns
+    -------
+    (r, 2, n_pixels) and (r,).
+    """
+    return _project(sphere, rotations, pixels, n_pixels, weight)
+
+
+def _project(
+    sphere: Sphere, rotations: Tensor, pixels: Packed, n_pixels: int, weight: Tensor | None
+) -> tuple[Tensor, Tensor]:
     values = sphere.values
     real = values.real.dtype
     out = torch.empty(len(rotations), 2, n_pixels, dtype=real, device=values.device)
+    dots = torch.empty(len(rotations) if weight is not None else 0, dtype=real, device=values.device)
+    run = len(rotations) // len(weight) if weight is not None and len(weight) else 1
     kx, ky = pixels.kx[:n_pixels].to(real), pixels.ky[:n_pixels].to(real)
     matrices = rotations.to(device=values.device, dtype=real).contiguous()
     if native.usable(values):
         native.call(
-            "project",
-            values.contiguous(),
-            sphere.radius,
-            float(sphere.pad),
-            matrices,
-            len(matrices),
-            kx.contiguous(),
-            ky.contiguous(),
-            n_pixels,
-            out,
-            None,
-        )
-        return out
+            "project", values.contiguous(), sphere.radius, float(sphere.pad), matrices, len(matrices),
+            kx.contiguous(), ky.contiguous(), n_pixels, out, None if weight is None else weight.contiguous(), run, dots,
+        )  # fmt: skip
+        return out, dots
     step = max(1, SAMPLES_PER_CHUNK // max(1, n_pixels))
     for begin in range(0, len(matrices), step):
         out[begin : begin + step] = _project_torch(sphere, matrices[begin : begin + step], kx, ky)
-    return out
+    if weight is not None:
+        dots = (out.square().sum(1).view(len(weight), run, n_pixels) @ weight[:, :, None]).flatten()
+    return out, dots
 
 
 def taps(matrices: Tensor, kx: Tensor, ky: Tensor, radius: int, pad: int) -> tuple[Tensor, Tensor, Tensor]:
