@@ -15,7 +15,7 @@ from blush.refine.state import RefinementState, load_state
 
 __all__ = [
     "ALGORITHM", "converge", "denoise_and_trail", "expectation_shard", "import_run", "latest_state", "missing_shards",
-    "postprocess", "read_config", "reduce_half", "report", "shards", "start",
+    "postprocess", "read_config", "reduce_half", "shards", "start",
 ]  # fmt: skip
 
 
@@ -81,10 +81,3 @@ def postprocess(run: Path) -> Path:
     from blush.jobs.finish import postprocess as step
 
     return step(run.absolute())
-
-
-def report(run: Path) -> Path:
-    """The page that shows it all."""
-    from blush.report.page import write_report
-
-    return write_report(run.absolute())

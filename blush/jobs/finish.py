@@ -1,0 +1,93 @@
+"""After the last iteration: the masked FSC and sharpened map, local resolution, the truth where it is known, a summary."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from blush.config import RunConfig
+from blush.errors import BlushError
+from blush.io.files import load_npz, write_json
+from blush.io.mrc import read_volume
+from blush.io.particles import ParticleSet, read_particles
+from blush.jobs.inputs import POSE_COLUMNS, environment, read_config, read_frozen_particles
+from blush.jobs.layout import RunFolder, Stopwatch
+from blush.jobs.steps import latest_state
+from blush.jobs.summary import write_summary
+from blush.refine.state import RefinementState
+from blush.validate.compare import compare_with_truth
+from blush.validate.local_resolution import local_resolution_files
+from blush.validate.postprocess import Postprocessed, Sharpening
+from blush.validate.postprocess_files import MaskSource, postprocess_files
+
+
+def postprocess(root: Path) -> Path:
+    """Write RUN/postprocess and RUN/summary.json.
+
+    Raises
+    ------
+    BlushError
+        If the refinement has not finished.
+    """
+    folder, watch = RunFolder(root), Stopwatch()
+    state = latest_state(root)
+    if state is None or not state.converged:
+        raise BlushError(f"{root} has not finished refining; run the same command again to continue it")
+    config = read_config(root)
+    environment(config)
+    options, target = config.postprocess, root / "postprocess"
+    source = MaskSource(
+        path=options.mask if isinstance(options.mask, Path) else None,
+        particle_diameter_angst=config.particle_diameter_angst,
+        lowpass_angst=options.mask_lowpass_angst,
+        extend_px=options.mask_extend_px,
+        edge_px=options.mask_edge_px,
+    )
+    # The images were divided by the detector's response before back-projection, so the map is not.
+    sharpening = Sharpening(
+        adhoc_bfactor_angst2=options.adhoc_bfactor_angst2, autob_lowres_angst=options.autob_lowres_angst
+    )
+    target.mkdir(exist_ok=True)
+    halves = (folder.unfiltered(1), folder.unfiltered(2))
+    result = postprocess_files(
+        target, *halves, source, config.seed, sharpening, randomise_from_fsc=options.randomise_from_fsc
+    )
+    local_resolution_files(target, *halves, config.seed, None, result.bfactor_angst2)
+    truth = _compare(folder, config, state)
+    if truth:
+        write_json(target / "truth.json", truth)
+    folder.log(iteration=state.iteration, stage="postprocess", done=1, total=1, **watch.read())
+    return write_summary(folder, config, state, _measured(result), truth)
+
+
+def _measured(result: Postprocessed) -> dict[str, Any]:
+    """Plain numbers of postprocessing."""
+    return {
+        "resolution_angst": _finite(result.resolution_angst),
+        "unmasked_resolution_angst": _finite(result.unmasked_resolution_angst),
+        "mask_used": result.mask_used,
+        "bfactor_angst2": result.bfactor_angst2,
+        "warnings": list(result.warnings),
+    }
+
+
+def _finite(value: float) -> float | None:
+    """The value, or None where nothing was resolved."""
+    return value if math.isfinite(value) else None
+
+
+def _compare(folder: RunFolder, config: RunConfig, state: RefinementState) -> dict[str, Any]:
+    """Map and poses against the truth of simulated data; empty for real data."""
+    if config.truth is None:
+        return {}
+    volumes = [read_volume(path)[0] for path in (folder.final_map, config.truth.map)]
+    mask = None if config.truth.mask is None else torch.from_numpy(read_volume(config.truth.mask)[0])
+    poses = load_npz(folder.poses(state.iteration))
+    found = replace(read_frozen_particles(folder.root), **{name: poses[name] for name in POSE_COLUMNS})
+    true: ParticleSet = read_particles(config.truth.particles)[0]
+    volume, truth = (torch.from_numpy(v) for v in volumes)
+    return compare_with_truth(volume, truth, mask, state.pixel_size_angst, found, true, state.symmetry)

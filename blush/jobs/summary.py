@@ -1,0 +1,91 @@
+"""`summary.json`: what a run found, with what it was made; everything that differs between equal runs is in `timing`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import blush
+from blush.config import RunConfig
+from blush.io.files import load_npz, read_json, write_json
+from blush.jobs.inputs import read_frozen_particles, read_plan
+from blush.jobs.layout import ALGORITHM, RunFolder
+from blush.jobs.progress import read_progress
+from blush.refine.state import RefinementState
+
+_PACKAGES = ("torch", "numpy", "scipy", "mrcfile", "distributed", "snakemake")
+
+
+def write_summary(
+    folder: RunFolder, config: RunConfig, state: RefinementState, measured: dict[str, Any], truth: dict[str, Any]
+) -> Path:
+    """Write RUN/summary.json and return its path."""
+    target = folder.root / "summary.json"
+    particles, plan = read_frozen_particles(folder.root), read_plan(folder.root)
+    poses = load_npz(folder.poses(state.iteration))
+    content = {
+        "name": config.name,
+        **measured,
+        "iterations": state.iteration,
+        "stop_reason": state.stop_reason,
+        "particles": {
+            "total": len(particles),
+            "half1": len(plan.rows[0]),
+            "half2": len(plan.rows[1]),
+            "optics_groups": len(particles.optics),
+        },
+        "box_px": state.box_px,
+        "pixel_size_angst": state.pixel_size_angst,
+        "symmetry": state.symmetry,
+        "regulariser": config.regulariser.model_dump(mode="json"),
+        "poses": {
+            "healpix_order": state.healpix_order,
+            "accuracy_rotation_deg": state.accuracy_rotation_deg,
+            "accuracy_offset_angst": state.accuracy_offset_angst,
+            "average_pmax": state.average_pmax,
+            "median_significant_samples": float(np.median(poses["n_significant"])),
+            "log_likelihood": state.log_likelihood,
+        },
+        "truth": {key: value for key, value in truth.items() if not key.startswith("fsc")},
+        "seed": config.seed,
+        "algorithm": ALGORITHM,
+        "inputs": read_json(folder.identity),
+        "timing": _timing(folder),
+        "versions": {"blush": blush.__version__, "python": platform.python_version(), **_versions()},
+    }
+    write_json(target, content)
+    return target
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _timing(folder: RunFolder) -> dict[str, Any]:
+    """Seconds and processor seconds per stage over the whole run, and the largest memory of a process."""
+    stages: dict[str, dict[str, float]] = defaultdict(lambda: {"seconds": 0.0, "cpu_seconds": 0.0})
+    records = read_progress(folder.progress)
+    peak = 0.0
+    for record in records:
+        peak = max(peak, float(record.get("peak_memory_gb", 0.0)))
+        if record["stage"] != "expectation" and "cpu_seconds" in record:
+            for key in ("seconds", "cpu_seconds"):
+                stages[record["stage"]][key] = round(stages[record["stage"]][key] + float(record[key]), 3)
+    times = [float(record["time"]) for record in records]
+    return {
+        "stages": dict(stages),
+        "wall_seconds": round(max(times) - min(times), 1) if times else 0.0,
+        "peak_memory_gb": round(peak, 3),
+        "host": platform.node(),
+    }

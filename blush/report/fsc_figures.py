@@ -1,0 +1,141 @@
+"""Curves over resolution: the final FSC, the FSC of every iteration, the Guinier plot, the regulariser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_hex
+from numpy.typing import NDArray
+
+from blush.report.run_data import RunData
+from blush.report.style import GRID, INK, MUTED, SERIES, drawing, resolution_axis, svg
+
+HALF_THRESHOLD, TRUTH_THRESHOLD = 0.143, 0.5
+_FINAL_CURVES = (
+    ("rlnFourierShellCorrelationCorrected", "corrected", SERIES[0], "-", 2.4),
+    ("rlnFourierShellCorrelationMaskedMaps", "masked", SERIES[1], "-", 1.3),
+    ("rlnFourierShellCorrelationUnmaskedMaps", "unmasked", SERIES[2], "-", 1.3),
+    ("rlnCorrectedFourierShellCorrelationPhaseRandomizedMaskedMaps", "phases randomised", MUTED, "--", 1.2),
+)
+
+
+def final_fsc(run: RunData) -> str | None:
+    """FSC of the final half-maps, and that with the truth where it is known."""
+    table = run.postprocess.get("fsc")
+    if table is None:
+        return None
+    frequency = np.asarray(table["rlnResolution"], dtype=float)
+    with drawing(9.6, 3.7) as (figure, axes):
+        for column, label, colour, line, width in _FINAL_CURVES:
+            if column in table:
+                axes.plot(frequency[1:], table[column][1:], line, color=colour, linewidth=width, label=label)
+        _threshold(axes, HALF_THRESHOLD)
+        if "fsc" in run.truth:
+            curve = run.truth["fsc"]
+            axes.plot(frequency[1:], curve[1 : len(frequency)], color=SERIES[3], linewidth=1.8, label="with the truth")
+            _threshold(axes, TRUTH_THRESHOLD)
+        _fsc_axes(axes, 1 / frequency[-1], _coarsest(frequency))
+        axes.legend(loc="lower left", ncols=1)
+        return svg(figure, "final-fsc")
+
+
+def iteration_fsc(run: RunData) -> str | None:
+    """FSC that drove each iteration, from the first (pale) to the last."""
+    curves = [(s["iteration"], np.asarray(s["fsc"])) for s in run.states if s["iteration"] > 0 and "fsc" in s]
+    if not curves:
+        return None
+    frequency = np.arange(len(curves[0][1])) / run.box_angst
+    ramp, scale = colormaps["viridis_r"], Normalize(1, max(2, curves[-1][0]))
+    with drawing(6.2, 3.3) as (figure, axes):
+        for iteration, curve in curves:
+            last = iteration == curves[-1][0]
+            colour = to_hex(ramp(0.12 + 0.8 * scale(iteration)))
+            axes.plot(frequency[1:], curve[1:], color=colour, linewidth=2.2 if last else 1.0)
+        _threshold(axes, HALF_THRESHOLD)
+        _threshold(axes, TRUTH_THRESHOLD)
+        _fsc_axes(axes, 1 / frequency[-1], _coarsest(frequency))
+        shades = ScalarMappable(Normalize(scale.vmin, scale.vmax), ramp)
+        bar = figure.colorbar(shades, ax=axes, label="Iteration", fraction=0.05, pad=0.02)
+        bar.outline.set_visible(False)  # type: ignore[operator]
+        return svg(figure, "iteration-fsc")
+
+
+def guinier(run: RunData) -> str | None:
+    """Logarithm of the mean amplitude over 1/d², and the line fitted to it."""
+    table = run.postprocess.get("guinier")
+    if table is None:
+        return None
+    x = np.asarray(table["rlnResolutionSquared"], dtype=float)
+    lines = (
+        ("rlnLogAmplitudesOriginal", "average of the halves", MUTED, 1.2),
+        ("rlnLogAmplitudesMTFCorrected", "detector response removed", SERIES[2], 1.2),
+        ("rlnLogAmplitudesWeighted", "FSC-weighted", SERIES[1], 1.6),
+        ("rlnLogAmplitudesSharpened", "sharpened", SERIES[0], 2.2),
+    )
+    with drawing(6.2, 3.3) as (figure, axes):
+        for column, label, colour, width in lines:
+            if column in table:
+                y = np.asarray(table[column], dtype=float)
+                axes.plot(x[y > -90], y[y > -90], color=colour, linewidth=width, label=label)
+        general = run.postprocess["general"]
+        if "rlnFittedSlopeGuinierPlot" in general:
+            slope, start = (_number(general[f"rlnFitted{name}GuinierPlot"]) for name in ("Slope", "Intercept"))
+            axes.plot(x, start + slope * x, ":", color=INK, linewidth=1.4, label="Guinier fit")
+        axes.set_xlabel("1 / d² (Å⁻²)")
+        axes.set_ylabel("ln ⟨|F|⟩")
+        axes.set_xlim(0, x[-1])
+        axes.legend(loc="upper right")
+        return svg(figure, "guinier")
+
+
+def regulariser(run: RunData) -> str | None:
+    """What the regulariser did in the last iteration that had one: power kept, and FSC before and after."""
+    found = [(n, d["regulariser"]) for n, d in run.diagnostics.items() if "regulariser" in d]
+    if not found:
+        return None
+    iteration, made = found[-1]
+    frequency = np.arange(len(made["fsc_in"])) / run.box_angst
+    with drawing(9.6, 3.0, ncols=2) as (figure, (left, right)):
+        for half, ratio in enumerate(made["power_ratio"]):
+            left.plot(frequency[1:], np.maximum(ratio[1:], 1e-8), color=SERIES[half], label=f"half {half + 1}")
+        left.set_yscale("log")
+        left.set_ylim(1e-6, None)
+        left.set_title(f"Power after / before, iteration {iteration}")
+        right.plot(frequency[1:], made["fsc_in"][1:], color=MUTED, label="before")
+        right.plot(frequency[1:], made["fsc_out"][1:], "--", color=SERIES[0], label="after")
+        right.set_title("FSC between the halves")
+        right.set_ylim(-0.05, 1.03)
+        for axes in (left, right):
+            resolution_axis(axes, 1 / frequency[-1], _coarsest(frequency))
+            if made.get("trailing_shell"):
+                axes.axvline(
+                    made["trailing_shell"] / run.box_angst, color=SERIES[3], linewidth=1.2, label="trailing cut"
+                )
+            axes.legend(loc="lower left")
+        return svg(figure, "regulariser")
+
+
+def _number(value: Any) -> float:
+    """Scalar of a key-value block, which is read as a table of one row."""
+    return float(np.ravel(value)[0])
+
+
+def _coarsest(frequency: NDArray[np.float64]) -> float:
+    return float(1 / frequency[1]) / 2
+
+
+def _threshold(axes: Axes, level: float) -> None:
+    axes.axhline(level, color=MUTED, linewidth=0.9, linestyle=(0, (2, 3)))
+    axes.annotate(f"{level:g}", (1, level), xycoords=("axes fraction", "data"), xytext=(-2, 2), fontsize=8.5,
+                  textcoords="offset points", ha="right", color=MUTED)  # fmt: skip
+
+
+def _fsc_axes(axes: Axes, finest_angst: float, coarsest_angst: float) -> None:
+    axes.axhline(0, color=GRID, linewidth=1.2)
+    axes.set_ylim(-0.08, 1.03)
+    axes.set_ylabel("Fourier shell correlation")
+    resolution_axis(axes, finest_angst, coarsest_angst)

@@ -1,0 +1,82 @@
+"""Pictures of maps: slices and projections as PNG, local resolution with its scale."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+from matplotlib.image import imsave
+from numpy.typing import NDArray
+
+from blush.io.mrc import read_volume
+from blush.report.run_data import RunData
+from blush.report.style import SERIES, drawing, svg
+
+AXES = ("z", "y", "x")
+Image = NDArray[np.float32]
+
+
+def map_images(run: RunData) -> dict[str, list[str]]:
+    """Central slices and projections of the sharpened map, else of the final one, else of the last reference.
+
+    Returns
+    -------
+    PNG data addresses for views along z, y and x, by `slices` and `projections`; empty before iteration 0.
+    """
+    path = best_map(run)
+    if path is None:
+        return {}
+    volume, _ = read_volume(path)
+    return {
+        "slices": [png(np.take(volume, volume.shape[axis] // 2, axis)) for axis in range(3)],
+        "projections": [png(volume.sum(axis)) for axis in range(3)],
+    }
+
+
+def best_map(run: RunData) -> Path | None:
+    """The most finished map that is there."""
+    candidates = [run.folder / "postprocess_masked.mrc", run.root / "run_class001.mrc"]
+    candidates += [run.root / f"run_it{s['iteration']:03d}_half1_class001.mrc" for s in reversed(run.states)]
+    return next((path for path in candidates if path.exists()), None)
+
+
+def png(image: Image) -> str:
+    """A grey picture as a data address; contrast from the 1st to the 99.8th percentile, y upwards."""
+    low, high = np.quantile(image, [0.01, 0.998])
+    target = io.BytesIO()
+    scaled = np.clip((image - low) / max(high - low, 1e-30), 0, 1)
+    imsave(target, scaled, vmin=0, vmax=1, cmap="gray", origin="lower", format="png", metadata={"Software": None})
+    return "data:image/png;base64," + base64.b64encode(target.getvalue()).decode()
+
+
+def local_resolution(run: RunData) -> str | None:
+    """Central slices of the local resolution inside the mask, and its histogram."""
+    path = run.folder / "locres.mrc"
+    if not path.exists():
+        return None
+    local, _ = read_volume(path)
+    mask = run.folder / "mask.mrc"
+    inside = read_volume(mask)[0] > 0.5 if mask.exists() else np.ones(local.shape, dtype=bool)
+    if not inside.any():
+        return None
+    low, high = np.quantile(local[inside], [0.01, 0.95])
+    high = max(high, low * 1.05)
+    with drawing(9.6, 2.6, ncols=4, width_ratios=(1, 1, 1, 1.25)) as (figure, axes):
+        for axis, place in enumerate(axes[:3]):
+            middle = local.shape[axis] // 2
+            section = np.where(np.take(inside, middle, axis), np.take(local, middle, axis), np.nan)
+            shown = place.imshow(
+                section, origin="lower", cmap="viridis_r", vmin=low, vmax=high, interpolation="nearest"
+            )
+            place.set_title(f"along {AXES[axis]}")
+            place.set_axis_off()
+        bar = figure.colorbar(shown, ax=axes[2], label="Å", fraction=0.05, pad=0.02)
+        bar.outline.set_visible(False)
+        axes[3].hist(local[inside].clip(low, high), 30, color=SERIES[0])
+        axes[3].set_title("Voxels in the mask")
+        axes[3].set_xlabel("Local resolution (Å)")
+        axes[3].grid(axis="x", visible=False)
+        axes[3].set_yticks([])
+        return svg(figure, "local-resolution")

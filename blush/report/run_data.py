@@ -1,0 +1,115 @@
+"""What a run folder holds so far, read without torch; a part that is not there yet is None or empty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blush.errors import BlushError, Problem
+from blush.io.files import load_npz, read_json
+from blush.io.star import read_star
+from blush.jobs.layout import RunFolder
+from blush.jobs.progress import Record, read_progress
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Files of a run, parsed.
+
+    Attributes
+    ----------
+    states
+        state.json of each finished iteration from 0 on.
+    diagnostics
+        maps.json by iteration.
+    progress
+        Lines of progress.jsonl.
+    postprocess
+        Blocks of postprocess.star.
+    truth
+        truth.json of postprocessing: what `blush.validate.compare.compare_with_truth` says.
+    poses
+        Columns of the last poses.npz.
+    """
+
+    root: Path
+    config: Record
+    summary: Record
+    states: tuple[Record, ...]
+    diagnostics: dict[int, Record]
+    progress: tuple[Record, ...]
+    postprocess: dict[str, Any]
+    truth: Record
+    poses: dict[str, NDArray[Any]]
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return str(self.config.get("name", self.root.name))
+
+    @property
+    def last(self) -> Record:
+        """State after the last finished iteration; empty before iteration 0."""
+        return self.states[-1] if self.states else {}
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the results of postprocessing."""
+        return self.root / "postprocess"
+
+    @property
+    def box_angst(self) -> float:
+        """Side of the box in Å."""
+        return float(self.last["box_px"]) * float(self.last["pixel_size_angst"])
+
+
+def read_run(root: Path) -> RunData:
+    """Read a run folder at any time of its life.
+
+    Raises
+    ------
+    BlushError
+        The folder is not that of a run.
+    """
+    folder = RunFolder(root)
+    states = read_states(root)
+    if not states and not folder.progress.exists() and not folder.imported.exists():
+        problem = Problem("holds no refinement", "give the folder output/name of a run", file=str(root))
+        raise BlushError("cannot report", [problem])
+    paths = {n: folder.diagnostics(n) for n in range(len(states))}
+    star = root / "postprocess/postprocess.star"
+    summary = _json(root / "summary.json")
+    return RunData(
+        root=root,
+        config=_json(folder.imported / "config.json"),
+        summary=summary,
+        states=states,
+        diagnostics={n: read_json(path) for n, path in paths.items() if path.exists()},
+        progress=read_progress(folder.progress),
+        postprocess=read_star(star) if star.exists() else {},
+        truth=_json(root / "postprocess/truth.json") or summary.get("truth") or {},
+        poses=_last_poses(folder, len(states)),
+    )
+
+
+def read_states(root: Path) -> tuple[Record, ...]:
+    """state.json of iterations 0, 1, ... up to the first that is missing."""
+    folder, states = RunFolder(root), []
+    while (path := folder.state(len(states))).exists():
+        states.append(read_json(path))
+    return tuple(states)
+
+
+def _json(path: Path) -> Record:
+    return read_json(path) if path.exists() else {}
+
+
+def _last_poses(folder: RunFolder, n_states: int) -> dict[str, NDArray[np.float64]]:
+    for n in reversed(range(n_states)):
+        if folder.poses(n).exists():
+            return load_npz(folder.poses(n))
+    return {}
