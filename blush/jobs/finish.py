@@ -1,4 +1,4 @@
-"""After the last iteration: the masked FSC and sharpened map, local resolution, the truth where it is known, a summary."""
+"""After the last iteration: masked FSC, sharpened map, local resolution, truth where it is known, summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`summary.json`: what a run found, with what it was made; everything that differs between equal runs is in `timing`."""
+"""`summary.json`: what a run found and from what; all that differs between equal runs is in `timing`."""
 
 from __future__ import annotations
 
