@@ -6,6 +6,7 @@ that needs them.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -148,7 +149,7 @@ def back_project(
     entries, groups = _grouped(posterior, inverse, len(row), size, len(image), image.dtype)
     matrices = posterior.matrices.flatten(0, 1)[row]
     mean, square = torch.zeros_like(image), torch.zeros_like(power)
-    for index, (g, h) in enumerate(zip(groups[:-1], groups[1:], strict=True)):
+    for index, (g, h) in enumerate(itertools.pairwise(groups)):
         first = index * size
         rows = matrices[first : first + size]
         part = Entries(

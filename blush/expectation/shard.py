@@ -170,8 +170,11 @@ class Expectation:
         model = self.model
         if self.search is not None:
             return self.search.search(weighted, self.coarse_phases)
-        prior = [torch.from_numpy(getattr(block.particles, f"{a}_deg")).to(self.device) for a in ("rot", "tilt", "psi")]
-        orientation, log_prior = model.grid.local_neighbours(*prior, model.local_sigma_deg)
+        names = ("rot_deg", "tilt_deg", "psi_deg")
+        rot, tilt, psi = (torch.from_numpy(getattr(block.particles, name)).to(self.device) for name in names)
+        if model.local_sigma_deg is None:
+            raise ValueError("neither a global nor a local search was prepared")
+        orientation, log_prior = model.grid.local_neighbours(rot, tilt, psi, model.local_sigma_deg)
         log_prior = log_prior + (orientation >= 0).sum(1, keepdim=True).log()  # mean 1 over the search
         return local_search(weighted, self.coarse_phases, orientation, log_prior, model, self.pixels)
 

@@ -66,7 +66,8 @@ def _per_image(posterior: Posterior, values: Tensor, n_images: int) -> Tensor:
 def _add_pose_sums(sums: ShardSums, model: Model, fine_px: Tensor, block: Block, posterior: Posterior) -> None:
     """Sum of w |offset|^2 and of w per direction, through one histogram over shifts and one over orientations."""
     weight, n_images, n_shifts = posterior.kept.weight, len(block.scale), len(fine_px)
-    per_shift = weight.new_zeros(n_images * n_shifts).index_add_(0, posterior.image * n_shifts + posterior.shift, weight)
+    bin_of = posterior.image * n_shifts + posterior.shift
+    per_shift = weight.new_zeros(n_images * n_shifts).index_add_(0, bin_of, weight)
     square = (block.shift_px[:, None] + fine_px.double()).square().sum(-1) * model.pixel_size_angst**2
     sums.offset_square += float((per_shift.view(n_images, n_shifts) * square).sum())
     n_coarse = len(posterior.orientation)
@@ -76,7 +77,10 @@ def _add_pose_sums(sums: ShardSums, model: Model, fine_px: Tensor, block: Block,
 
 
 def _log_likelihood(model: Model, pixels: Packed, block: Block, posterior: Posterior) -> Tensor:
-    """Ln sum_w w - D^2 constant - sum_k ln 2 pi sigma^2 of each image (refinement.md 2.1); 0 under cross-correlation."""
+    """Ln sum_w w - D^2 constant - sum_k ln 2 pi sigma^2 of each image (refinement.md 2.1).
+
+    Zero under cross-correlation, which has no likelihood.
+    """
     if model.cross_correlation:
         return torch.zeros_like(posterior.kept.log_sum)
     noise = model.noise.to(block.images.power)[block.optics]

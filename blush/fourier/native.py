@@ -72,10 +72,9 @@ def library() -> ctypes.CDLL | None:
     """The loaded kernels, or None (announced on stderr) where there is no C++ compiler."""
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++") or shutil.which("clang++")
     if compiler is None:
-        print(
+        sys.stderr.write(
             "blush: no C++ compiler found (g++, c++, clang++ or $CXX): using the torch kernels, which are about "
-            "ten times slower on a CPU; install g++ for speed",
-            file=sys.stderr,
+            "ten times slower on a CPU; install g++ for speed\n"
         )
         return None
     key = hashlib.sha256("\0".join((SOURCE.read_text(), _processor(), *FLAGS)).encode()).hexdigest()[:24]
@@ -106,7 +105,7 @@ def usable(*tensors: Tensor) -> bool:
 
 
 def call(name: str, *arguments: Tensor | np.ndarray | int | float | None) -> None:
-    """Call a kernel; tensors go as pointers (they must be contiguous), ints as int32/int64 by wrapping, floats as float."""
+    """Call a kernel; tensors go as pointers (they must be contiguous), ints as int64, floats as float."""
     converted: list[object] = []
     for a in arguments:
         if isinstance(a, Tensor):

@@ -87,7 +87,8 @@ def _compare(folder: RunFolder, config: RunConfig, state: RefinementState) -> di
     volumes = [read_volume(path)[0] for path in (folder.final_map, config.truth.map)]
     mask = None if config.truth.mask is None else torch.from_numpy(read_volume(config.truth.mask)[0])
     poses = load_npz(folder.poses(state.iteration))
-    found = replace(read_frozen_particles(folder.root), **{name: poses[name] for name in POSE_COLUMNS})
+    columns: dict[str, Any] = {name: poses[name] for name in POSE_COLUMNS}
+    found = replace(read_frozen_particles(folder.root), **columns)
     true: ParticleSet = read_particles(config.truth.particles)[0]
     volume, truth = (torch.from_numpy(v) for v in volumes)
     return compare_with_truth(volume, truth, mask, state.pixel_size_angst, found, true, state.symmetry)

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +80,8 @@ def read_frozen_particles(root: Path) -> ParticleSet:
 
 def with_poses(particles: ParticleSet, poses: dict[str, NDArray[np.float64]], rows: NDArray[np.int64]) -> ParticleSet:
     """Particles at `rows`, posed as an iteration left them."""
-    return replace(particles.take(rows), **{name: poses[name][rows] for name in POSE_COLUMNS})
+    columns: dict[str, Any] = {name: poses[name][rows] for name in POSE_COLUMNS}
+    return replace(particles.take(rows), **columns)
 
 
 def shard_key(folder: RunFolder, iteration: int, half: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -147,8 +147,8 @@ def solvent_mask(
     if config.mask == "sphere":
         return sphere
     if config.mask != "auto":
-        mask, _ = read_volume(folder.imported / "mask.mrc")
-        return torch.from_numpy(mask).to(like)
+        given, _ = read_volume(folder.imported / "mask.mrc")
+        return torch.from_numpy(given).to(like)
     tau2 = np.where(np.arange(n // 2 + 1) <= shell, 1e30, 0.0)
     lowpass_angst = n * pixel / shell
     shared = low_pass(reconstruct(total, tau2), lowpass_angst, pixel) * sphere
@@ -159,7 +159,7 @@ def solvent_mask(
 
 
 def half_map_fsc(
-    config: RunConfig, state: RefinementState, halves: Pair, mask: Tensor, maps: list[Callable[[], Tensor]]
+    config: RunConfig, state: RefinementState, halves: Pair, mask: Tensor, maps: Sequence[Callable[[], Tensor]]
 ) -> tuple[Floats, Floats]:
     """FSC that drives the refinement, and the plain one; zero beyond the current size."""
     unmasked = half_sum_fsc(*halves)
