@@ -1,0 +1,25 @@
+"""`blush converge`: the end of an iteration."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(converge)
+
+
+def converge(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    iteration: Annotated[int, typer.Option(min=1, help="Number of the iteration.")],
+) -> None:
+    """Write poses, tables and the state of the next iteration, or the end."""
+    from blush.jobs import steps
+
+    state = steps.converge(run, iteration)
+    typer.echo(
+        f"iteration {iteration}: {state.resolution_angst:.2f} Å, HEALPix order {state.healpix_order}, "
+        f"offset step {state.offset_step_angst:.2f} Å{', converged' if state.converged else ''}"
+    )

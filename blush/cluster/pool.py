@@ -1,0 +1,142 @@
+"""The resident process of a pool: `python -m blush.cluster.pool FOLDER`.
+
+It holds the Dask scheduler and the gateway, keeps the workers alive, and ends itself and them when nobody has given it
+work for a while. `blush.cluster.client` finds or starts it; nothing else does.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from blush.cluster.dask import client_of, publish_address, scheduler_for
+from blush.cluster.devices import devices_of_workers
+from blush.cluster.gateway import LINE_LIMIT, Gateway
+from blush.cluster.parent import die_with_parent
+from blush.cluster.tls import make_key_pair
+from blush.cluster.workers import LocalWorkers, SlurmJobs, Workers, job_name
+
+_LOOK_SECONDS = 0.5
+
+
+class Pool:
+    """Scheduler, gateway and workers of one run.
+
+    Parameters
+    ----------
+    folder
+        Where its files are.
+    settings
+        `blush.cluster.client.pool_settings`.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self._folder, self._settings, self._compute = folder, settings, settings["compute"]
+        self._scheduler: Any = None
+        self._workers: Workers | None = None
+
+    async def run(self) -> None:
+        """Work until idle, stopped or terminated."""
+        kind = self._settings["kind"]
+        async with AsyncExitStack() as stack:
+            if kind != "attach":
+                self._secure(kind)
+                host = None if kind == "slurm" else "127.0.0.1"
+                self._scheduler = await stack.enter_async_context(scheduler_for(self._folder, host))
+                publish_address(self._folder, self._scheduler.address)
+                self._workers = self._make_workers(kind)
+                stack.callback(self._workers.end)
+            client = await client_of(self._folder, self._scheduler, self._compute["scheduler_file"])
+            stack.push_async_callback(client.close)
+            gateway = Gateway(client, secrets.token_hex(32), self._state_of, self._about)
+            server = await asyncio.start_server(gateway.serve, "127.0.0.1", 0, limit=LINE_LIMIT)
+            stack.callback(server.close)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, gateway.stopping.set)
+            self._announce(gateway, server.sockets[0].getsockname()[1])
+            stack.callback(self._withdraw)
+            await self._watch(gateway)
+
+    def _secure(self, kind: str) -> None:
+        """Keys for TLS; a pool of this machine alone may run without openssl, on 127.0.0.1."""
+        if kind == "slurm" or shutil.which("openssl"):
+            make_key_pair(self._folder / "tls")
+        else:
+            print("openssl is not installed: the scheduler listens on 127.0.0.1 without encryption", flush=True)  # noqa: T201
+
+    def _make_workers(self, kind: str) -> Workers:
+        devices = devices_of_workers(kind, self._compute)
+        if kind == "slurm":
+            return SlurmJobs(self._folder, len(devices), self._compute)
+        return LocalWorkers(self._folder, devices, self._compute)
+
+    async def _watch(self, gateway: Gateway) -> None:
+        """Keep the workers alive until there is nothing left to do."""
+        idle_seconds = self._compute["idle_minutes"] * 60
+        while not gateway.stopping.is_set():
+            if self._workers is not None:
+                await self._workers.top_up(self._joined())
+                if self._workers.trouble and not gateway.busy:
+                    break
+            if gateway.busy:
+                gateway.last_used = time.monotonic()
+            if time.monotonic() - gateway.last_used > idle_seconds or not self._folder.exists():
+                break
+            await _either(gateway.stopping, _LOOK_SECONDS)
+
+    def _joined(self) -> list[str]:
+        return [str(worker.name) for worker in list(self._scheduler.workers.values())]
+
+    def _state_of(self, key: str) -> str:
+        """Scheduler's state of a task; a scheduler of the user is not asked."""
+        task = self._scheduler.tasks.get(key) if self._scheduler is not None else None
+        return task.state if task is not None else "unknown"
+
+    def _about(self) -> dict[str, Any]:
+        workers = len(self._scheduler.workers) if self._scheduler is not None else None
+        return {"workers": workers, "trouble": self._workers.trouble if self._workers is not None else None}
+
+    def _announce(self, gateway: Gateway, port: int) -> None:
+        """Let clients of this user, and of nobody else, find the gateway."""
+        content = {
+            "job_name": job_name(self._folder),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "port": port,
+            "settings": self._settings,
+            "token": gateway.token,
+        }
+        beside = self._folder / f".pool.{os.getpid()}"
+        with open(os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(content, file)
+        beside.replace(self._folder / "pool.json")
+
+    def _withdraw(self) -> None:
+        (self._folder / "pool.json").unlink(missing_ok=True)
+
+
+async def _either(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event, but not longer than some seconds."""
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+def main() -> None:
+    """Run the pool of the folder given on the command line."""
+    die_with_parent()
+    folder = Path(sys.argv[1])
+    settings = json.loads((folder / "settings.json").read_text())
+    asyncio.run(Pool(folder, settings).run())
+
+
+if __name__ == "__main__":
+    main()

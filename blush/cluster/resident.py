@@ -1,0 +1,187 @@
+"""Finding, starting and ending the resident process of a pool (`blush.cluster.pool`). Only the standard library."""
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import blush
+from blush.errors import BlushError, Problem
+
+SILENCE_SECONDS = 120.0
+"""A pool that says nothing for this long is taken for dead; it speaks every few seconds."""
+_START_SECONDS = 120.0
+_LOG_LINES = 15
+
+
+class PoolGoneError(Exception):
+    """The pool ended, or does not answer any more."""
+
+    def __str__(self) -> str:
+        return f"the worker pool went away {super().__str__()}"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An open line to a pool: one request, then its answers."""
+
+    stream: socket.socket
+    token: str
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stream.close()
+
+    def send(self, request: Mapping[str, Any]) -> None:
+        """Ask."""
+        self.stream.sendall(json.dumps({"token": self.token, **request}).encode() + b"\n")
+
+    def answers(self) -> Iterator[dict[str, Any]]:
+        """Lines until the pool closes the connection.
+
+        Raises
+        ------
+        PoolGoneError
+            If the connection breaks, or is silent for too long.
+        """
+        try:
+            with self.stream.makefile("rb") as lines:
+                for line in lines:
+                    answer = json.loads(line)
+                    if "refused" in answer:
+                        raise PoolGoneError(f"for this client: {answer['refused']}")
+                    yield answer
+        except (OSError, json.JSONDecodeError) as error:
+            raise PoolGoneError(f"({type(error).__name__}: {error})") from None
+
+
+def pool_folder(run: Path) -> Path:
+    """Where the files of a run's pool are."""
+    return run.absolute() / ".pool"
+
+
+def pool_settings(compute: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a pool the right one for a run: another kind, version or setting needs another pool."""
+    kind = compute["pool"]
+    if kind == "auto":
+        kind = os.environ.get("BLUSH_POOL", "local")
+    return {"kind": kind, "compute": dict(compute), "version": blush.__version__, "python": sys.executable}
+
+
+def find_or_start(folder: Path, compute: Mapping[str, Any], *, owned: bool = False) -> Connection:
+    """A connection to the right pool of a folder; clients that come at once find one pool."""
+    settings = pool_settings(compute)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _find(folder, settings) or _start(folder, settings, owned)
+
+
+def announced(folder: Path) -> dict[str, Any] | None:
+    """What the pool of a folder last said about itself."""
+    with suppress(OSError, json.JSONDecodeError):
+        found: dict[str, Any] = json.loads((folder / "pool.json").read_text())
+        return found
+    return None
+
+
+def connect(found: Mapping[str, Any]) -> Connection:
+    """Open a line to an announced pool."""
+    stream = socket.create_connection(("127.0.0.1", found["port"]), timeout=10)
+    stream.settimeout(SILENCE_SECONDS)
+    return Connection(stream, found["token"])
+
+
+def end_pool(folder: Path) -> None:
+    """End a pool that is stopping, does not answer, or is not the right one: two must never share the devices."""
+    found = announced(folder)
+    if found is None:
+        return
+    if found["host"] == socket.gethostname():
+        _end_process(found["pid"], folder)
+    if found["settings"]["kind"] == "slurm":
+        with suppress(OSError):
+            subprocess.run(["scancel", "--name", found["job_name"]], check=False, capture_output=True)
+    (folder / "pool.json").unlink(missing_ok=True)
+
+
+def log_end(path: Path) -> str:
+    """Last lines of a log."""
+    try:
+        return "\n".join(path.read_text(errors="replace").splitlines()[-_LOG_LINES:])
+    except OSError as error:
+        return f"({error})"
+
+
+def python_path() -> str:
+    """PYTHONPATH that finds this package first, however it was found here."""
+    paths = [str(Path(blush.__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    return os.pathsep.join(path for path in paths if path)
+
+
+def _find(folder: Path, settings: Mapping[str, Any]) -> Connection | None:
+    """A connection to a live pool with these settings."""
+    found = announced(folder)
+    if found is None or found["settings"] != settings or found["host"] != socket.gethostname():
+        return None
+    with suppress(OSError):
+        return connect(found)
+    return None
+
+
+def _start(folder: Path, settings: Mapping[str, Any], owned: bool) -> Connection:
+    """Start a pool, in a session of its own unless owned: it is to outlive this process and the workflow's death."""
+    end_pool(folder)
+    environment = {**os.environ, "PYTHONPATH": python_path()}
+    if owned:
+        environment["BLUSH_PARENT_PID"] = str(os.getpid())
+    (folder / "settings.json").write_text(json.dumps(settings))
+    with (folder / "pool.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "blush.cluster.pool", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=not owned,
+            env=environment,
+        )
+    deadline = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        if connection := _find(folder, settings):
+            return connection
+        time.sleep(0.05)
+    process.kill()
+    log_file = folder / "pool.log"
+    problem = Problem(f"it did not start; its log ends with\n{log_end(log_file)}", file=str(log_file))
+    raise BlushError("no worker pool", [problem])
+
+
+def _end_process(pid: int, folder: Path) -> None:
+    """Terminate, then kill; local workers die with their pool."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for _ in range(30):
+            if not _is_pool(pid, folder):
+                return
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+            time.sleep(0.1)
+
+
+def _is_pool(pid: int, folder: Path) -> bool:
+    """Whether a process is this folder's pool: its number may belong to another one by now."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"blush.cluster.pool" in command and str(folder).encode() in command

@@ -1,0 +1,45 @@
+"""One worker process: `python -m blush.cluster.worker POOL NAME`."""
+
+import argparse
+import asyncio
+import os
+from pathlib import Path
+
+from blush.cluster.parent import die_with_parent
+
+
+async def work(folder: Path, name: str, scratch: str | None) -> None:
+    """Join the pool whose files are in `folder`, and work until it ends."""
+    from distributed import Worker
+
+    from blush.cluster.dask import address_of, security_of
+
+    async with Worker(
+        address_of(folder),
+        nthreads=1,
+        name=name,
+        memory_limit=0,  # an automatic limit kills workers of small jobs while they import torch
+        local_directory=scratch,
+        dashboard_address="127.0.0.1:0",
+        death_timeout=60,
+        security=security_of(folder),
+    ) as worker:
+        await worker.finished()
+
+
+def main() -> None:
+    """Read the command line; torch is loaded before joining, so that a worker that joined is ready."""
+    die_with_parent()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--scratch")
+    given = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    asyncio.run(work(given.folder, given.name, given.scratch))
+
+
+if __name__ == "__main__":
+    main()

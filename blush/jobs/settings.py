@@ -1,0 +1,60 @@
+"""Which settings decide the course of a refinement, and taking up changes of the others while one is under way."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from blush.config import RunConfig
+from blush.errors import BlushError, Problem
+from blush.io.files import read_json, write_json
+from blush.jobs.layout import ALGORITHM, RunFolder
+
+FREE_SECTIONS = ("compute", "postprocess", "truth", "output", "name")
+"""They may change at any time ..."""
+FREE_REFINEMENT = ("max_iterations", "keep_iterations")
+"""... and so may these, which take effect from the next iteration on."""
+DECISIVE_COMPUTE = ("shards_per_half", "precision", "kernels")
+"""Of `compute`, these change results by rounding."""
+
+
+def decisive_settings(config: RunConfig) -> dict[str, str]:
+    """Everything in a configuration that decides the course of a refinement, as JSON texts by name."""
+    settings = config.model_dump(mode="json")
+    refinement, compute = settings.pop("refinement"), settings["compute"]
+    parts: dict[str, Any] = {f"refinement.{k}": v for k, v in refinement.items() if k not in FREE_REFINEMENT}
+    parts |= {key: value for key, value in settings.items() if key not in FREE_SECTIONS}
+    parts |= {f"compute.{key}": compute[key] for key in DECISIVE_COMPUTE}
+    parts["algorithm"] = ALGORITHM
+    return {key: json.dumps(value, sort_keys=True) for key, value in sorted(parts.items())}
+
+
+def take_up(config: RunConfig) -> bool:
+    """Bring a run folder's configuration up to date, unless its import has to be made first.
+
+    Returns
+    -------
+    Whether the folder holds an import made with these decisive settings.
+
+    Raises
+    ------
+    BlushError
+        If it holds a refinement of other settings that has started.
+    """
+    folder = RunFolder(config.run_dir)
+    path = folder.imported / "config.json"
+    write_json(folder.root / "settings.json", config.model_dump(mode="json"))
+    if not path.exists() or not folder.identity.exists():
+        return False
+    known, wanted = read_json(folder.identity), decisive_settings(config)
+    changed = [key for key in wanted if known.get(key) != wanted[key]]
+    if changed and folder.state(0).exists():
+        problems = [_changed(folder.root, key, known.get(key), wanted[key]) for key in changed]
+        raise BlushError("this folder holds a refinement of other settings", problems)
+    if not changed:
+        write_json(path, config.model_dump(mode="json"))
+    return not changed
+
+
+def _changed(root: Path, key: str, was: str | None, now: str) -> Problem:
+    remedy = "give this refinement another `name`, or remove that folder"
+    return Problem(f"was {was}, now {now}", remedy, file=str(root), where=key)
