@@ -50,7 +50,7 @@ def iteration_fsc(run: RunData) -> str | None:
         return None
     frequency = np.arange(len(curves[0][1])) / run.box_angst
     ramp, scale = colormaps["viridis_r"], Normalize(1, max(2, curves[-1][0]))
-    with drawing(6.2, 3.3) as (figure, axes):
+    with drawing(4.7, 3.2) as (figure, axes):
         for iteration, curve in curves:
             last = iteration == curves[-1][0]
             colour = to_hex(ramp(0.12 + 0.8 * scale(iteration)))
@@ -60,7 +60,7 @@ def iteration_fsc(run: RunData) -> str | None:
         _fsc_axes(axes, 1 / frequency[-1], _coarsest(frequency))
         shades = ScalarMappable(Normalize(scale.vmin, scale.vmax), ramp)
         bar = figure.colorbar(shades, ax=axes, label="Iteration", fraction=0.05, pad=0.02)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         return svg(figure, "iteration-fsc")
 
 
@@ -76,7 +76,7 @@ def guinier(run: RunData) -> str | None:
         ("rlnLogAmplitudesWeighted", "FSC-weighted", SERIES[1], 1.6),
         ("rlnLogAmplitudesSharpened", "sharpened", SERIES[0], 2.2),
     )
-    with drawing(6.2, 3.3) as (figure, axes):
+    with drawing(4.7, 3.2) as (figure, axes):
         for column, label, colour, width in lines:
             if column in table:
                 y = np.asarray(table[column], dtype=float)
@@ -103,7 +103,7 @@ def regulariser(run: RunData) -> str | None:
         for half, ratio in enumerate(made["power_ratio"]):
             left.plot(frequency[1:], np.maximum(ratio[1:], 1e-8), color=SERIES[half], label=f"half {half + 1}")
         left.set_yscale("log")
-        left.set_ylim(1e-6, None)
+        left.set_ylim(max(1e-6, min(0.1, 0.5 * min(min(ratio[1:]) for ratio in made["power_ratio"]))), None)
         left.set_title(f"Power after / before, iteration {iteration}")
         right.plot(frequency[1:], made["fsc_in"][1:], color=MUTED, label="before")
         right.plot(frequency[1:], made["fsc_out"][1:], "--", color=SERIES[0], label="after")
@@ -130,8 +130,8 @@ def _coarsest(frequency: NDArray[np.float64]) -> float:
 
 def _threshold(axes: Axes, level: float) -> None:
     axes.axhline(level, color=MUTED, linewidth=0.9, linestyle=(0, (2, 3)))
-    axes.annotate(f"{level:g}", (1, level), xycoords=("axes fraction", "data"), xytext=(-2, 2), fontsize=8.5,
-                  textcoords="offset points", ha="right", color=MUTED)  # fmt: skip
+    axes.annotate(f"{level:g}", (1, level), xycoords=("axes fraction", "data"), xytext=(3, 0), fontsize=8.5,
+                  textcoords="offset points", va="center", color=MUTED)  # fmt: skip
 
 
 def _fsc_axes(axes: Axes, finest_angst: float, coarsest_angst: float) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from matplotlib.ticker import MaxNLocator
 
-from blush.report.run_data import Record, RunData
-from blush.report.style import INK, MUTED, SERIES, drawing, svg
+from blush.jobs.progress import Record
+from blush.report.run_data import RunData
+from blush.report.style import INK, MUTED, SERIES, drawing, plain_ticks, svg
 from blush.report.timing import by_iteration, by_stage, duration
 
 
@@ -69,11 +70,11 @@ def timings(run: RunData) -> str | None:
         left.set_yticks(list(rows), list(stages))
         left.invert_yaxis()
         left.set_xscale("symlog", linthresh=1.0)
-        left.set_xlim(0, None)
+        left.set_xlim(0, 6 * max(1.0, *(max(s.wall, s.cpu) for s in stages.values())))
+        plain_ticks(left.xaxis)
         for row, stage in enumerate(stages.values()):
             left.annotate(duration(stage.wall), (stage.wall, row + 0.2), xytext=(4, 0), fontsize=8.5, color=INK,
                           textcoords="offset points", va="center")  # fmt: skip
-        left.margins(x=0.2)
         left.set_xlabel("Seconds")
         left.grid(axis="y", visible=False)
         left.legend(loc="lower right")

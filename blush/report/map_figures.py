@@ -47,7 +47,7 @@ def png(image: Image) -> str:
     low, high = np.quantile(image, [0.01, 0.998])
     target = io.BytesIO()
     scaled = np.clip((image - low) / max(high - low, 1e-30), 0, 1)
-    imsave(target, scaled, vmin=0, vmax=1, cmap="gray", origin="lower", format="png", metadata={"Software": None})
+    imsave(target, scaled, vmin=0, vmax=1, cmap="gray", origin="lower", format="png")
     return "data:image/png;base64," + base64.b64encode(target.getvalue()).decode()
 
 

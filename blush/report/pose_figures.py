@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from blush.report.run_data import RunData
-from blush.report.style import GRID, MUTED, SERIES, drawing, svg
+from blush.report.style import GRID, MUTED, SERIES, drawing, plain_ticks, svg
 
 Floats = NDArray[np.float64]
 
@@ -41,8 +41,8 @@ def orientations(run: RunData) -> str | None:
         cells = axes.hexbin(x, y, gridsize=(46, 23), extent=(-edge, edge, -edge / 2, edge / 2), mincnt=1,
                             cmap="viridis_r", linewidths=0)  # fmt: skip
         _graticule(axes)
-        bar = figure.colorbar(cells, ax=axes, label="Particles", fraction=0.04, pad=0.01)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar = figure.colorbar(cells, ax=axes, label="Particles", fraction=0.04, pad=0.01, shrink=0.75)
+        bar.outline.set_visible(False)
         return svg(figure, "orientations")
 
 
@@ -57,7 +57,7 @@ def _graticule(axes: Axes) -> None:
         axes.plot(*mollweide(2 * line, np.full_like(line, latitude)), color=GRID, linewidth=0.7)
     for latitude in (60, 30, 0, -30, -60):
         x, y = mollweide(np.array([-180.0]), np.array([float(latitude)]))
-        axes.annotate(f"{90 - latitude}°", (x[0], y[0]), xytext=(-4, 0), fontsize=8.5, textcoords="offset points",
+        axes.annotate(f"{90 - latitude}°", (x[0], y[0]), xytext=(-6, 0), fontsize=8.5, textcoords="offset points",
                       ha="right", va="center", color=MUTED)  # fmt: skip
     axes.set_aspect("equal")
     axes.set_axis_off()
@@ -75,9 +75,10 @@ def particles(run: RunData) -> str | None:
         left.set_xlim(0, 1)
         if "n_significant" in poses:
             counts = np.maximum(poses["n_significant"], 1)
-            edges = np.geomspace(1, max(10, counts.max() * 1.01), 31)
+            edges = np.unique(np.geomspace(1, max(10, counts.max() + 1), 31).round()) - 0.5
             middle.hist(counts, edges, color=SERIES[0])
             middle.set_xscale("log")
+            plain_ticks(middle.xaxis)
         middle.set_title("Significant orientations and offsets")
         x, y = poses["offset_x_angst"], poses["offset_y_angst"]
         reach = max(1.0, float(np.quantile(np.abs(np.concatenate([x, y])), 0.995)))

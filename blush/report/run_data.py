@@ -98,7 +98,8 @@ def read_run(root: Path) -> RunData:
 
 def read_states(root: Path) -> tuple[Record, ...]:
     """state.json of iterations 0, 1, ... up to the first that is missing."""
-    folder, states = RunFolder(root), []
+    folder = RunFolder(root)
+    states: list[Record] = []
     while (path := folder.state(len(states))).exists():
         states.append(read_json(path))
     return tuple(states)

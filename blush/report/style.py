@@ -10,6 +10,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
@@ -24,7 +25,7 @@ _RC = {
     "font.size": 10.0,
     "axes.titlesize": 10.5,
     "axes.titlelocation": "left",
-    "axes.titleweight": "semibold",
+    "axes.titleweight": "bold",
     "axes.edgecolor": MUTED,
     "axes.labelcolor": MUTED,
     "axes.titlecolor": INK,
@@ -84,6 +85,11 @@ def svg(figure: Figure, name: str) -> str:
     return text
 
 
+def plain_ticks(axis: Axis) -> None:
+    """Major ticks as plain numbers, for logarithmic axes of few decades."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
 def resolution_axis(axes: Axes, finest_angst: float, coarsest_angst: float = 100.0) -> None:
     """X in Å⁻¹, labelled in Å at round values that keep their distance."""
     limit = 1 / finest_angst
@@ -93,7 +99,9 @@ def resolution_axis(axes: Axes, finest_angst: float, coarsest_angst: float = 100
         far = not ticks or position - ticks[-1] > 0.075 * limit
         if finest_angst <= value <= coarsest_angst and far and limit - position > -1e-9:
             ticks.append(position)
+    if ticks and limit - ticks[-1] > 0.05 * limit:
+        ticks.append(limit)
     axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{1 / x:g}" if x > 0 else ""))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{1 / x:.3g}" if x > 0 else ""))
     axes.set_xlim(0, limit)
     axes.set_xlabel("Resolution (Å)")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from blush.report.run_data import Record
+from blush.jobs.progress import Record
 
 PARTIAL_STAGES = frozenset({"expectation"})
 """Records of work that another record of the same work will close: `shard` closes `expectation`."""
@@ -29,8 +29,13 @@ def by_stage(progress: Sequence[Record]) -> dict[str, Spent]:
     """Time per stage, in the order of their first appearance."""
     groups: dict[str, list[Record]] = {}
     for record in closed(progress):
-        groups.setdefault(STAGE_NAMES.get(record["stage"], record["stage"]), []).append(record)
+        groups.setdefault(_stage_name(record), []).append(record)
     return {stage: spent(records) for stage, records in groups.items()}
+
+
+def _stage_name(record: Record) -> str:
+    stage = str(record["stage"])
+    return STAGE_NAMES.get(stage, stage)
 
 
 def by_iteration(progress: Sequence[Record]) -> dict[int, Spent]:

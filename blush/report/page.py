@@ -1,0 +1,150 @@
+"""One self-contained page about a run: inline SVG and PNG, no scripts, no network; it can be written at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+import blush
+from blush.io.files import atomic_write
+from blush.report import fsc_figures, iteration_figures, map_figures, pose_figures, tables
+from blush.report.run_data import RunData, read_run
+
+
+def write_report(run: Path) -> Path:
+    """Write RUN/report.html from what the run folder holds so far.
+
+    Raises
+    ------
+    BlushError
+        The folder is not that of a run.
+    """
+    target = run / "report.html"
+    text = page(read_run(run))
+    with atomic_write(target) as beside:
+        beside.write_text(text, encoding="utf-8")
+    return target
+
+
+def page(run: RunData) -> str:
+    """The whole page."""
+    css = files("blush.report").joinpath("report.css").read_text(encoding="utf-8")
+    title = escape(run.name)
+    sections: tuple[Callable[[RunData], str], ...] = (
+        _resolution, _maps, _iterations, _particles, _regulariser, _time, _inputs,
+    )  # fmt: skip
+    body = "".join(section(run) for section in sections)
+    notes = "".join(f"<li>{escape(text)}</li>" for text in tables.warnings(run))
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{title} – Blush</title>\n'
+        f"<style>\n{css}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n"
+        f'<p class="lead">{tables.lead(run)}</p>\n</header>\n{tables.tiles(run)}\n'
+        + (f'<ul class="warnings">{notes}</ul>\n' if notes else "")
+        + body
+        + "</body>\n</html>\n"
+    )
+
+
+def _section(title: str, *parts: str) -> str:
+    """A section of the page; nothing where all its parts are empty."""
+    content = "\n".join(part for part in parts if part)
+    return f"<section>\n<h2>{escape(title)}</h2>\n{content}\n</section>\n" if content else ""
+
+
+def _figure(image: str | None, caption: str, kind: str = "") -> str:
+    return f'<figure class="{kind}">\n{image}\n<figcaption>{caption}</figcaption>\n</figure>' if image else ""
+
+
+def _pair(*parts: str) -> str:
+    content = "\n".join(part for part in parts if part)
+    return f'<div class="pair">\n{content}\n</div>' if content else ""
+
+
+def _resolution(run: RunData) -> str:
+    final = (
+        "Correlation of the two halves, refined apart. Corrected: what is left inside the mask of what the mask itself "
+        "correlates, measured on halves of random phases. The resolution is where the corrected curve first falls "
+        "below 0.143."
+    )
+    if run.truth:
+        final += " With the truth: the final map against the map that the data were simulated from; 0.5 is its limit."
+    plot = "Amplitudes against the square of the resolution; a straight line is the decay that sharpening undoes."
+    drove = "The FSC that drove each iteration. Image size, sampling and the references follow from it."
+    return _section(
+        "Resolution",
+        _figure(fsc_figures.final_fsc(run), final),
+        _pair(_figure(fsc_figures.iteration_fsc(run), drove), _figure(fsc_figures.guinier(run), plot)),
+    )
+
+
+def _maps(run: RunData) -> str:
+    images = map_figures.map_images(run)
+    if not images:
+        return ""
+    names = {"slices": "slice", "projections": "projection"}
+    pictures = "".join(
+        f'<figure><img src="{address}" alt="{names[kind]} along {axis}">'
+        f"<figcaption>{names[kind]} {axis}</figcaption></figure>"
+        for kind, row in images.items()
+        for axis, address in zip(map_figures.AXES, row, strict=True)
+    )
+    path = map_figures.best_map(run)
+    source = f'<p class="note">{escape(path.name)}: central slices and projections.</p>' if path else ""
+    local = "Resolution by place, from the corrected FSC in small spheres; inside the mask."
+    return _section(
+        "Maps", f'<div class="maps">{pictures}</div>', source, _figure(map_figures.local_resolution(run), local)
+    )
+
+
+def _iterations(run: RunData) -> str:
+    if len(run.states) < 2:
+        return ""
+    caption = (
+        "Resolution by the driving FSC (0.5 between the halves; 0.143 in the last iteration, which joins them). "
+        "Expected accuracy is the turn that the noise still lets one tell."
+    )
+    rows = f"<details open><summary>All iterations</summary>{tables.iteration_table(run)}</details>"
+    return _section("Iterations", _figure(iteration_figures.convergence(run), caption), rows)
+
+
+def _particles(run: RunData) -> str:
+    views = (
+        "Viewing directions after the last iteration, one asymmetric unit, in an equal-area map of the sphere: "
+        "rot runs across, tilt down from 0° at the top."
+    )
+    certain = "Certainty of the poses, and the offsets of particles from the centres of their boxes."
+    return _section(
+        "Particles",
+        _figure(pose_figures.orientations(run), views, "narrow"),
+        _figure(pose_figures.particles(run), certain),
+    )
+
+
+def _regulariser(run: RunData) -> str:
+    caption = (
+        "What the references of the next alignment keep of the unregularised halves. Weighting directions by how well "
+        "they were seen changes the FSC a little; a regulariser that raises it beyond its cut-off gives both halves "
+        "something that the particles did not."
+    )
+    return _section("Regulariser", _figure(fsc_figures.regulariser(run), caption))
+
+
+def _time(run: RunData) -> str:
+    if not run.progress:
+        return ""
+    caption = "Wall time counts work that ran side by side once; pauses between runs do not count."
+    details = f"<details><summary>Stages in numbers</summary>{tables.stage_table(run)}</details>"
+    return _section("Time", _figure(iteration_figures.timings(run), caption), details)
+
+
+def _inputs(run: RunData) -> str:
+    parts = []
+    if run.summary:
+        parts.append(tables.keys(run.summary, skip=("warnings", "truth")))
+    if run.config:
+        parts.append(f"<details><summary>Configuration</summary>{tables.keys(run.config)}</details>")
+    parts.append(f'<p class="note">Written by Blush {escape(blush.__version__)}.</p>')
+    return _section("Inputs and versions", *parts)

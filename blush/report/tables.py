@@ -1,0 +1,165 @@
+"""Numbers of a run as the page shows them: tiles, the table of iterations, inputs and versions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from blush.jobs.progress import Record
+from blush.report.run_data import RunData
+from blush.report.timing import by_iteration, by_stage, closed, duration, spent
+
+
+def tiles(run: RunData) -> str:
+    """The figures to know first."""
+    return f'<dl class="tiles">{"".join(_tile(*tile) for tile in _tile_values(run))}</dl>'
+
+
+def _tile(label: str, value: str, note: str = "", kind: str = "") -> str:
+    small = f"<small>{escape(note)}</small>" if note else ""
+    return f'<div class="tile {kind}"><dt>{escape(label)}</dt><dd>{escape(value)}{small}</dd></div>'
+
+
+def _tile_values(run: RunData) -> Iterable[tuple[str, ...]]:
+    general, last = run.postprocess.get("general"), run.last
+    if general is not None:
+        yield "Resolution", angst(_number(general["rlnFinalResolution"])), "corrected FSC 0.143", "main"
+    elif last:
+        yield "Resolution so far", angst(last["resolution_angst"]), f"iteration {last['iteration']}", "main"
+    if "resolution_angst" in run.truth:
+        yield "True resolution", angst(run.truth["resolution_angst"]), "FSC with the truth 0.5", "truth"
+    if "poses" in run.truth:
+        poses = run.truth["poses"]
+        shift = f"{poses['shift_median_angst']:.2f} Å in position"
+        yield "Pose error, median", f"{poses['angle_median_deg']:.2f}°", shift, "truth"
+    if general is not None:
+        yield "B-factor", f"{_number(general['rlnBfactorUsedForSharpening']):.0f} Å²".replace("-", "−"), "sharpening"
+    if last:
+        yield "Iterations", str(last["iteration"]), _ending(last)
+        if last.get("accuracy_rotation_deg") is not None:
+            offset = f"{last['accuracy_offset_angst']:.2f} Å in position"
+            yield "Expected accuracy", f"{last['accuracy_rotation_deg']:.2f}°", offset
+    if run.progress:
+        total = spent(closed(run.progress))
+        yield "Time", duration(total.wall), f"{duration(total.cpu)} of processor time"
+
+
+def _ending(last: Record) -> str:
+    reasons = {"converged": "converged", "max_iterations": "stopped at the limit", "": "not finished"}
+    return reasons.get(last.get("stop_reason", ""), str(last.get("stop_reason")))
+
+
+def lead(run: RunData) -> str:
+    """One line under the title: what was refined."""
+    parts = []
+    if run.poses:
+        parts.append(f"{len(next(iter(run.poses.values()))):,} particles".replace(",", " "))
+    if run.last:
+        parts.append(f"symmetry {run.last['symmetry']}")
+        parts.append(f"box {run.last['box_px']} px at {run.last['pixel_size_angst']:g} Å")
+        parts.append(f"diameter {run.last['particle_diameter_angst']:g} Å")
+    if "regulariser" in run.config:
+        parts.append(f"regulariser {run.config['regulariser']['name']}")
+    return escape(" · ".join(parts))
+
+
+def warnings(run: RunData) -> list[str]:
+    """What the reader must not miss."""
+    found = [str(text) for text in run.summary.get("warnings", [])]
+    if run.last.get("stop_reason") == "max_iterations":
+        found.append("The refinement reached the largest number of iterations before it converged.")
+    general, true = run.postprocess.get("general"), run.truth.get("resolution_angst")
+    if general is not None and true is not None and _number(general["rlnFinalResolution"]) < 0.97 * true:
+        reported = angst(_number(general["rlnFinalResolution"]))
+        found.append(f"The reported resolution, {reported}, is better than the true one, {angst(true)}.")
+    return found
+
+
+_COLUMNS = (
+    "", "Resolution", "Size", "Order, step", "Search", "Offsets ±, step", "P max",
+    "Accuracy", "Change", "Wall", "Processor",
+)  # fmt: skip
+
+
+def iteration_table(run: RunData) -> str:
+    """One row per iteration: the sampling it used, and what it found."""
+    times = by_iteration(run.progress)
+    rows = []
+    for used, state in zip(run.states, run.states[1:], strict=False):
+        time = times.get(state["iteration"])
+        rows.append([
+            str(state["iteration"]) + (" final" if used.get("final") else ""),
+            angst(state["resolution_angst"]),
+            f"{used['current_size_px']} px",
+            f"{used['healpix_order']}, {60 / 2 ** (used['healpix_order'] + used.get('oversampling', 1)):.2g}°",
+            "local" if used["local"] else "global",
+            f"{used['offset_range_angst']:.1f}, {used['offset_step_angst']:.1f} Å",
+            f"{state['average_pmax']:.2f}",
+            _pair(state, "accuracy_rotation_deg", "accuracy_offset_angst"),
+            _pair(state, "change_rotation_deg", "change_offset_angst"),
+            duration(time.wall) if time else "",
+            duration(time.cpu) if time else "",
+        ])  # fmt: skip
+    return table(_COLUMNS, rows)
+
+
+def _pair(state: Record, angle: str, length: str) -> str:
+    if state.get(angle) is None or state.get(length) is None:
+        return "–"
+    return f"{state[angle]:.2f}°, {state[length]:.2f} Å"
+
+
+def stage_table(run: RunData) -> str:
+    """Time per stage: by the clock, in all processes, and of processors."""
+    rows = [[stage, duration(t.wall), duration(t.busy), duration(t.cpu)] for stage, t in by_stage(run.progress).items()]
+    return table(("Stage", "Wall", "Busy", "Processor"), rows)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table with a heading; the text of every cell is escaped."""
+    cells = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="scroll"><table class="wide"><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def keys(values: Record, skip: Iterable[str] = ()) -> str:
+    """Nested settings as rows of `section.key` and value; long lists are left out."""
+    rows = "".join(
+        f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>"
+        for key, value in _flat(values)
+        if key.split(".")[0] not in set(skip)
+    )
+    return f'<table class="keys wide"><tbody>{rows}</tbody></table>'
+
+
+def _flat(values: Record, prefix: str = "") -> Iterable[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif not (isinstance(value, list) and len(value) > 8):
+            yield prefix + key, _shown(value)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def angst(value: float | None) -> str:
+    """A resolution in Å; "not resolved" where there is none."""
+    if value is None or not math.isfinite(value) or value >= 999:
+        return "not resolved"
+    return f"{value:.2f} Å" if value < 10 else f"{value:.1f} Å"
+
+
+def _number(value: Any) -> float:
+    return float(np.ravel(value)[0])
