@@ -37,7 +37,7 @@ Notify = Callable[[Event], None]
 
 
 def autorefine(config: RunConfig, notify: Notify = lambda event: None) -> Path:
-    """Refine until converged, from whatever is on disk.
+    """Refine until converged, from whatever is on disk, and postprocess.
 
     Returns
     -------
@@ -53,9 +53,8 @@ def autorefine(config: RunConfig, notify: Notify = lambda event: None) -> Path:
     assert state is not None  # start has written it
     while not state.converged:
         state = iterate(run, state, notify)
-    for stage, step in (("postprocess", steps.postprocess), ("report", steps.report)):
-        notify(Event(state.iteration, stage, state))
-        step(run)
+    notify(Event(state.iteration, "postprocess", state))
+    steps.postprocess(run)
     return run
 
 

@@ -22,15 +22,12 @@ from blush.io.files import read_json, save_npz, write_json
 from blush.io.mrc import read_volume, write_volume
 from blush.io.particles import ParticleSet
 from blush.io.star import write_star
-from blush.jobs.layout import ALGORITHM, RunFolder
+from blush.jobs.layout import RunFolder
+from blush.jobs.settings import decisive_settings, input_files
 
 PARTICLES_PER_SHARD = 2500
 FEWEST_SHARDS = 4
 _HALF_STREAM = 2
-FREE_KEYS = ("compute", "postprocess", "truth", "output", "name")
-"""Sections that may change while a run is under way: they do not decide the course of the refinement ..."""
-FREE_REFINEMENT = ("max_iterations", "keep_iterations")
-"""... and these keys, which take effect from the next iteration on."""
 
 
 def import_run(config: RunConfig) -> Path:
@@ -99,17 +96,11 @@ def _import_map(source: Path, target: Path, box_px: int, pixel_size_angst: float
 
 def identity(config: RunConfig, particles: ParticleSet) -> dict[str, str]:
     """Digest of every input and setting that decides the course of a refinement, by name."""
-    settings = config.model_dump(mode="json")
-    refinement = {k: v for k, v in settings.pop("refinement").items() if k not in FREE_REFINEMENT}
-    parts: dict[str, Any] = {f"refinement.{key}": value for key, value in refinement.items()}
-    parts |= {key: value for key, value in settings.items() if key not in FREE_KEYS}
-    parts |= {f"compute.{key}": settings["compute"][key] for key in ("shards_per_half", "precision", "kernels")}
-    for key in ("particles", "reference", "mask"):
-        if isinstance(path := getattr(config, key), Path):
-            parts[key] = hashlib.sha256(path.read_bytes()).hexdigest()
+    parts: dict[str, Any] = {}
+    for key, path in input_files(config).items():
+        parts[key] = hashlib.sha256(path.read_bytes()).hexdigest()
     parts["stacks"] = [(Path(stack).name, Path(stack).stat().st_size) for stack in particles.stacks]
-    parts["algorithm"] = ALGORITHM
-    return {key: json.dumps(value, sort_keys=True) for key, value in parts.items()}
+    return decisive_settings(config) | {key: json.dumps(value, sort_keys=True) for key, value in parts.items()}
 
 
 def _claim(folder: RunFolder, wanted: dict[str, str]) -> None:

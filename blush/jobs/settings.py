@@ -17,12 +17,19 @@ DECISIVE_COMPUTE = ("shards_per_half", "precision", "kernels")
 """Of `compute`, these change results by rounding."""
 
 
+def input_files(config: RunConfig) -> dict[str, Path]:
+    """Files that a refinement starts from, by setting; their content counts, not their name."""
+    named = {key: getattr(config, key) for key in ("particles", "reference", "mask")}
+    return {key: value for key, value in named.items() if isinstance(value, Path)}
+
+
 def decisive_settings(config: RunConfig) -> dict[str, str]:
-    """Everything in a configuration that decides the course of a refinement, as JSON texts by name."""
+    """Every setting, files apart, that decides the course of a refinement, as JSON texts by name."""
     settings = config.model_dump(mode="json")
     refinement, compute = settings.pop("refinement"), settings["compute"]
+    left_out = (*FREE_SECTIONS, *input_files(config))
     parts: dict[str, Any] = {f"refinement.{k}": v for k, v in refinement.items() if k not in FREE_REFINEMENT}
-    parts |= {key: value for key, value in settings.items() if key not in FREE_SECTIONS}
+    parts |= {key: value for key, value in settings.items() if key not in left_out}
     parts |= {f"compute.{key}": compute[key] for key in DECISIVE_COMPUTE}
     parts["algorithm"] = ALGORITHM
     return {key: json.dumps(value, sort_keys=True) for key, value in sorted(parts.items())}
@@ -33,7 +40,7 @@ def take_up(config: RunConfig) -> bool:
 
     Returns
     -------
-    Whether the folder holds an import made with these decisive settings.
+    Whether the folder holds an import of these files, as they are now, with these decisive settings.
 
     Raises
     ------
@@ -50,9 +57,19 @@ def take_up(config: RunConfig) -> bool:
     if changed and folder.state(0).exists():
         problems = [_changed(folder.root, key, known.get(key), wanted[key]) for key in changed]
         raise BlushError("this folder holds a refinement of other settings", problems)
-    if not changed:
-        write_json(path, config.model_dump(mode="json"))
-    return not changed
+    if changed or _files_changed(config, folder, read_json(path)):
+        return False
+    write_json(path, config.model_dump(mode="json"))
+    return True
+
+
+def _files_changed(config: RunConfig, folder: RunFolder, imported: dict[str, Any]) -> bool:
+    """Whether an input file is another one, or younger than the import."""
+    plan = folder.imported / "plan.npz"
+    files = input_files(config)
+    if not plan.exists() or any(imported[key] != str(path) for key, path in files.items()):
+        return True
+    return any(not path.exists() or path.stat().st_mtime > plan.stat().st_mtime for path in files.values())
 
 
 def _changed(root: Path, key: str, was: str | None, now: str) -> Problem:
