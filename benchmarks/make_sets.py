@@ -20,8 +20,7 @@ SETS: dict[str, dict] = {
     "soluble": {
         "specimen": {"model": "8uv2.cif.gz", "symmetry": "C6", "copies": "average"},
         "imaging": {"n_particles": 500, "box_px": 64, "pixel_size_angst": 3.5, "offset_sd_angst": 5},
-        "noise": {"snr": 0.03},
-        "initial_lowpass_angst": 40,
+        "noise": {"snr": 0.02},
     },
     # Eag potassium channel, 0.35 MDa, in a detergent micelle
     "membrane": {
@@ -31,30 +30,31 @@ SETS: dict[str, dict] = {
             "copies": "average",
             "belt": {"center_z_angst": 38, "core_height_angst": 30, "core_width_angst": 14},
         },
-        "imaging": {"n_particles": 500, "box_px": 128, "pixel_size_angst": 2.0, "offset_sd_angst": 4},
-        "noise": {"snr": 0.04},
+        "imaging": {"n_particles": 400, "box_px": 128, "pixel_size_angst": 2.0, "envelope_bfactor_angst2": 100},
+        "noise": {"snr": 0.02},
     },
-    # Leukotriene A4 hydrolase, 69 kDa, C1, little signal
+    # Inorganic pyrophosphatase, 64 kDa, C2, the least signal
     "small": {
-        "specimen": {"model": "4ms6.cif.gz"},
+        "specimen": {"model": "1e9g.cif.gz", "symmetry": "C2", "copies": "average"},
         "imaging": {
-            "n_particles": 1000,
+            "n_particles": 600,
             "box_px": 64,
             "pixel_size_angst": 2.2,
             "offset_sd_angst": 3,
             "defocus_min_angst": 6000,
             "defocus_max_angst": 16000,
+            "envelope_bfactor_angst2": 100,
         },
-        "noise": {"snr": 0.05},
+        "noise": {"snr": 0.03},
     },
     # KcsA with Fabs, 0.23 MDa, C4, seen mostly along its axis and from one side
     "preferred": {
         "specimen": {"model": "1k4c.cif.gz", "assembly": "1", "symmetry": "C4", "copies": "average"},
-        "imaging": {"n_particles": 500, "box_px": 64, "pixel_size_angst": 2.8, "offset_sd_angst": 4},
+        "imaging": {"n_particles": 500, "box_px": 64, "pixel_size_angst": 2.8, "envelope_bfactor_angst2": 100},
         "views": {"preferred_axes": [[0, 0, 1], [0, 0, -1], [1, 0.4, 0.2]], "concentration": 12},
-        "noise": {"snr": 0.04},
+        "noise": {"snr": 0.02},
     },
-}  # fmt: skip
+}
 
 
 def make_set(name: str, target: Path, models: Path, changes: dict) -> Path:

@@ -12,10 +12,11 @@ Values are per voxel of the image's pixel size: the transform of a map whose vox
 import math
 
 import gemmi
-import numpy as np
 import torch
 from torch import Tensor
 
+from blush.fourier.filter import raised_cosine
+from blush.fourier.grid import radius_3d
 from blush.simulate.atoms import Atoms
 
 OVERSAMPLING = 2
@@ -110,14 +111,14 @@ def wide_spectrum(grid: Tensor, box_px: int) -> Tensor:
     """Transform of an oversampled grid, per voxel of the box, unchanged to N/2 and smoothly to 0 at 0.75 N."""
     wide = wide_box(box_px)
     cropped = crop_spectrum(torch.fft.rfftn(grid), wide) / OVERSAMPLING**3
-    fraction = (frequency2(wide).double().sqrt() - box_px / 2) / (wide / 2 - box_px / 2)
-    return cropped * (0.5 + 0.5 * torch.cos(math.pi * fraction.clamp(0, 1))).to(grid.dtype)
+    end = raised_cosine(radius_3d(wide), (box_px + wide) / 4, (wide - box_px) / 2)
+    return cropped * end.to(grid.dtype)
 
 
 def image_spectrum(spectrum: Tensor, box_px: int) -> Tensor:
     """Part of a wide spectrum that images of the box can hold, |k| < N/2; (N, N, N/2 + 1)."""
     cropped = crop_spectrum(spectrum, box_px)
-    return torch.where(frequency2(box_px) < (box_px // 2) ** 2, cropped, torch.zeros((), dtype=cropped.dtype))
+    return torch.where(radius_3d(box_px) < box_px // 2, cropped, torch.zeros((), dtype=cropped.dtype))
 
 
 def crop_spectrum(spectrum: Tensor, box_px: int) -> Tensor:
@@ -127,15 +128,8 @@ def crop_spectrum(spectrum: Tensor, box_px: int) -> Tensor:
     return spectrum[rows][:, rows][:, :, : half + 1]
 
 
-def frequency2(box_px: int) -> Tensor:
-    """Squared frequency in cycles per box, (N, N, N/2 + 1) int64."""
-    k = torch.from_numpy(np.fft.fftfreq(box_px, 1 / box_px)).round().long()
-    half = torch.arange(box_px // 2 + 1)
-    return (k * k)[:, None, None] + (k * k)[None, :, None] + (half * half)[None, None, :]
-
-
 def bfactor_decay(box_px: int, pixel_size_angst: float, bfactor_angst2: float) -> Tensor:
     """exp(-B q²/4) for the wide box of images of this box; constant beyond 0.75 N, where nothing is left."""
     wide = wide_box(box_px)
-    q2 = frequency2(wide).clamp(max=(wide // 2) ** 2).double() / (box_px * pixel_size_angst) ** 2
-    return torch.exp(-bfactor_angst2 / 4 * q2)
+    q = radius_3d(wide).clamp(max=wide / 2) / (box_px * pixel_size_angst)
+    return torch.exp(-bfactor_angst2 / 4 * q**2)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from blush.errors import BlushError, Problem
+from blush.fourier.filter import low_pass
 from blush.simulate.atoms import Atoms, read_atoms
 from blush.simulate.density import atoms_spectrum, bfactor_decay, image_spectrum, wide_spectrum
 from blush.simulate.settings import Belt, SimulateConfig
@@ -47,9 +48,8 @@ class Particle:
     def volume(self, lowpass_angst: float | None = None) -> Tensor:
         """The map that images hold, (N, N, N), low-passed with a cosine edge of two shells where asked."""
         spectrum = image_spectrum(self.spectrum, self.box_px)
-        if lowpass_angst is not None:
-            spectrum = spectrum * _lowpass(self.box_px, self.box_px * self.pixel_size_angst / lowpass_angst)
-        return torch.fft.fftshift(torch.fft.irfftn(spectrum, s=(self.box_px,) * 3))
+        volume = torch.fft.fftshift(torch.fft.irfftn(spectrum, s=(self.box_px,) * 3))
+        return volume if lowpass_angst is None else low_pass(volume, lowpass_angst, self.pixel_size_angst)
 
     def disordered_spectrum(self, generator: np.random.Generator) -> Tensor:
         """Spectrum with one draw of the micelle's texture."""
@@ -109,10 +109,3 @@ def _diameter(filled: Tensor, side_angst: float) -> float:
     where = torch.nonzero(filled)
     where = torch.where(where < size // 2, where, where - size).double() * (side_angst / size)
     return min(5 * round(2.2 * float(where.norm(dim=1).max()) / 5), side_angst)
-
-
-def _lowpass(box_px: int, shell: float) -> Tensor:
-    """Raised cosine two shells wide around a shell, (N, N, N/2 + 1)."""
-    k = torch.from_numpy(np.fft.fftfreq(box_px, 1 / box_px)).float()
-    radius = (k[:, None, None] ** 2 + k[None, :, None] ** 2 + torch.arange(box_px // 2 + 1) ** 2).sqrt()
-    return 0.5 + 0.5 * torch.cos(torch.pi * ((radius - shell + 1) / 2).clamp(0, 1))

@@ -40,7 +40,8 @@ def excluded_volume(atoms: Atoms, box_px: int, pixel_size_angst: float) -> Tenso
         grown[flat_index(index, size)[square < (radius[rows, None] + _PROBE_ANGST) ** 2]] = True
     centred = np.fft.fftshift(grown.view(size, size, size).numpy())
     depth = ndimage.distance_transform_edt(centred, sampling=step)
-    return torch.from_numpy(np.fft.ifftshift(depth > _PROBE_ANGST))
+    # The transform counts from the nearest point outside, which lies half a step beyond the surface.
+    return torch.from_numpy(np.fft.ifftshift(depth > _PROBE_ANGST + step / 2))
 
 
 def soft_mask(volume: Tensor, box_px: int, pixel_size_angst: float, extend_angst: float, edge_angst: float) -> Tensor:

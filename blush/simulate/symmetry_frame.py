@@ -1,7 +1,5 @@
 """Where the axes of a symmetric model lie, found by superposing its identical chains."""
 
-from itertools import product
-
 import numpy as np
 
 # Chains that superpose worse than this, or axes that disagree more, are not related by the symmetry named.
@@ -99,14 +97,17 @@ def _generators(operators: np.ndarray) -> list[list[tuple[np.ndarray, float]]]:
 
 
 def _pairs(rotations: np.ndarray, wanted: list[tuple[np.ndarray, float]]) -> list[list[np.ndarray]]:
-    """Axes of the superpositions that turn by the wanted angles, with both signs."""
+    """Axes of superpositions that turn by the wanted angles.
+
+    All rotations of the finest angle are alike under the group, so one stands for the first axis; the second is tried
+    with both signs, as a half turn has no sign.
+    """
     found = [_axis_angle(r) for r in rotations]
-    options = [
-        [sign * axis for axis, angle in found if abs(angle - turn) < LARGEST_DISAGREEMENT_DEG for sign in (1, -1)]
-        for _, turn in wanted
-    ]
-    chosen = [list(axes) for axes in product(*options)]
-    return [axes for axes in chosen if len(axes) == 1 or abs(axes[0] @ axes[1]) < 0.99]
+    near = [[axis for axis, angle in found if abs(angle - turn) < LARGEST_DISAGREEMENT_DEG] for _, turn in wanted]
+    if len(wanted) == 1 or not near[0]:
+        return [[axis] for axis in near[0][:1]]
+    first = near[0][0]
+    return [[first, sign * axis] for axis in near[1] for sign in (1, -1) if abs(axis @ first) < 0.99]
 
 
 def _aligning(axes: list[np.ndarray], wanted: list[tuple[np.ndarray, float]]) -> np.ndarray:

@@ -1,0 +1,123 @@
+"""Reading atomic models, and finding their symmetry."""
+
+import gzip
+
+import gemmi
+import numpy as np
+import pytest
+import torch
+from scipy.spatial import cKDTree
+
+from blush.errors import BlushError
+from blush.geometry.rotation import matrix_from_euler
+from blush.geometry.symmetry import operators
+from blush.simulate.atoms import Atoms, read_atoms
+from blush.simulate.settings import Specimen
+from blush.simulate.symmetry_frame import superpose, symmetry_frame
+
+
+def chain_positions(seed: int = 0, count: int = 30) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 8, (count, 3)) + [25.0, 12.0, 9.0]
+
+
+def write_model(path, chains: dict[str, np.ndarray], water: bool = True):
+    structure, model = gemmi.Structure(), gemmi.Model(1)
+    for name, positions in chains.items():
+        chain = gemmi.Chain(name)
+        for number, position in enumerate(positions, start=1):
+            residue = gemmi.Residue()
+            residue.name, residue.seqid = "ALA", gemmi.SeqId(number, " ")
+            for atom_name, element, bfactor in (("CA", "C", 5.0 * number), ("HA", "H", 10.0)):
+                atom = gemmi.Atom()
+                atom.name, atom.element, atom.b_iso = atom_name, gemmi.Element(element), bfactor
+                atom.pos = gemmi.Position(*(position + (0.5 if element == "H" else 0)))
+                residue.add_atom(atom)
+            chain.add_residue(residue)
+        if water:
+            residue = gemmi.Residue()
+            residue.name, residue.seqid = "HOH", gemmi.SeqId(900, " ")
+            atom = gemmi.Atom()
+            atom.name, atom.element, atom.pos = "O", gemmi.Element("O"), gemmi.Position(90, 90, 90)
+            residue.add_atom(atom)
+            chain.add_residue(residue)
+        model.add_chain(chain)
+    structure.add_model(model)
+    path.write_bytes(gzip.compress(structure.make_pdb_string().encode()))
+    return path
+
+
+def test_water_and_hydrogen_go_bfactors_come_into_range_and_the_mass_is_centred(tmp_path):
+    path = write_model(tmp_path / "model.pdb.gz", {"A": chain_positions()})
+    atoms = read_atoms(Specimen(model=path, bfactor_min_angst2=20, bfactor_max_angst2=100))
+    assert atoms.element.unique().tolist() == [6]
+    assert len(atoms) == 30
+    assert (float(atoms.bfactor_angst2.min()), float(atoms.bfactor_angst2.max())) == (20.0, 100.0)
+    assert atoms.position_angst.mean(0).abs().max() < 1e-9
+
+
+def test_one_bfactor_for_all(tmp_path):
+    path = write_model(tmp_path / "model.pdb.gz", {"A": chain_positions()})
+    assert read_atoms(Specimen(model=path, bfactor_angst2=33)).bfactor_angst2.unique().tolist() == [33.0]
+
+
+def test_chains_are_chosen_and_missing_ones_named(tmp_path):
+    path = write_model(tmp_path / "model.pdb.gz", {"A": chain_positions(), "B": chain_positions(1, 12)})
+    assert len(read_atoms(Specimen(model=path, chains=("B",)))) == 12
+    with pytest.raises(BlushError, match=r"name some of them.*|Q"):
+        read_atoms(Specimen(model=path, chains=("B", "Q")))
+
+
+@pytest.mark.parametrize("wrong", ["missing.cif", "text.cif", "assembly"])
+def test_unusable_models_are_refused(tmp_path, wrong):
+    (tmp_path / "text.cif").write_text("no model")
+    good = write_model(tmp_path / "good.pdb.gz", {"A": chain_positions()})
+    specimen = Specimen(model=good, assembly="7") if wrong == "assembly" else Specimen(model=tmp_path / wrong)
+    with pytest.raises(BlushError, match="cannot use an atomic model"):
+        read_atoms(specimen)
+
+
+@pytest.mark.parametrize("symmetry", ["C2", "C3", "C4", "D2", "D3", "D4", "T", "O", "I"])
+def test_averaged_copies_have_the_symmetry_wherever_the_model_lay(tmp_path, symmetry):
+    unit = torch.from_numpy(chain_positions())
+    turn = matrix_from_euler(torch.tensor([31.0, 77.0, -145.0], dtype=torch.float64))
+    placed = torch.einsum("ij,ojk,nk->oni", turn, operators(symmetry), unit) + torch.tensor([5.0, -3.0, 20.0])
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+    path = write_model(tmp_path / "model.pdb.gz", dict(zip(letters, placed.numpy(), strict=False)))
+    atoms = read_atoms(Specimen(model=path, symmetry=symmetry, copies="average"))
+    assert float(atoms.occupancy.sum()) == pytest.approx(len(operators(symmetry)) * len(unit))
+    # All copies of all chains lie on the copies of the first: the frame is exact, to rounding in the PDB file.
+    copies = atoms.position_angst.view(len(operators(symmetry)), -1, 3)
+    first = cKDTree(copies[:, : len(unit)].reshape(-1, 3).numpy())
+    assert first.query(atoms.position_angst.numpy())[0].max() < 0.02
+
+
+def test_a_model_without_the_symmetry_is_refused(tmp_path):
+    unit = chain_positions()
+    turned = unit @ np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]]).T
+    path = write_model(tmp_path / "model.pdb.gz", {"A": unit, "B": turned})
+    with pytest.raises(BlushError, match="cannot align an atomic model"):
+        read_atoms(Specimen(model=path, symmetry="C3", copies="average"))
+
+
+def test_unlike_chains_have_no_frame():
+    traces = [{str(i): p for i, p in enumerate(chain_positions(s))} for s in (1, 2)]
+    with pytest.raises(ValueError, match="no two chains"):
+        symmetry_frame(traces, operators("C2").numpy())
+
+
+def test_superposition_undoes_a_rotation_and_keeps_the_hand():
+    points = chain_positions()
+    turn = matrix_from_euler(torch.tensor([10.0, 20.0, 30.0], dtype=torch.float64)).numpy()
+    rotation, shift, rmsd = superpose(points, points @ turn.T + 4)
+    np.testing.assert_allclose(rotation, turn, atol=1e-12)
+    np.testing.assert_allclose(shift, 4, atol=1e-10)
+    assert rmsd < 1e-10
+    assert superpose(points, -points)[2] > 1  # a mirror image has no rotation
+
+
+def test_demo_model_is_rubisco():
+    atoms = read_atoms(Specimen(symmetry="D4", copies="expand"))
+    mass = sum(gemmi.Element(int(z)).weight * int((atoms.element == z).sum()) for z in atoms.element.unique())
+    assert 470e3 < mass < 490e3  # 514 kDa with its hydrogens and disordered ends
+    assert isinstance(atoms, Atoms)
+    assert atoms.radius_angst < 70
