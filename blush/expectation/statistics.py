@@ -42,7 +42,6 @@ def add_statistics(
     cross, power = (shell_sums(x, pixels.shell, shells) for x in (cross, power))
     scale = block.scale.double()[:, None]
     residual = weight[:, None] * block.images.power - 2 * scale * cross + scale.square() * power
-    residual[:, 0] = 0
     sums.noise.index_add_(0, block.optics, residual)
     sums.weight.index_add_(0, block.optics, weight)
     if model.scale_shells is not None:

@@ -46,11 +46,11 @@ class Grid:
 
 
 def residual_power(image, prediction, pixels, n_shells):
-    """|X - P|^2 per rounded shell, the origin left out."""
+    """|X - P|^2 per rounded shell, the origin too: it weighs in the norm and in its own noise, not in D^2."""
     power = np.zeros(n_shells)
     for x, p, (kx, ky) in zip(image, prediction, pixels, strict=True):
         shell = shell_of(kx, ky)
-        if 0 < shell < n_shells:
+        if shell < n_shells:
             power[shell] += abs(x - p) ** 2
     return power
 
