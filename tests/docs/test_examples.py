@@ -1,0 +1,103 @@
+"""The examples of the documentation run as they are printed."""
+
+import re
+import types
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from blush.config.run import RunConfig
+from blush.fourier.fsc import power_spectrum
+from blush.regularise.base import HalfMaps, Regulariser, drive
+from blush.simulate.settings import SimulateConfig
+
+DOCS = Path(__file__).parents[2] / "docs"
+_FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def code_blocks(page: str, language: str) -> list[str]:
+    return [code for found, code in _FENCE.findall((DOCS / page).read_text()) if found == language]
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_the_python_page_runs_from_top_to_bottom(tmp_path, monkeypatch, one_thread):
+    monkeypatch.chdir(tmp_path)
+    session: dict[str, object] = {"__name__": "session"}
+    for number, code in enumerate(code_blocks("python.md", "python"), start=1):
+        exec(compile(code, f"docs/python.md, block {number}", "exec"), session)
+    assert session["state"].iteration == 1
+    curve = session["fsc"](session["volume"], session["again"])[1 : session["r_max"]]
+    assert curve.min() > 0.95  # "all but 1"
+    assert torch.allclose(session["transfer"][:, 0], torch.full((3,), 0.1))
+    assert len(session["sums"].table["pmax"]) == 3
+    assert (tmp_path / "best.star").is_file()
+    assert (tmp_path / "results/tiny/run_class001.mrc").is_file()
+
+
+def test_the_regulariser_of_the_documentation_keeps_the_contract():
+    [code] = code_blocks("regularisers.md", "python")
+    module = types.ModuleType("documented")
+    exec(compile(code, "docs/regularisers.md", "exec"), module.__dict__)
+    regulariser: Regulariser = module.Gaussian()
+    generator = torch.Generator().manual_seed(1)
+    halves = torch.randn(2, 24, 24, 24, generator=generator)
+    fsc = torch.where(torch.arange(13) < 6, 0.9, 0.0).numpy()
+    maps = half_maps(halves, fsc)
+    made = drive(regulariser, maps, trailing_shells=2)
+    gain = power_spectrum(made.references[0]) / power_spectrum(halves[0])
+    damping = 0.25 ** (torch.tensor([0.5, 1.5, 3.5, 4.5]) ** 2 / 6**2)  # power at the rims of shells 1 and 4
+    assert damping[1] < gain[1] < damping[0]
+    assert damping[3] / 4 < gain[4] < damping[2] / 4  # the shell of the cut keeps half of its amplitude
+    assert gain[5:].max() < 1e-6  # nothing beyond it
+
+
+def half_maps(halves: torch.Tensor, fsc: object) -> HalfMaps:
+    sums = types.SimpleNamespace(box_px=halves.shape[-1])
+    return HalfMaps(
+        sums=(sums, sums),
+        fsc=fsc,
+        fsc_unmasked=fsc,
+        tau2=None,
+        sigma2_ref=None,
+        unregularised=lambda half: halves[half],
+        wiener=lambda half: halves[half],
+        pixel_size_angst=3.0,
+        particle_diameter_angst=60.0,
+        symmetry="C1",
+        mask=None,
+        iteration=1,
+        local=False,
+    )
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+def test_settings_that_are_shown_exist(page):
+    """Complete configurations are valid; fragments name settings that exist."""
+    for text in code_blocks(page, "yaml"):
+        content = yaml.safe_load(text)
+        known = SimulateConfig.model_fields if "imaging" in content or "specimen" in content else RunConfig.model_fields
+        assert set(content) <= set(known), text
+        if "particles" in content:
+            RunConfig.model_validate(content)
+        for key, value in content.items():
+            if isinstance(value, dict):
+                section = known[key].annotation
+                fields = getattr(section, "model_fields", None)
+                assert fields is None or set(value) <= set(fields), text
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", (DOCS / page).read_text()):
+        if not target.startswith("http"):
+            resolved = DOCS / target
+            assert resolved.exists() or resolved.with_suffix(".md").exists(), target
