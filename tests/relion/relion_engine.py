@@ -1,0 +1,126 @@
+"""Our expectation step with the pose of every particle given, as RELION's --skip_align has it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import torch
+
+from blush.expectation.fine import Posterior, back_project
+from blush.expectation.model import Model, ShardSums
+from blush.expectation.shard import Block, Expectation
+from blush.expectation.significance import Kept
+from blush.expectation.statistics import add_statistics
+from blush.fourier.backproject import Accumulator, empty_accumulator, hermitian, trim
+from blush.fourier.project import project
+from blush.fourier.shift import multiply, phases
+from blush.fourier.transform import transform
+from blush.geometry.rotation import matrix_from_euler
+from blush.geometry.sampling import OrientationGrid
+from blush.io.mrc import read_volume
+from blush.io.particles import ParticleSet
+from blush.io.star import read_star
+
+
+def model_value(file: Path, name: str) -> float:
+    """A number of the general block of a model.star."""
+    return float(np.atleast_1d(read_star(file)["model_general"][name])[0])
+
+
+def noise_of(file: Path, groups: int) -> np.ndarray:
+    """(groups, shells) noise spectra of a model.star of RELION 3.1: one per micrograph group."""
+    blocks = read_star(file)
+    return np.array([np.asarray(blocks[f"model_group_{g + 1}"]["rlnSigma2Noise"], dtype=float) for g in range(groups)])
+
+
+@dataclass(frozen=True)
+class GivenPoses:
+    """The sums of one expectation step, and what went into them."""
+
+    engine: Expectation
+    block: Block
+    slices: torch.Tensor
+    sums: ShardSums
+
+    @property
+    def volume(self) -> Accumulator:
+        """D and W as RELION writes them."""
+        return trim(hermitian(self.sums.volume))
+
+
+def model_of(first: Path, reference: Path, radius: int, diameter_angst: float, **fields) -> Model:
+    """The model that RELION's iteration 0 describes, with one noise group per optics group."""
+    volume, pixel_size_angst = read_volume(reference)
+    values = {
+        "sphere": transform(torch.from_numpy(volume).double(), radius),
+        "pixel_size_angst": pixel_size_angst,
+        "particle_diameter_angst": diameter_angst,
+        "coarse_radius": radius,
+        "radius": radius,
+        "noise": torch.from_numpy(noise_of(first, 1)),
+        "scale": torch.ones(1, dtype=torch.float64),
+        "norm_average": 1.0,
+        "grid": OrientationGrid.build(0),
+        "offsets_angst": torch.zeros(1, 2, dtype=torch.float64),
+        "offset_step_angst": pixel_size_angst,
+        "sigma_offset_angst": 10.0,
+    }
+    return Model(**(values | fields))
+
+
+def with_given_poses(particles: ParticleSet, model: Model) -> GivenPoses:
+    """One sample per particle, of weight 1: its pose in the table."""
+    engine = Expectation(model, particles, torch.float64, torch.device("cpu"))
+    block = engine._load(particles)
+    weighted = engine._weighted(block)
+    angles = np.stack([particles.rot_deg, particles.tilt_deg, particles.psi_deg], -1)
+    matrices = matrix_from_euler(torch.from_numpy(angles))
+    offsets = torch.from_numpy(np.stack([particles.offset_x_angst, particles.offset_y_angst], -1))
+    rest_px = offsets / model.pixel_size_angst - block.shift_px
+    ramps = phases(rest_px, engine.pixels, engine.n_pixels, torch.float64)
+    slices = project(model.sphere, matrices, engine.pixels, engine.n_pixels)
+    score = (multiply(weighted.cross, ramps) * slices).sum((1, 2)) - (weighted.power * slices.square().sum(1)).sum(1)
+    each, ones = torch.arange(len(particles)), torch.ones(len(particles), dtype=torch.float64)
+    kept = Kept(each, ones, each, score, ones.long())
+    posterior = Posterior(kept, each, each, each, each, each, torch.zeros_like(each), matrices[:, None])
+    zeros = torch.zeros(1, dtype=torch.float64)
+    sums = ShardSums(
+        empty_accumulator(model.box_px, model.radius, dtype=torch.float64),
+        noise=torch.zeros(len(particles.optics), model.box_px // 2 + 1, dtype=torch.float64),
+        weight=torch.zeros(len(particles.optics), dtype=torch.float64),
+        scale_cross=zeros.clone(),
+        scale_power=zeros.clone(),
+        directions=torch.zeros(12, dtype=torch.float64),
+    )
+    data = block.images.unmasked * block.data_factor[:, None]
+    power = block.data_factor * block.scale[:, None] * block.transfer
+    mean, square = back_project(posterior, data, power, ramps, model, engine.pixels, sums.volume)
+    add_statistics(sums, model, engine.pixels, rest_px, block, posterior, mean, square)
+    return GivenPoses(engine, block, slices, sums)
+
+
+def padded_half(array: torch.Tensor, box_px: int) -> np.ndarray:
+    """(pad N, pad N, pad N/2 + 1) in the order of rfftn from a sphere array."""
+    radius, size = (array.shape[0] - 1) // 2, 2 * box_px
+    keep = min(radius, size // 2 - 1)
+    span, rows = slice(radius - keep, radius + keep + 1), np.arange(-keep, keep + 1) % size
+    out = np.zeros((size, size, size // 2 + 1), dtype=array.numpy().dtype)
+    out[np.ix_(rows, rows, np.arange(keep + 1))] = array.numpy()[span, span, : keep + 1]
+    return out
+
+
+def padded_radius(box_px: int) -> np.ndarray:
+    """|k| of every cell of `padded_half`, in padded units."""
+    size = 2 * box_px
+    k = np.fft.fftfreq(size, 1 / size)
+    return np.sqrt(k[:, None, None] ** 2 + k[None, :, None] ** 2 + np.arange(size // 2 + 1)[None, None, :] ** 2)
+
+
+def external_sums(folder: Path, root: str) -> tuple[np.ndarray, np.ndarray]:
+    """D and W that RELION wrote for the external reconstruction program."""
+    real, imaginary, weight = (
+        mrcfile.read(folder / f"{root}_external_reconstruct_{part}.mrc").astype(float)
+        for part in ("data_real", "data_imag", "weight")
+    )
+    return real + 1j * imaginary, weight

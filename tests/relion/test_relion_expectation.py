@@ -1,0 +1,182 @@
+"""Sums, likelihoods and noise of one iteration with given poses against relion_refine --skip_align."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from relion_data import BOX_PX, DataSet
+from relion_engine import (
+    GivenPoses,
+    external_sums,
+    model_of,
+    model_value,
+    noise_of,
+    padded_half,
+    padded_radius,
+    with_given_poses,
+)
+
+from blush.expectation.initial_noise import initial_noise
+from blush.expectation.prepare import prepare
+from blush.io.particles import read_particles
+from blush.io.star import read_star
+from blush.maximization.noise import update_noise
+from blush.maximization.spectra import reference_noise
+
+pytestmark = pytest.mark.relion
+DIAMETER_ANGST = 130.0
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One iteration of RELION and of ours, on the same particles, poses, noise and reference."""
+
+    data: DataSet
+    root: str
+    ours: GivenPoses
+
+    def file(self, iteration: int, kind: str) -> Path:
+        return self.data.folder / f"{self.root}_it{iteration:03d}_{kind}.star"
+
+    def column(self, name: str) -> np.ndarray:
+        """A column of RELION's particle table in the order of the input."""
+        table = read_star(self.file(1, "data"))["particles"]
+        place = {image: row for row, image in enumerate(table["rlnImageName"])}
+        rows = [place[image] for image in self.data.particles["rlnImageName"]]
+        return np.asarray(table[name], dtype=float)[rows]
+
+
+def iterate(data: DataSet, run_relion, root: str, *options: object) -> Iteration:
+    """Run both programs for one iteration."""
+    (data.folder / root).parent.mkdir(exist_ok=True)
+    run_relion("refine", "--i", data.star.name, "--o", root, "--ref", f"{data.name}_map.mrc", "--skip_align",
+               "--iter", 1, "--external_reconstruct", "--ctf", "--ctf_corrected_ref", "--zero_mask", "--norm",
+               "--scale", "--particle_diameter", DIAMETER_ANGST, "--dont_check_norm", *options)  # fmt: skip
+    radius = int(model_value(data.folder / f"{root}_it001_model.star", "rlnCurrentImageSize")) // 2
+    model = model_of(
+        data.folder / f"{root}_it000_model.star", data.folder / f"{data.name}_map.mrc", radius, DIAMETER_ANGST
+    )
+    particles, _ = read_particles(data.star)
+    return Iteration(data, root, with_given_poses(particles, model))
+
+
+@pytest.fixture(scope="module", params=[("full/run", 10), ("cut/run", 5)], ids=["full-size", "cut-size"])
+def iteration(request, data_set, run_relion) -> Iteration:
+    """At the full box, and cut at a smaller current size."""
+    root, increment = request.param
+    done = iterate(data_set, run_relion, root, "--incr_size", increment)
+    assert (done.ours.engine.model.radius == BOX_PX // 2) == (increment == 10)
+    return done
+
+
+def assert_sums_agree(iteration: Iteration) -> None:
+    """D and W to the float32 of RELION's files.
+
+    Pixels at |k| = r_max exactly pass RELION's test of the radius or not as their rounding has it, so the cells
+    that they reach, within the root of 3 of the rim, are left out.
+    """
+    data, weight = external_sums(iteration.data.folder, f"{iteration.root}_it001_class001")
+    volume = iteration.ours.volume
+    inside = padded_radius(BOX_PX) < 2 * volume.r_max - np.sqrt(3)
+    for mine, theirs in ((volume.data, data), (volume.weight, weight)):
+        difference = np.abs(padded_half(mine, BOX_PX) - theirs)[inside]
+        assert np.linalg.norm(difference) < 3e-7 * np.linalg.norm(theirs[inside])
+        assert difference.max() < 1e-6 * np.abs(theirs).max()
+
+
+def test_back_projected_data_and_weight_are_the_same(iteration):
+    assert_sums_agree(iteration)
+
+
+@dataclass(frozen=True)
+class Rim:
+    """What RELION leaves to chance or leaves out at |k| = r_max, per particle and in units of |X|^2.
+
+    Attributes
+    ----------
+    lost
+        Power of the pixels that its cropped transform lacks: ky = -r_max, in whose place is ky = +r_max.
+    count
+        Number of those pixels.
+    rounding
+        Change of |X - P|^2 where P is dropped at |k| = r_max exactly, which rounding decides in RELION.
+    """
+
+    lost: np.ndarray
+    count: int
+    rounding: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def rim(iteration) -> Rim:
+    engine, block, slices = iteration.ours.engine, iteration.ours.block, iteration.ours.slices
+    pixels, radius = engine.pixels, engine.model.radius
+    images = torch.from_numpy(block.particles.images()).double()
+    ones = torch.ones(len(images), dtype=torch.float64)
+    whole = prepare(images, ones, block.shift_px, engine.mask, pixels, len(pixels.kx)).masked
+    missing = (pixels.ky == -radius) & (pixels.shell == radius)
+    at_rim = pixels.k2[: engine.n_pixels] == radius**2
+    predicted = (slices * block.transfer[:, None])[:, :, at_rim]
+    image = block.images.masked[:, :, at_rim]
+    change = 2 * (image.square().sum(1) * predicted.square().sum(1)).sqrt() + predicted.square().sum(1)
+    lost = whole[:, :, missing].square().sum((1, 2))
+    return Rim(lost.numpy(), int(missing.sum()), change.sum(1).numpy())
+
+
+def test_the_crop_loses_pixels_only_below_the_full_size(iteration, rim):
+    assert (rim.count == 0) == (iteration.ours.engine.model.radius == BOX_PX // 2)
+
+
+def test_log_likelihoods_are_the_same(iteration, rim):
+    """To 1e-6 of their size, once the pixels that RELION's crop loses are taken out of ours."""
+    model = iteration.ours.engine.model
+    noise = float(model.noise[0, model.radius])
+    ours = iteration.ours.sums.table["log_likelihood"].numpy()
+    ours = ours + rim.lost / (2 * noise) + rim.count * np.log(2 * np.pi * noise)
+    theirs = iteration.column("rlnLogLikeliContribution")
+    assert (np.abs(ours - theirs) <= 1e-6 * np.abs(theirs) + rim.rounding / (2 * noise)).all()
+    assert np.median(np.abs(ours - theirs) / np.abs(theirs)) < 1e-6
+
+
+def test_norm_corrections_are_the_same(iteration, rim):
+    """To the six digits printed; they are sqrt(2 |X - P|^2)."""
+    squared = iteration.ours.sums.table["norm_correction"].numpy() ** 2 - 2 * rim.lost
+    theirs = iteration.column("rlnNormCorrection")
+    assert (np.abs(np.sqrt(squared) - theirs) <= 1.1e-6 + rim.rounding / theirs).all()
+    assert np.median(np.abs(np.sqrt(squared) - theirs)) < 1e-6
+
+
+def test_updated_noise_is_the_same(iteration, rim):
+    """Seven digits are printed."""
+    sums, model = iteration.ours.sums, iteration.ours.engine.model
+    residual = sums.noise.numpy().copy()
+    residual[0, model.radius] -= rim.lost.sum()
+    ours = update_noise(residual, sums.weight.numpy(), model.noise.numpy())[0]
+    theirs = noise_of(iteration.file(1, "model"), 1)[0]
+    tolerance = 3e-7 * theirs
+    tolerance[model.radius] *= 1 + 100 * (model.radius < BOX_PX // 2)  # see `Rim.rounding`; 1e-5 measured
+    assert (np.abs(ours - theirs) <= tolerance).all()
+
+
+def test_offset_width_is_the_same(iteration):
+    sums = iteration.ours.sums
+    ours = np.sqrt(sums.offset_square / (2 * float(sums.weight.sum())))
+    assert abs(ours - model_value(iteration.file(1, "model"), "rlnSigmaOffsetsAngst")) < 1.1e-6
+
+
+def test_reference_noise_is_the_same(iteration):
+    """sigma^2 of the reconstruction, below the rim (see `assert_sums_agree`); seven digits are printed."""
+    theirs = np.asarray(read_star(iteration.file(1, "model"))["model_class_1"]["rlnReferenceSigma2"], dtype=float)
+    radius = iteration.ours.engine.model.radius
+    small = (theirs[: radius - 1] < 1e-3).nonzero()[0]
+    assert len(small) > 5
+    np.testing.assert_allclose(reference_noise(iteration.ours.volume)[small], theirs[small], rtol=1e-6)
+
+
+def test_initial_noise_is_the_same(iteration):
+    """From all 300 images; seven digits are printed."""
+    particles, _ = read_particles(iteration.data.star)
+    ours = initial_noise(particles, DIAMETER_ANGST, seed=1)
+    np.testing.assert_allclose(ours.numpy(), iteration.ours.engine.model.noise.numpy(), rtol=3e-7)
