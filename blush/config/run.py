@@ -131,7 +131,8 @@ def _resolved(content: dict[str, Any], folder: Path) -> dict[str, Any]:
             section = section.get(key) if isinstance(section, dict) else None
         value = section.get(keys[-1]) if isinstance(section, dict) else None
         if isinstance(value, str | Path) and str(value) not in _KEYWORDS:
-            update: dict[str, Any] = {keys[-1]: folder / value}
+            full = folder / value
+            update: dict[str, Any] = {keys[-1]: full.resolve() if ".." in full.parts else full}
             for key in reversed(keys[:-1]):
                 update = {key: update}
             result = _merged(result, update)

@@ -1,0 +1,95 @@
+# One refinement, from a particle STAR file to maps and a report:
+#
+#     snakemake --profile local --configfile my.yaml      this machine: its CPU cores, or every GPU it has
+#     snakemake --profile slurm --configfile my.yaml      a cluster: the workers are SLURM jobs
+#
+# The same command again continues a run, wherever it was stopped. Every number is computed by the package `blush`; the
+# rules say what follows from what. `config/default.yaml` lists the settings.
+import os
+import sys
+from pathlib import Path
+from snakemake.utils import min_version
+
+sys.path.insert(0, workflow.basedir)
+
+from blush.cluster.client import stop_pool
+from blush.cluster.lock import hold_run
+from blush.cluster.resident import pool_folder
+from blush.errors import BlushError
+from blush.jobs.layout import ALGORITHM
+from blush.jobs.settings import decisive_settings, input_files, take_up
+
+min_version("9.14")
+
+
+include: "workflow/rules/common.smk"
+
+
+RUN_CONFIG = checked_config()
+
+
+pathvars:
+    run=str(RUN_CONFIG.run_dir),
+
+
+wildcard_constraints:
+    n=r"(?!000)\d{3}",
+    half="[12]",
+
+
+# Thin clients, which hand their work to the run's pool of workers; without a pool every rule is a job of its own.
+if RUN_CONFIG.compute.pool != "inline":
+
+    localrules:
+        start,
+        expectation,
+        reduce,
+        regularise,
+        converge,
+
+
+localrules:
+    all,
+
+
+# With its parent's death a step dies too, instead of writing behind the back of the next run.
+shell.prefix(
+    f"set -euo pipefail; BLUSH_PARENT_PID=$PPID exec {quoted(sys.executable)} -m "
+)
+
+
+include: "workflow/rules/import.smk"
+include: "workflow/rules/refine.smk"
+include: "workflow/rules/results.smk"
+
+
+onstart:
+    # Not for a dry run. The lock stands in for Snakemake's own, which stays behind when Snakemake is killed.
+    try:
+        hold_run(RUN_CONFIG.run_dir)
+        take_up(RUN_CONFIG)
+    except BlushError as error:
+        raise SystemExit(f"blush: {error}") from None
+    os.environ["BLUSH_POOL"] = (
+        "slurm" if workflow.executor_plugin.name == "slurm" else "local"
+    )
+
+
+onsuccess:
+    stop_pool(pool_folder(RUN_CONFIG.run_dir))
+
+
+onerror:
+    stop_pool(pool_folder(RUN_CONFIG.run_dir))
+    print(
+        f"The same command continues this run. Logs: {RUN_CONFIG.run_dir}/logs, {RUN_CONFIG.run_dir}/.pool"
+    )
+
+
+rule all:
+    default_target: True
+    input:
+        results_of_last_iteration,
+        "<run>/postprocess/postprocess.mrc",
+        "<run>/summary.json",
+        "<run>/report.html",

@@ -1,0 +1,94 @@
+# The loop. An iteration reads the state that the one before it left; `converge`, a checkpoint, leaves the next one.
+# What must survive an interruption, the shards' results, is not declared: Snakemake removes what is.
+rule expectation:
+    input:
+        previous_state,
+        ancient("<run>/import/plan.npz"),
+    output:
+        temp("<run>/it{n}/half{half}_shards.json"),
+    log:
+        "<run>/logs/it{n}_expectation_half{half}.log",
+    benchmark:
+        "<run>/benchmarks/it{n}_expectation_half{half}.tsv"
+    retries: 3
+    conda:
+        "../../envs/blush.yaml"
+    threads: pool_threads()
+    resources:
+        mem_mb=1000,
+        runtime=1440,
+    params:
+        run=RUN_CONFIG.run_dir,
+        algorithm=ALGORITHM,
+    shell:
+        "blush expectation {params.run} --iteration {wildcards.n} --half {wildcards.half} > {log} 2>&1"
+
+
+rule reduce:
+    input:
+        "<run>/it{n}/half{half}_shards.json",
+    output:
+        multiext(
+            "<run>/it{n}/half{half}_", sums="sums.npz", statistics="statistics.npz"
+        ),
+    log:
+        "<run>/logs/it{n}_reduce_half{half}.log",
+    benchmark:
+        "<run>/benchmarks/it{n}_reduce_half{half}.tsv"
+    retries: 3
+    conda:
+        "../../envs/blush.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    params:
+        run=RUN_CONFIG.run_dir,
+        algorithm=ALGORITHM,
+    shell:
+        "blush reduce {params.run} --iteration {wildcards.n} --half {wildcards.half} > {log} 2>&1"
+
+
+rule regularise:
+    input:
+        expand("<run>/it{{n}}/half{half}_sums.npz", half=(1, 2)),
+    output:
+        multiext("<run>/it{n}/", spectra="maps.npz", diagnostics="maps.json"),
+    log:
+        "<run>/logs/it{n}_regularise.log",
+    benchmark:
+        "<run>/benchmarks/it{n}_regularise.tsv"
+    retries: 3
+    conda:
+        "../../envs/blush.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    params:
+        run=RUN_CONFIG.run_dir,
+        algorithm=ALGORITHM,
+    shell:
+        "blush regularise {params.run} --iteration {wildcards.n} > {log} 2>&1"
+
+
+checkpoint converge:
+    input:
+        previous_state,
+        "<run>/it{n}/maps.npz",
+        expand("<run>/it{{n}}/half{half}_statistics.npz", half=(1, 2)),
+    output:
+        multiext("<run>/it{n}/", state="state.json", poses="poses.npz"),
+    log:
+        "<run>/logs/it{n}_converge.log",
+    benchmark:
+        "<run>/benchmarks/it{n}_converge.tsv"
+    retries: 1
+    conda:
+        "../../envs/blush.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        run=RUN_CONFIG.run_dir,
+        algorithm=ALGORITHM,
+    shell:
+        "blush converge {params.run} --iteration {wildcards.n} > {log} 2>&1"

@@ -1,0 +1,50 @@
+# After the last iteration.
+rule postprocess:
+    input:
+        last_state,
+    output:
+        multiext(
+            "<run>/postprocess/",
+            sharpened="postprocess.mrc",
+            masked="postprocess_masked.mrc",
+        ),
+        multiext("<run>/postprocess/", table="postprocess.star", fsc="fsc.xml"),
+        summary="<run>/summary.json",
+    log:
+        "<run>/logs/postprocess.log",
+    benchmark:
+        "<run>/benchmarks/postprocess.tsv"
+    retries: 1
+    conda:
+        "../../envs/blush.yaml"
+    threads: RUN_CONFIG.compute.threads_per_worker
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        run=RUN_CONFIG.run_dir,
+        settings=RUN_CONFIG.postprocess.model_dump(mode="json"),
+        truth=RUN_CONFIG.truth and RUN_CONFIG.truth.model_dump(mode="json"),
+    shell:
+        "blush postprocess {params.run} > {log} 2>&1"
+
+
+rule report:
+    input:
+        "<run>/summary.json",
+    output:
+        "<run>/report.html",
+    log:
+        "<run>/logs/report.log",
+    benchmark:
+        "<run>/benchmarks/report.tsv"
+    retries: 1
+    conda:
+        "../../envs/blush.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        run=RUN_CONFIG.run_dir,
+    shell:
+        "blush report {params.run} > {log} 2>&1"
