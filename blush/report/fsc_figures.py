@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_hex
 from numpy.typing import NDArray
 
 from blush.report.run_data import RunData
@@ -49,18 +46,17 @@ def iteration_fsc(run: RunData) -> str | None:
     if not curves:
         return None
     frequency = np.arange(len(curves[0][1])) / run.box_angst
-    ramp, scale = colormaps["viridis_r"], Normalize(1, max(2, curves[-1][0]))
+    last = curves[-1][0]
     with drawing(4.7, 3.2) as (figure, axes):
         for iteration, curve in curves:
-            last = iteration == curves[-1][0]
-            colour = to_hex(ramp(0.12 + 0.8 * scale(iteration)))
-            axes.plot(frequency[1:], curve[1:], color=colour, linewidth=2.2 if last else 1.0)
+            label = f"iteration {iteration}" if iteration in (curves[0][0], last) else None
+            shade = 0.25 + 0.6 * iteration / last
+            width = 2.2 if iteration == last else 1.0
+            axes.plot(frequency[1:], curve[1:], color=SERIES[0], alpha=shade, linewidth=width, label=label)
         _threshold(axes, HALF_THRESHOLD)
         _threshold(axes, TRUTH_THRESHOLD)
         _fsc_axes(axes, 1 / frequency[-1], _coarsest(frequency))
-        shades = ScalarMappable(Normalize(scale.vmin, scale.vmax), ramp)
-        bar = figure.colorbar(shades, ax=axes, label="Iteration", fraction=0.05, pad=0.02)
-        bar.outline.set_visible(False)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 0.19))
         return svg(figure, "iteration-fsc")
 
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from blush.report.run_data import RunData
-from blush.report.style import GRID, MUTED, SERIES, drawing, plain_ticks, svg
+from blush.report.style import DENSITY, GRID, MUTED, SERIES, drawing, plain_ticks, svg
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ def orientations(run: RunData) -> str | None:
     with drawing(6.4, 3.1) as (figure, axes):
         edge = 2 * np.sqrt(2)
         cells = axes.hexbin(x, y, gridsize=(46, 23), extent=(-edge, edge, -edge / 2, edge / 2), mincnt=1,
-                            cmap="viridis_r", linewidths=0)  # fmt: skip
+                            cmap=DENSITY, linewidths=0)  # fmt: skip
         _graticule(axes)
         bar = figure.colorbar(cells, ax=axes, label="Particles", fraction=0.04, pad=0.01, shrink=0.75)
         bar.outline.set_visible(False)
@@ -82,7 +82,7 @@ def particles(run: RunData) -> str | None:
         middle.set_title("Significant orientations and offsets")
         x, y = poses["offset_x_angst"], poses["offset_y_angst"]
         reach = max(1.0, float(np.quantile(np.abs(np.concatenate([x, y])), 0.995)))
-        right.hexbin(x, y, gridsize=30, extent=(-reach, reach, -reach, reach), mincnt=1, cmap="viridis_r", linewidths=0)
+        right.hexbin(x, y, gridsize=30, extent=(-reach, reach, -reach, reach), mincnt=1, cmap=DENSITY, linewidths=0)
         right.set_aspect("equal")
         right.set_title("Offsets x, y (Å)")
         for axes in (left, middle):

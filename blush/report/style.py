@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
@@ -50,6 +52,8 @@ _RC = {
     "savefig.facecolor": "none",
     "figure.constrained_layout.use": True,
 }
+DENSITY = ListedColormap([(*to_rgb(SERIES[0]), alpha) for alpha in np.linspace(0.18, 1.0, 48)], "density")
+"""Ramp of one colour by opacity: it reads on light and on dark paper."""
 NICE_ANGST = (100, 50, 30, 20, 15, 12, 10, 8, 7, 6, 5, 4.5, 4, 3.5, 3.2, 3, 2.8, 2.5, 2.2, 2, 1.8, 1.6, 1.5, 1.4)
 
 

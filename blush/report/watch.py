@@ -1,0 +1,163 @@
+"""What a run is doing now, from its files alone: works over ssh, on any executor, for live and dead runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from blush.errors import BlushError, Problem
+from blush.io.files import load_npz, read_json
+from blush.jobs.layout import RunFolder
+from blush.jobs.progress import Record
+from blush.report.timing import duration
+
+BAR_WIDTH = 30
+SILENT_SECONDS = 300.0
+_EXPECTATION = ("expectation", "shard")
+
+
+@dataclass(frozen=True)
+class Status:
+    """A moment of a run.
+
+    Attributes
+    ----------
+    iteration
+        The one that is being worked on; the last one when the run is done.
+    stage
+        What was logged last in it; "waiting" before anything was.
+    done, total
+        Particles through the expectation step of this iteration, and all.
+    seconds_left
+        Of this iteration's expectation step at its present pace; None before there is one. How many iterations
+        are to come, nobody knows.
+    silent_seconds
+        Since the last line of the log.
+    """
+
+    iteration: int
+    stage: str
+    done: int
+    total: int
+    seconds_left: float | None
+    silent_seconds: float
+    refined: bool
+    finished: bool
+
+
+@dataclass
+class Watcher:
+    """Follows a run folder; keeps what it has read, so a look costs only what was appended since."""
+
+    root: Path
+    states: list[Record] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    _offset: int = 0
+    _total: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.root.is_dir():
+            problem = Problem("is not a folder", "give the folder output/name of a run", file=str(self.root))
+            raise BlushError("cannot watch", [problem])
+
+    def look(self, now: float) -> Status:
+        """Read what is new and say where the run is; `now` is the time in seconds since the epoch."""
+        folder = RunFolder(self.root)
+        self._read_log(folder.progress)
+        while (path := folder.state(len(self.states))).exists():
+            self.states.append(read_json(path))
+        if not self._total and (folder.imported / "plan.npz").exists():
+            plan = load_npz(folder.imported / "plan.npz")
+            self._total = sum(len(plan[f"rows_half{half}"]) for half in (1, 2))
+        refined = bool(self.states) and bool(self.states[-1].get("converged"))
+        iteration = len(self.states) - refined if self.states else 0
+        mine = [record for record in self.records if record.get("iteration") == iteration]
+        done, left = _pace(mine, self._total)
+        return Status(
+            iteration=iteration,
+            stage=_stage(mine, refined),
+            done=done,
+            total=self._total,
+            seconds_left=left,
+            silent_seconds=now - float(self.records[-1]["time"]) if self.records else 0.0,
+            refined=refined,
+            finished=refined and (self.root / "summary.json").exists(),
+        )
+
+    def _read_log(self, path: Path) -> None:
+        """Append complete new lines; records of iterations before the last two are dropped."""
+        if not path.exists():
+            return
+        with path.open("rb") as stream:
+            stream.seek(self._offset)
+            text = stream.read()
+        complete = text[: text.rfind(b"\n") + 1]
+        self._offset += len(complete)
+        for line in complete.splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:  # cut by a full disk or a killed writer
+                continue
+            if isinstance(record, dict) and "stage" in record and "time" in record:
+                self.records.append(record)
+        newest = max((int(record.get("iteration", 0)) for record in self.records), default=0)
+        self.records = [r for r in self.records if int(r.get("iteration", 0)) >= newest - 1]
+
+
+def _stage(records: list[Record], refined: bool) -> str:
+    if refined:
+        finishing = [r["stage"] for r in records if r["stage"] == "postprocess"]
+        return "report" if finishing else "postprocess"
+    if not records:
+        return "waiting"
+    stage = str(records[-1]["stage"])
+    return "expectation" if stage in _EXPECTATION else stage
+
+
+def _pace(records: Iterable[Record], total: int) -> tuple[int, float | None]:
+    """Particles done in an iteration, and seconds left at the pace since its first record began."""
+    latest = {(r.get("half"), r.get("shard")): r for r in records if r["stage"] in _EXPECTATION}
+    done = sum(int(record.get("done", 0)) for record in latest.values())
+    if not done or not total:
+        return done, None
+    start = min(float(r["time"]) - float(r.get("seconds", 0.0)) for r in latest.values())
+    elapsed = max(float(r["time"]) for r in latest.values()) - start
+    return done, elapsed * (total - done) / done
+
+
+def status_line(status: Status) -> str:
+    """One line about the iteration at work."""
+    if status.finished:
+        return f"finished after iteration {status.iteration}"
+    if status.refined:
+        return f"refined in {status.iteration} iterations, {status.stage} to come" + _silence(status)
+    share = min(1.0, status.done / status.total) if status.total else 0.0
+    filled = round(BAR_WIDTH * share)
+    bar = "█" * filled + "░" * (BAR_WIDTH - filled)
+    particles = f"{status.done}/{status.total} particles" if status.total else ""
+    left = ""
+    if status.seconds_left is not None and status.done < status.total:
+        left = f", {duration(status.seconds_left)} left of this step"
+    return f"it {status.iteration:03d} {status.stage:<11} {bar} {particles}{left}{_silence(status)}"
+
+
+def _silence(status: Status) -> str:
+    if status.silent_seconds < SILENT_SECONDS:
+        return ""
+    return f" (nothing logged for {duration(status.silent_seconds)})"
+
+
+def state_line(used: Record, state: Record) -> str:
+    """One line about a finished iteration: what it found, and the sampling it used."""
+    accuracy = ""
+    if state.get("accuracy_rotation_deg") is not None and state.get("accuracy_offset_angst") is not None:
+        accuracy = f"  accuracy {state['accuracy_rotation_deg']:.2f}° {state['accuracy_offset_angst']:.2f} Å"
+    step = 60 / 2 ** (used["healpix_order"] + used.get("oversampling", 1))
+    search = "local" if used["local"] else "global"
+    return (
+        f"it {state['iteration']:03d} {state['resolution_angst']:7.2f} Å  {search} {step:.2g}° "
+        f"{used['current_size_px']} px  P max {state['average_pmax']:.2f}{accuracy}"
+        + ("  (final, both halves joined)" if used.get("final") else "")
+    )
