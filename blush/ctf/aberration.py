@@ -37,7 +37,9 @@ def odd_phase_rad(
     voltage_kv: float,
     spherical_aberration_mm: float,
 ) -> Tensor:
-    """Phase error of the antisymmetric aberrations: 2π Cs λ² q² (tilt · k) plus the odd Zernike terms.
+    """Phase error of the antisymmetric aberrations: the odd Zernike terms less 2π Cs λ² q² (tilt · k).
+
+    The signs of both are RELION's (measured against 3.1.3, tests/relion).
 
     Parameters
     ----------
@@ -62,7 +64,7 @@ def odd_phase_rad(
     wavelength = wavelength_angst(torch.tensor(voltage_kv, dtype=torch.float64))
     coma = 2 * math.pi * spherical_aberration_mm * _ANGST_PER_MM * wavelength.to(kx.device) ** 2
     tilt = 1e-3 * (beam_tilt_x_mrad * kx + beam_tilt_y_mrad * ky)
-    return coma * (kx**2 + ky**2) * tilt + zernike_sum(kx, ky, odd_zernike, even=False)
+    return zernike_sum(kx, ky, odd_zernike, even=False) - coma * (kx**2 + ky**2) * tilt
 
 
 def demodulation_phase(

@@ -49,10 +49,10 @@ def test_polynomials_have_their_textbook_form(position, even, form):
 
 
 def test_beam_tilt_gives_coma():
-    """2π Cs λ² q² (tilt · k), with 1 mrad along x."""
+    """-2π Cs λ² q² (tilt · k), with 1 mrad along x; RELION's sign."""
     kx, ky = (0.3 * axis for axis in disc())
     wavelength = wavelength_angst(torch.tensor(200.0).double())
-    expected = 2 * math.pi * 2.0e7 * wavelength**2 * (kx**2 + ky**2) * kx * 1e-3
+    expected = -2 * math.pi * 2.0e7 * wavelength**2 * (kx**2 + ky**2) * kx * 1e-3
     torch.testing.assert_close(odd_phase_rad(kx, ky, (), 1.0, 0.0, 200.0, 2.0), expected)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import torch
+from relion_data import BOX_PX, DataSet
 
 from blush.expectation.fine import Posterior, back_project
 from blush.expectation.model import Model, ShardSums
@@ -19,7 +20,7 @@ from blush.fourier.transform import transform
 from blush.geometry.rotation import matrix_from_euler
 from blush.geometry.sampling import OrientationGrid
 from blush.io.mrc import read_volume
-from blush.io.particles import ParticleSet
+from blush.io.particles import ParticleSet, read_particles
 from blush.io.star import read_star
 
 
@@ -32,6 +33,9 @@ def noise_of(file: Path, groups: int) -> np.ndarray:
     """(groups, shells) noise spectra of a model.star of RELION 3.1: one per micrograph group."""
     blocks = read_star(file)
     return np.array([np.asarray(blocks[f"model_group_{g + 1}"]["rlnSigma2Noise"], dtype=float) for g in range(groups)])
+
+
+DIAMETER_ANGST = 130.0
 
 
 @dataclass(frozen=True)
@@ -124,3 +128,51 @@ def external_sums(folder: Path, root: str) -> tuple[np.ndarray, np.ndarray]:
         for part in ("data_real", "data_imag", "weight")
     )
     return real + 1j * imaginary, weight
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One iteration of RELION and of ours, on the same particles, poses, noise and reference."""
+
+    data: DataSet
+    root: str
+    ours: GivenPoses
+
+    def file(self, iteration: int, kind: str) -> Path:
+        return self.data.folder / f"{self.root}_it{iteration:03d}_{kind}.star"
+
+    def column(self, name: str) -> np.ndarray:
+        """A column of RELION's particle table in the order of the input."""
+        table = read_star(self.file(1, "data"))["particles"]
+        place = {image: row for row, image in enumerate(table["rlnImageName"])}
+        rows = [place[image] for image in self.data.particles["rlnImageName"]]
+        return np.asarray(table[name], dtype=float)[rows]
+
+
+def iterate(data: DataSet, run_relion, root: str, *options: object) -> Iteration:
+    """Run both programs for one iteration."""
+    (data.folder / root).parent.mkdir(exist_ok=True)
+    run_relion("refine", "--i", data.star.name, "--o", root, "--ref", f"{data.name}_map.mrc", "--skip_align",
+               "--iter", 1, "--external_reconstruct", "--ctf", "--ctf_corrected_ref", "--zero_mask", "--norm",
+               "--scale", "--particle_diameter", DIAMETER_ANGST, "--dont_check_norm", *options)  # fmt: skip
+    radius = int(model_value(data.folder / f"{root}_it001_model.star", "rlnCurrentImageSize")) // 2
+    model = model_of(
+        data.folder / f"{root}_it000_model.star", data.folder / f"{data.name}_map.mrc", radius, DIAMETER_ANGST
+    )
+    particles, _ = read_particles(data.star)
+    return Iteration(data, root, with_given_poses(particles, model))
+
+
+def assert_sums_agree(iteration: Iteration) -> None:
+    """D and W to the float32 of RELION's files.
+
+    Pixels at |k| = r_max exactly pass RELION's test of the radius or not as their rounding has it, so the cells
+    that they reach, within the root of 3 of the rim, are left out.
+    """
+    data, weight = external_sums(iteration.data.folder, f"{iteration.root}_it001_class001")
+    volume = iteration.ours.volume
+    inside = padded_radius(BOX_PX) < 2 * volume.r_max - np.sqrt(3)
+    for mine, theirs in ((volume.data, data), (volume.weight, weight)):
+        difference = np.abs(padded_half(mine, BOX_PX) - theirs)[inside]
+        assert np.linalg.norm(difference) < 3e-7 * np.linalg.norm(theirs[inside])
+        assert difference.max() < 1e-6 * np.abs(theirs).max()

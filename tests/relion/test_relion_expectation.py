@@ -1,22 +1,12 @@
 """Sums, likelihoods and noise of one iteration with given poses against relion_refine --skip_align."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from relion_data import BOX_PX, DataSet
-from relion_engine import (
-    GivenPoses,
-    external_sums,
-    model_of,
-    model_value,
-    noise_of,
-    padded_half,
-    padded_radius,
-    with_given_poses,
-)
+from relion_data import BOX_PX
+from relion_engine import DIAMETER_ANGST, Iteration, assert_sums_agree, iterate, model_value, noise_of
 
 from blush.expectation.initial_noise import initial_noise
 from blush.expectation.prepare import prepare
@@ -26,40 +16,6 @@ from blush.maximization.noise import update_noise
 from blush.maximization.spectra import reference_noise
 
 pytestmark = pytest.mark.relion
-DIAMETER_ANGST = 130.0
-
-
-@dataclass(frozen=True)
-class Iteration:
-    """One iteration of RELION and of ours, on the same particles, poses, noise and reference."""
-
-    data: DataSet
-    root: str
-    ours: GivenPoses
-
-    def file(self, iteration: int, kind: str) -> Path:
-        return self.data.folder / f"{self.root}_it{iteration:03d}_{kind}.star"
-
-    def column(self, name: str) -> np.ndarray:
-        """A column of RELION's particle table in the order of the input."""
-        table = read_star(self.file(1, "data"))["particles"]
-        place = {image: row for row, image in enumerate(table["rlnImageName"])}
-        rows = [place[image] for image in self.data.particles["rlnImageName"]]
-        return np.asarray(table[name], dtype=float)[rows]
-
-
-def iterate(data: DataSet, run_relion, root: str, *options: object) -> Iteration:
-    """Run both programs for one iteration."""
-    (data.folder / root).parent.mkdir(exist_ok=True)
-    run_relion("refine", "--i", data.star.name, "--o", root, "--ref", f"{data.name}_map.mrc", "--skip_align",
-               "--iter", 1, "--external_reconstruct", "--ctf", "--ctf_corrected_ref", "--zero_mask", "--norm",
-               "--scale", "--particle_diameter", DIAMETER_ANGST, "--dont_check_norm", *options)  # fmt: skip
-    radius = int(model_value(data.folder / f"{root}_it001_model.star", "rlnCurrentImageSize")) // 2
-    model = model_of(
-        data.folder / f"{root}_it000_model.star", data.folder / f"{data.name}_map.mrc", radius, DIAMETER_ANGST
-    )
-    particles, _ = read_particles(data.star)
-    return Iteration(data, root, with_given_poses(particles, model))
 
 
 @pytest.fixture(scope="module", params=[("full/run", 10), ("cut/run", 5)], ids=["full-size", "cut-size"])
@@ -69,21 +25,6 @@ def iteration(request, data_set, run_relion) -> Iteration:
     done = iterate(data_set, run_relion, root, "--incr_size", increment)
     assert (done.ours.engine.model.radius == BOX_PX // 2) == (increment == 10)
     return done
-
-
-def assert_sums_agree(iteration: Iteration) -> None:
-    """D and W to the float32 of RELION's files.
-
-    Pixels at |k| = r_max exactly pass RELION's test of the radius or not as their rounding has it, so the cells
-    that they reach, within the root of 3 of the rim, are left out.
-    """
-    data, weight = external_sums(iteration.data.folder, f"{iteration.root}_it001_class001")
-    volume = iteration.ours.volume
-    inside = padded_radius(BOX_PX) < 2 * volume.r_max - np.sqrt(3)
-    for mine, theirs in ((volume.data, data), (volume.weight, weight)):
-        difference = np.abs(padded_half(mine, BOX_PX) - theirs)[inside]
-        assert np.linalg.norm(difference) < 3e-7 * np.linalg.norm(theirs[inside])
-        assert difference.max() < 1e-6 * np.abs(theirs).max()
 
 
 def test_back_projected_data_and_weight_are_the_same(iteration):
