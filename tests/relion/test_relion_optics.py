@@ -1,4 +1,8 @@
-"""Aberrations, detector, several optics groups, premultiplied images and symmetry against relion_refine."""
+"""Aberrations, premultiplied images and symmetry against relion_refine.
+
+The detector's transfer function is not compared: refinement in 3.1.3 ignores rlnMtfFileName (same sums to the last
+bit with and without it), unlike RELION 5.
+"""
 
 import numpy as np
 import pytest
@@ -7,7 +11,6 @@ from relion_engine import assert_sums_agree, external_sums, iterate, padded_half
 
 from blush.fourier.backproject import hermitian, symmetrise, trim
 from blush.geometry.symmetry import operators
-from blush.io.star import write_star
 
 pytestmark = pytest.mark.relion
 FULL_SIZE = ("--incr_size", 10)
@@ -34,18 +37,6 @@ def test_every_aberration_enters_with_relions_sign(relion_project_folder, run_re
         assert tables.even_phase_rad.abs().max() > 0.2
     else:
         assert tables.correction[0, 1].abs().max() > 0.05
-    assert_sums_agree(iteration)
-
-
-def test_the_detector_divides_images(relion_project_folder, run_relion):
-    frequency = np.linspace(0, 0.5, 11)
-    table = {"rlnResolutionInversePixel": frequency, "rlnMtfValue": 1 - 1.2 * frequency}
-    write_star(relion_project_folder / "mtf.star", {"": table})
-    data = write_data_set(
-        relion_project_folder, "detector", n=40, MtfFileName=["mtf.star"], MicrographOriginalPixelSize=[3.0]
-    )
-    iteration = iterate(data, run_relion, "detector/run", *FULL_SIZE)
-    assert iteration.ours.engine.tables.correction[0, 0].max() > 1.3
     assert_sums_agree(iteration)
 
 
