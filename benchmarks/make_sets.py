@@ -33,11 +33,11 @@ SETS: dict[str, dict] = {
         "imaging": {"n_particles": 400, "box_px": 128, "pixel_size_angst": 2.0, "envelope_bfactor_angst2": 100},
         "noise": {"snr": 0.02},
     },
-    # Inorganic pyrophosphatase, 64 kDa, C2, the least signal
+    # Inorganic pyrophosphatase, 64 kDa, C2: small, so that each image says little about its pose
     "small": {
         "specimen": {"model": "1e9g.cif.gz", "symmetry": "C2", "copies": "average"},
         "imaging": {
-            "n_particles": 600,
+            "n_particles": 400,
             "box_px": 64,
             "pixel_size_angst": 2.2,
             "offset_sd_angst": 3,
@@ -45,7 +45,7 @@ SETS: dict[str, dict] = {
             "defocus_max_angst": 16000,
             "envelope_bfactor_angst2": 100,
         },
-        "noise": {"snr": 0.03},
+        "noise": {"snr": 0.08},
     },
     # KcsA with Fabs, 0.23 MDa, C4, seen mostly along its axis and from one side
     "preferred": {

@@ -17,7 +17,7 @@ from blush.simulate.symmetry_frame import superpose, symmetry_frame
 
 
 def chain_positions(seed: int = 0, count: int = 30) -> np.ndarray:
-    return np.random.default_rng(seed).normal(0, 8, (count, 3)) + [25.0, 12.0, 9.0]
+    return np.random.default_rng(seed).normal(0, 8, (count, 3)) + np.array([25.0, 12.0, 9.0])
 
 
 def write_model(path, chains: dict[str, np.ndarray], water: bool = True):

@@ -60,10 +60,14 @@ def test_no_orientation_gives_no_slice():
 def test_kernel_and_its_transform_agree(position):
     step = torch.linspace(-3, 3, 60001, dtype=torch.float64)
     numeric = torch.trapezoid(kaiser_bessel(step) * torch.cos(2 * math.pi * position * step), step)
-    torch.testing.assert_close(kernel_transform(torch.tensor(position, dtype=torch.float64)), numeric, rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        kernel_transform(torch.tensor(position, dtype=torch.float64)), numeric, rtol=1e-6, atol=0
+    )
 
 
 def test_form_factors_are_those_of_the_tables():
     """International Tables C, 4.3.1.1: f(0) of neutral carbon, nitrogen and oxygen, in Å."""
     amplitude, _ = form_factors(torch.tensor([6, 7, 8]))
-    torch.testing.assert_close(amplitude.sum(1), torch.tensor([2.509, 2.211, 1.983], dtype=torch.float64), rtol=2e-3, atol=0)
+    torch.testing.assert_close(
+        amplitude.sum(1), torch.tensor([2.509, 2.211, 1.983], dtype=torch.float64), rtol=2e-3, atol=0
+    )
