@@ -64,3 +64,23 @@ def test_no_particles_do_not_move():
 def test_pose_tables_of_different_length_are_refused():
     with pytest.raises(ValueError, match="4 old poses against 3 new ones"):
         pose_change(poses(n=4), poses(n=3), IDENTITY)
+
+
+@pytest.mark.parametrize("symmetry", ["C1", "C3", "D7", "O", "I1"])
+def test_numpy_and_torch_measure_the_same_rotation_change(symmetry):
+    """This step writes rotations out in numpy to start without torch; the geometry room is the reference."""
+    import torch
+
+    from blush.geometry.rotation import axis_distance_deg, matrix_from_euler
+    from blush.geometry.symmetry import operators
+
+    rng = np.random.default_rng(4)
+    angles = [dict(zip(("rot", "tilt", "psi"), rng.uniform(-180, 180, (3, 50)), strict=True)) for _ in range(2)]
+    old, new = (poses(n=50, **a) for a in angles)
+    matrices = [
+        matrix_from_euler(torch.from_numpy(np.stack([p["rot_deg"], p["tilt_deg"], p["psi_deg"]], 1)))
+        for p in (old, new)
+    ]
+    group = operators(symmetry)
+    expected = axis_distance_deg(*matrices, group).mean()
+    assert pose_change(old, new, group.numpy()).rotation_deg == pytest.approx(float(expected), abs=1e-6)

@@ -1,6 +1,7 @@
 """The control of the iterations, played through on hand-made measurements."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -242,6 +243,8 @@ def test_each_iteration_sees_another_perturbation_and_the_same_when_repeated():
         state = next_state(state, measured(20))
         seen.append(state.perturbation)
     assert len(set(seen)) == 6
+    moves = {round((b - a) % 1.0, 9) for a, b in itertools.pairwise(seen)}
+    assert len(moves) == 5  # drawn anew each time
     assert next_state(start(), measured(20)) == next_state(start(), measured(20))
     assert play(start(perturbation_factor=0.0), measured()).perturbation == 0.0
 

@@ -62,6 +62,7 @@ def states() -> tuple[RefinementState, RefinementState]:
         used,
         iteration=1,
         healpix_order=3,
+        current_size_px=24,
         noise=rng.random((2, 2, 13)) + 0.1,
         scale=rng.random((2, 3)) + 0.5,
         fsc=rng.random(13) + 0.1,
@@ -150,6 +151,8 @@ def test_sampling_is_that_of_the_iteration_not_of_the_next(tmp_path, table):
     sampling = read_star(tmp_path / "results/run_it001_sampling.star")["sampling_general"]
     assert sampling["rlnHealpixOrder"][0] == 2
     assert sampling["rlnPsiStep"][0] == 15.0
+    model = read_star(tmp_path / "results/run_it001_model.star")["model_general"]
+    assert model["rlnCurrentImageSize"][0] == used.current_size_px == 22
     assert sampling["rlnSamplingPerturbInstance"][0] == pytest.approx(used.perturbation, abs=1e-6)
 
 
