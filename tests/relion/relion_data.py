@@ -65,14 +65,17 @@ def optics_table(pixel_size_angst: float, **extra: list) -> dict:
     return {f"rln{name}": values for name, values in columns.items()}
 
 
-def particle_table(name: str, n: int, pixel_size_angst: float, seed: int = 1) -> dict:
-    """Random poses, offsets of up to two pixels, and astigmatic defocus that keeps the CTF well sampled."""
+def particle_table(name: str, n: int, pixel_size_angst: float, groups: int = 1, seed: int = 1) -> dict:
+    """Random poses, offsets of up to two pixels, and astigmatic defocus that keeps the CTF well sampled.
+
+    Optics groups take turns, and each has a micrograph of its own.
+    """
     rng = np.random.default_rng(seed)
     defocus = rng.uniform(220, 550, n) * pixel_size_angst**2
     columns = {
         "ImageName": [f"{i + 1:06d}@{name}.mrcs" for i in range(n)],
-        "MicrographName": ["mic.mrc"] * n,
-        "OpticsGroup": np.ones(n, dtype=int),
+        "MicrographName": [f"mic{i % groups + 1}.mrc" for i in range(n)],
+        "OpticsGroup": np.arange(n) % groups + 1,
         "DefocusU": defocus,
         "DefocusV": defocus * rng.uniform(0.92, 1, n),
         "DefocusAngle": rng.uniform(-90, 90, n),
@@ -125,13 +128,22 @@ def images_of(spectrum: torch.Tensor, n: int) -> np.ndarray:
 
 
 def write_data_set(
-    folder: Path, name: str = "particles", n: int = 300, pixel_size_angst: float = 6.0, noise: float = 0.4, **extra
+    folder: Path,
+    name: str = "particles",
+    n: int = 300,
+    pixel_size_angst: float = 6.0,
+    noise: tuple[float, ...] = (0.4,),
+    signal: tuple[float, ...] = (1.0,),
+    **extra: list,
 ) -> DataSet:
-    """Simulate and write a data set; `extra` adds columns to the optics group."""
-    volume, table, optics = blobs(), particle_table(name, n, pixel_size_angst), optics_table(pixel_size_angst, **extra)
+    """Simulate and write a data set; `noise` and `signal` hold a value per group, `extra` columns of the groups."""
+    volume, optics = blobs(), optics_table(pixel_size_angst, **extra)
+    table = particle_table(name, n, pixel_size_angst, len(optics["rlnOpticsGroup"]))
     spectrum = clean_transforms(volume, table, pixel_size_angst) * transfer(table, optics, packed(BOX_PX))
-    images = images_of(spectrum, BOX_PX)
-    images = (images + np.random.default_rng(2).normal(0, noise, images.shape)).astype(np.float32)
+    images, group = images_of(spectrum, BOX_PX), np.asarray(table["rlnOpticsGroup"]) - 1
+    images = images * np.asarray(signal)[group, None, None]
+    grain = np.random.default_rng(2).normal(size=images.shape) * np.asarray(noise)[group, None, None]
+    images = (images + grain).astype(np.float32)
     write_stack(folder / f"{name}.mrcs", images, pixel_size_angst)
     write_volume(folder / f"{name}_map.mrc", volume, pixel_size_angst)
     write_star(folder / f"{name}.star", {"optics": optics, "particles": table}, comment="version 30001")

@@ -54,7 +54,9 @@ class GivenPoses:
 
 
 def model_of(first: Path, reference: Path, radius: int, diameter_angst: float, **fields) -> Model:
-    """The model that RELION's iteration 0 describes, with one noise group per optics group."""
+    """The model that RELION's iteration 0 describes, where every optics group has a micrograph of its own."""
+    ssnr = np.asarray(read_star(first)["model_class_1"]["rlnSsnrMap"], dtype=float)
+    groups = len(read_star(first)["model_groups"]["rlnGroupNumber"])
     volume, pixel_size_angst = read_volume(reference)
     values = {
         "sphere": transform(torch.from_numpy(volume).double(), radius),
@@ -62,8 +64,9 @@ def model_of(first: Path, reference: Path, radius: int, diameter_angst: float, *
         "particle_diameter_angst": diameter_angst,
         "coarse_radius": radius,
         "radius": radius,
-        "noise": torch.from_numpy(noise_of(first, 1)),
-        "scale": torch.ones(1, dtype=torch.float64),
+        "noise": torch.from_numpy(noise_of(first, groups)),
+        "scale": torch.ones(groups, dtype=torch.float64),
+        "scale_shells": torch.from_numpy(ssnr > 3),
         "norm_average": 1.0,
         "grid": OrientationGrid.build(0),
         "offsets_angst": torch.zeros(1, 2, dtype=torch.float64),
@@ -88,7 +91,7 @@ def with_given_poses(particles: ParticleSet, model: Model) -> GivenPoses:
     each, ones = torch.arange(len(particles)), torch.ones(len(particles), dtype=torch.float64)
     kept = Kept(each, ones, each, score, ones.long())
     posterior = Posterior(kept, each, each, each, each, each, torch.zeros_like(each), matrices[:, None])
-    zeros = torch.zeros(1, dtype=torch.float64)
+    zeros = torch.zeros(len(model.scale), dtype=torch.float64)
     sums = ShardSums(
         empty_accumulator(model.box_px, model.radius, dtype=torch.float64),
         noise=torch.zeros(len(particles.optics), model.box_px // 2 + 1, dtype=torch.float64),

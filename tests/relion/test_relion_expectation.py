@@ -96,7 +96,7 @@ def test_updated_noise_is_the_same(iteration, rim):
     residual[0, model.radius] -= rim.lost.sum()
     ours = update_noise(residual, sums.weight.numpy(), model.noise.numpy())[0]
     theirs = noise_of(iteration.file(1, "model"), 1)[0]
-    tolerance = 3e-7 * theirs
+    tolerance = 5.1e-7 * theirs
     tolerance[model.radius] *= 1 + 100 * (model.radius < BOX_PX // 2)  # see `Rim.rounding`; 1e-5 measured
     assert (np.abs(ours - theirs) <= tolerance).all()
 
@@ -120,4 +120,4 @@ def test_initial_noise_is_the_same(iteration):
     """From all 300 images; seven digits are printed."""
     particles, _ = read_particles(iteration.data.star)
     ours = initial_noise(particles, DIAMETER_ANGST, seed=1)
-    np.testing.assert_allclose(ours.numpy(), iteration.ours.engine.model.noise.numpy(), rtol=3e-7)
+    np.testing.assert_allclose(ours.numpy(), iteration.ours.engine.model.noise.numpy(), rtol=5.1e-7)
