@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from blush.config.run import _problem, _read_yaml
+from blush.config.run import _SYMMETRY, _merged, _problem, _read_yaml
 from blush.config.sections import Section
 from blush.errors import BlushError
 
@@ -27,7 +27,7 @@ class Belt(Section):
 
 
 class Specimen(Section):
-    """The particle: an atomic model in solvent."""
+    """The particle: an atomic model in solvent. The demo model is one unit of Rubisco, and so D4, expanded."""
 
     model: Literal["demo"] | Path = Field(
         default="demo", description="PDB or mmCIF, plain or .gz; demo: the shipped one"
@@ -49,6 +49,20 @@ class Specimen(Section):
         default=0.062, ge=0, description="Scattering of vitreous ice without its hydrogens, in Å⁻²; 0: vacuum"
     )
     belt: Belt | None = Field(default=None, description="Micelle or nanodisc; null: none")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _demo_is_expanded(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("model", "demo") == "demo":
+            return {"symmetry": "D4", "copies": "expand"} | content
+        return content
+
+    @field_validator("symmetry")
+    @classmethod
+    def _known_symmetry(cls, value: str) -> str:
+        if not _SYMMETRY.match(value):
+            raise ValueError("no such point group; use Cn, Dn, T, O, I, I1, I2, I3 or I4")
+        return value
 
     @model_validator(mode="after")
     def _range_of_bfactors(self) -> Self:
@@ -102,9 +116,20 @@ class Views(Section):
     preferred_fraction: float = Field(default=0.7, ge=0, le=1, description="Particles that see a preferred axis")
     concentration: Positive = Field(default=10, description="How near they are to it; 10 is about 18° away")
 
+    @field_validator("preferred_axes")
+    @classmethod
+    def _axes_have_a_direction(cls, value: tuple[Vector, ...]) -> tuple[Vector, ...]:
+        if any(axis == (0, 0, 0) for axis in value):
+            raise ValueError("an axis of 0, 0, 0 points nowhere; remove it")
+        return value
+
 
 class Noise(Section):
-    """White noise and the smooth background of ice and carbon."""
+    """White noise and the smooth background of ice and carbon.
+
+    The signal-to-noise ratio is the variance of the noise-free images (CTF and envelope included) inside the
+    particle's circle, averaged over the first micrograph, over the variance of all noise in a pixel.
+    """
 
     snr: Positive = Field(default=0.05, description="Variance of signal in the particle's circle over that of noise")
     coloured_fraction: float = Field(default=0.3, ge=0, lt=1, description="Share of the noise that is background")
@@ -114,7 +139,7 @@ class Noise(Section):
 class SimulateConfig(Section):
     """One simulated particle set."""
 
-    specimen: Specimen = Field(default=Specimen(), description="The particle")
+    specimen: Specimen = Field(default_factory=lambda: Specimen.model_validate({}), description="The particle")
     imaging: Imaging = Field(default=Imaging(), description="Images")
     views: Views = Field(default=Views(), description="Orientations")
     noise: Noise = Field(default=Noise(), description="Noise")
@@ -144,7 +169,7 @@ def load_settings(path: Path | None, overrides: dict[str, Any] | None = None) ->
     content = _read_yaml(path) if path else {}
     folder = path.absolute().parent if path else Path.cwd()
     try:
-        settings = SimulateConfig.model_validate(_merge(content, overrides or {}))
+        settings = SimulateConfig.model_validate(_merged(content, overrides or {}))
     except ValidationError as error:
         problems = [_problem(detail) for detail in error.errors(include_url=False)]
         raise BlushError(f"{path or 'the options'}: {len(problems)} mistake(s):", problems) from None
@@ -155,12 +180,3 @@ def load_settings(path: Path | None, overrides: dict[str, Any] | None = None) ->
         model = folder / model
     specimen = settings.specimen.model_copy(update={"model": model})
     return settings.model_copy(update={"output": output, "specimen": specimen})
-
-
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Settings with changes applied, section by section."""
-    result = dict(base)
-    for key, value in changes.items():
-        nested = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = _merge(result[key], value) if nested else value
-    return result

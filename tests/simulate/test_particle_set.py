@@ -139,12 +139,21 @@ def test_a_box_too_small_is_refused(tmp_path):
         ("specimen: {bfactor_min_angst2: 9, bfactor_max_angst2: 8}", "specimen"),
         ("nosie: {snr: 1}", "nosie"),
         ("noise: {snr: 0}", "noise.snr"),
+        ("specimen: {symmetry: D}", "specimen.symmetry"),
+        ("views: {preferred_axes: [[0, 0, 0]]}", "views.preferred_axes"),
     ],
 )
 def test_mistakes_are_named(tmp_path, text, place):
     (tmp_path / "wrong.yaml").write_text(text)
     with pytest.raises(BlushError, match=place):
         load_settings(tmp_path / "wrong.yaml")
+
+
+def test_the_demo_is_whole_unless_told_otherwise(tmp_path):
+    assert load_settings(None).specimen.copies == "expand"
+    (tmp_path / "run.yaml").write_text("specimen: {model: a.pdb}\n")
+    chosen = load_settings(tmp_path / "run.yaml").specimen
+    assert (chosen.symmetry, chosen.copies) == ("C1", "none")
 
 
 def test_paths_start_at_the_file_and_options_at_the_working_folder(tmp_path, monkeypatch):
