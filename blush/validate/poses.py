@@ -16,7 +16,9 @@ CANDIDATES = 48
 JUDGES = 500
 """Particles that judge a proposal."""
 REFINEMENTS = 5
-"""Least-squares steps on the better half; two are enough to converge (test_poses.py)."""
+"""Least-squares steps; two are enough to converge."""
+OUTLIER = 3.0
+"""Medians of the error beyond which a pose has no say about the common rotation and shift."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,8 @@ def offsets(particles: ParticleSet) -> Tensor:
 def common_rotation(found: Tensor, true: Tensor, group: Tensor) -> Tensor:
     """Rotation R for which found = true S R holds best, with any symmetry operator S per particle.
 
-    Single particles propose R, the median error over others chooses, and least squares over the better half
-    refines: wrong poses have no say unless they are the majority.
+    Single particles propose R, the median error over others chooses, and least squares without outliers refines:
+    wrong poses have no say unless they are the majority.
     """
     n = len(found)
     proposals = torch.linspace(0, n - 1, min(n, CANDIDATES)).long()
@@ -113,11 +115,11 @@ def common_rotation(found: Tensor, true: Tensor, group: Tensor) -> Tensor:
 
 
 def _least_squares(found: Tensor, true: Tensor, group: Tensor, start: Tensor) -> Tensor:
-    """R closest to all mates nearest to `start`, over the half of the particles that fit better."""
+    """R closest to the mates nearest to `start`, over the particles within `OUTLIER` medians."""
     mates = (true[:, None] @ group.to(true)).mT @ found[:, None]  # (n, o, 3, 3), each a proposal of R
     chord = (mates - start).square().sum((-1, -2))
     nearest, which = chord.min(dim=1)
-    kept = nearest <= nearest.median()
+    kept = nearest <= OUTLIER**2 * nearest.median()  # chord is squared
     rows = torch.arange(len(found))[kept]
     u, _, vh = torch.linalg.svd(mates[rows, which[kept]].sum(0))
     proper = torch.diag(torch.tensor([1.0, 1.0, float(torch.linalg.det(u @ vh).sign())], dtype=u.dtype))
@@ -125,13 +127,13 @@ def _least_squares(found: Tensor, true: Tensor, group: Tensor, start: Tensor) ->
 
 
 def _common_shift(aligned: Tensor, difference: Tensor, angle: Tensor) -> Tensor:
-    """Shift c for which each 2D difference is the projection of c: least squares over the better half, twice."""
-    rows, kept = aligned[:, :2], angle <= angle.median()
+    """Shift c for which each 2D difference is the projection of c: least squares without outliers."""
+    rows, kept = aligned[:, :2], angle <= OUTLIER * angle.median()
     shift = torch.zeros(3, dtype=aligned.dtype)
-    for _ in range(2):
+    for _ in range(REFINEMENTS):
         shift = torch.linalg.lstsq(rows[kept].flatten(0, 1), difference[kept].flatten()[:, None], driver="gelsd")[0][
             :, 0
         ]
         rest = (difference - (rows @ shift[:, None])[..., 0]).norm(dim=1)
-        kept = rest <= rest.median()
+        kept = rest <= OUTLIER * rest.median()
     return shift
