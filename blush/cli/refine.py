@@ -1,0 +1,57 @@
+"""`blush refine`: a whole refinement in one process."""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(refine)
+
+
+def refine(
+    config: Annotated[Path, typer.Argument(help="Configuration (YAML).")],
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing on the way.")] = False,
+) -> None:
+    """Refine from one configuration to maps and report; the same command again continues.
+
+    The steps and the results are those of the workflow; here one process makes them all, on one device.
+    """
+    from blush.cluster.lock import hold_run
+    from blush.config import load_config
+    from blush.jobs.autorefine import autorefine
+    from blush.report.page import write_report
+
+    settings = load_config(config)
+    hold_run(settings.run_dir)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as the workers have it; read at first use
+    with _shown(settings.run_dir, quiet):
+        run = autorefine(settings)
+    typer.echo(str(write_report(run)))
+
+
+@contextmanager
+def _shown(run: Path, quiet: bool) -> Iterator[None]:
+    """Follow the run's files beside the work, as `blush watch` does."""
+    from blush.cli.watch import follow
+    from blush.report.watch import Watcher
+
+    if quiet:
+        yield
+        return
+    ended = threading.Event()
+    interval = 1.0 if sys.stdout.isatty() else 30.0
+    watching = threading.Thread(target=follow, args=(Watcher(run), ended, interval), daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watching.join()
