@@ -17,6 +17,8 @@ JUDGES = 500
 """Particles that judge a proposal."""
 REFINEMENTS = 5
 """Least-squares steps; two are enough to converge."""
+AGREEMENT_DEG = 20.0
+"""Median error up to which a common rotation is believed; random poses would otherwise choose one at random."""
 OUTLIER = 3.0
 """Medians of the error beyond which a pose has no say about the common rotation and shift."""
 
@@ -79,7 +81,9 @@ def pose_errors(estimated: ParticleSet, truth: ParticleSet, symmetry: str = "C1"
     aligned = found @ rotation.T
     angle = angular_distance_deg(aligned, true, group)
     difference = offsets(truth) - offsets(estimated)
-    shift = _common_shift(aligned, difference, angle)
+    shift = torch.zeros(3, dtype=aligned.dtype)
+    if float(angle.median()) <= AGREEMENT_DEG:
+        shift = _common_shift(aligned, difference, angle)
     rest = difference - (aligned[:, :2] @ shift[:, None])[..., 0]
     return PoseErrors(angle, rest.norm(dim=1), Drift(rotation, shift))
 
@@ -100,15 +104,20 @@ def common_rotation(found: Tensor, true: Tensor, group: Tensor) -> Tensor:
     """Rotation R for which found = true S R holds best, with any symmetry operator S per particle.
 
     Single particles propose R, the median error over others chooses, and least squares without outliers refines:
-    wrong poses have no say unless they are the majority.
+    wrong poses have no say unless they are the majority. Where even the best proposal leaves a median error over
+    `AGREEMENT_DEG`, most poses are wrong and tell nothing about the map: R is then the identity.
     """
     n = len(found)
     proposals = torch.linspace(0, n - 1, min(n, CANDIDATES)).long()
     judges = torch.linspace(0, n - 1, min(n, JUDGES)).long()
-    candidates = true[proposals].mT @ found[proposals]
+    still = torch.eye(3, dtype=found.dtype)
+    candidates = torch.cat([still[None], true[proposals].mT @ found[proposals]])
     turned = found[judges] @ candidates.mT[:, None]
     errors = angular_distance_deg(turned, true[judges].expand_as(turned), group)
-    best = candidates[int(errors.median(dim=1).values.argmin())]
+    medians = errors.median(dim=1).values
+    if float(medians.min()) > AGREEMENT_DEG:
+        return still
+    best = candidates[int(medians.argmin())]
     for _ in range(REFINEMENTS):
         best = _least_squares(found, true, group, best)
     return best

@@ -99,6 +99,14 @@ def test_a_third_of_random_poses_does_not_move_the_common_rotation():
     assert 0.6 < errors.summary()["within_5_deg"] < 0.7
 
 
+def test_random_poses_choose_no_drift_of_their_own():
+    found, true = (particle_set(random_rotations(300, seed), random_shifts(300, seed)) for seed in (14, 15))
+    errors = pose_errors(found, true, "D2")
+    assert errors.summary()["drift_deg"] == 0
+    assert errors.summary()["drift_angst"] == 0
+    assert float(errors.angle_deg.median()) > 40
+
+
 def test_mirrored_poses_cannot_be_explained_by_a_rotation():
     """The wrong hand: directions point-inverted, image flipped. No drift makes these poses right."""
     true = random_rotations(200, 11)
