@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from blush.expectation.model import Model
-from blush.expectation.significance import PRUNE, Kept, significant
+from blush.expectation.significance import posterior_cut
+from blush.expectation.sparse import combine
 from blush.fourier.packed import Packed
 from blush.fourier.project import project, project_weighted
 from blush.fourier.shift import multiply
@@ -85,40 +86,30 @@ class GlobalSearch:
         if not self.model.cross_correlation:
             scores += block.log_prior_shift[:, :, None]
             scores += self.log_prior
-        image, shift, orientation = _near_top(scores, self.model)
-        log_weight = scores[image, shift, orientation]
-        log_prior = block.log_prior_shift[image, shift] + self.log_prior[orientation]
-        return keep(log_weight, image, shift, orientation, log_prior, b, self.model)
+        return keep(scores, block.log_prior_shift[:, :, None] + self.log_prior, None, self.model)
 
 
-def combine(cross: Tensor, power: Tensor, cross_correlation: bool) -> Tensor:
-    """Log likelihood up to a constant, cross - power; or the normalised correlation (refinement.md 2.6)."""
-    if cross_correlation:
-        return cross / (2 * power).clamp_min(torch.finfo(power.dtype).tiny).sqrt()[:, None]
-    return cross - power[:, None]
+def keep(scores: Tensor, log_prior: Tensor, orientation: Tensor | None, model: Model) -> Poses:
+    """The significant poses, or the single best of each image under cross-correlation.
 
-
-def _near_top(scores: Tensor, model: Model) -> tuple[Tensor, ...]:
-    """Indices of the scores that can matter; this is the one host synchronisation of a block."""
-    margin = 0.0 if model.cross_correlation else PRUNE
-    return torch.nonzero(scores >= (scores.flatten(1).amax(1) - margin)[:, None, None], as_tuple=True)
-
-
-def keep(
-    log_weight: Tensor,
-    image: Tensor,
-    shift: Tensor,
-    orientation: Tensor,
-    log_prior: Tensor,
-    n_images: int,
-    model: Model,
-) -> Poses:
-    """The significant poses of a list, or the single best of each image under cross-correlation."""
-    kept: Kept = significant(log_weight, image, n_images, model.adaptive_fraction)
-    index, count = kept.index, kept.count
-    if model.cross_correlation:
-        index, count = kept.best, torch.ones_like(kept.count)
-    return Poses(image[index], shift[index], orientation[index], log_prior[index], count)
+    Parameters
+    ----------
+    scores
+        (b, t, r).
+    log_prior
+        (b or 1, t, r) or broadcastable.
+    orientation
+        (b, r) orientation of each column, or None where they count the grid.
+    """
+    b = scores.shape[0]
+    rows = torch.arange(b, device=scores.device)
+    cut = posterior_cut(scores.flatten(1), rows, b, model.adaptive_fraction)
+    gap = torch.zeros_like(cut.gap) if model.cross_correlation else cut.gap
+    # The one host synchronisation of a block: how many poses there are.
+    image, shift, column = torch.nonzero(cut.top[:, None, None] - scores <= gap[:, None, None], as_tuple=True)
+    prior = log_prior.expand_as(scores)[image, shift, column]
+    chosen = column if orientation is None else orientation[image, column]
+    return Poses(image, shift, chosen, prior, torch.bincount(image, minlength=b))
 
 
 def local_search(
@@ -140,13 +131,4 @@ def local_search(
     scores = combine(rows @ slices.transpose(1, 2), power, model.cross_correlation)
     prior = block.log_prior_shift[:, :, None] + log_prior[:, None, :].to(scores.dtype)
     scores = (scores + prior).masked_fill((orientation < 0)[:, None, :], -torch.inf)
-    image, shift, position = _near_top(scores, model)
-    return keep(
-        scores[image, shift, position],
-        image,
-        shift,
-        orientation[image, position],
-        prior[image, shift, position],
-        b,
-        model,
-    )
+    return keep(scores, prior, orientation, model)

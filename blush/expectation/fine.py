@@ -6,57 +6,68 @@ that needs them.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from blush.expectation.coarse import Poses, Weighted, combine
+from blush.expectation.coarse import Poses, Weighted
 from blush.expectation.model import Model
 from blush.expectation.order import compact, stable_order
-from blush.expectation.significance import Kept, significant
-from blush.expectation.sparse import Entries, Sums, accumulate, pair_cross, pair_power
+from blush.expectation.significance import Cut, posterior_cut
+from blush.expectation.sparse import CHILD_SHIFTS, Pairs, Sums, accumulate_pairs, score_pairs
 from blush.fourier.backproject import Accumulator, insert
 from blush.fourier.packed import Packed
 from blush.fourier.project import project
 
-CHILD_SHIFTS = 4
 BLOCK_BYTES = {"cpu": 3 * 2**19, "cuda": 2**29}
 """Slices of a block: the second-level cache of one core; ample on a GPU."""
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """Weights of the kept fine samples of a block of images.
+    """Weights of the fine samples of a block of images.
 
     Attributes
     ----------
-    kept
-        Positions in the (pair, child shift, child orientation) list, and normalisation.
-    image, shift, row
-        (s,) image (ascending), fine shift (4 t + child) and fine orientation (children u + child) of each sample.
+    pairs
+        Coarse poses, sorted by (block of orientations, image, orientation, shift); orientations count `orientation`.
+    weight
+        (p, 4, children) posterior weights; 0 for samples that are not significant.
+    log_sum
+        (b,) ln of the sum of the unnormalised weights, float64.
     best_shift, best_row
-        (b,) of the most probable sample.
+        (b,) fine shift (4 t + child) and fine orientation (children u + child) of the most probable sample.
+    pmax
+        (b,) its weight.
     orientation
-        (u,) coarse orientations that `row` counts.
+        (u,) coarse orientations in use.
     matrices
         (u, children, 3, 3).
+    edges
+        First pair of every block of `block_size` orientations, and the end.
     """
 
-    kept: Kept
-    image: Tensor
-    shift: Tensor
-    row: Tensor
+    pairs: Pairs
+    weight: Tensor
+    log_sum: Tensor
     best_shift: Tensor
     best_row: Tensor
+    pmax: Tensor
     orientation: Tensor
     matrices: Tensor
+    edges: list[int]
+    block_size: int
 
     @property
     def children(self) -> int:
         """Fine orientations per coarse one."""
         return self.matrices.shape[1]
+
+    def blocks(self) -> list[tuple[int, int, int]]:
+        """First orientation, first pair and end of the pairs of every block."""
+        return [(index * self.block_size, begin, end) for index, (begin, end) in enumerate(pairwise(self.edges))]
 
 
 def block_rows(n_pixels: int, children: int, device: torch.device) -> int:
@@ -64,8 +75,15 @@ def block_rows(n_pixels: int, children: int, device: torch.device) -> int:
     return max(2, BLOCK_BYTES.get(device.type, 2**29) // (8 * n_pixels * children))
 
 
-def _bounds(block: Tensor, n_blocks: int) -> list[int]:
-    return torch.searchsorted(block, torch.arange(n_blocks + 1, device=block.device)).tolist()
+def _sorted_pairs(poses: Poses, u: Tensor, n_orientations: int, size: int) -> tuple[Pairs, Tensor, list[int]]:
+    """Pairs by (block, image, orientation, shift) from poses by (image, shift, ...), their priors, and block edges."""
+    order = stable_order(u, n_orientations)
+    order = order[stable_order(poses.image[order], len(poses.count))]
+    n_blocks = -(-n_orientations // size)
+    block = torch.div(u, size, rounding_mode="floor")
+    order = order[stable_order(block[order], n_blocks)]
+    edges = torch.searchsorted(block[order], torch.arange(n_blocks + 1, device=u.device)).tolist()
+    return Pairs(poses.image[order], poses.shift[order], u[order]), poses.log_prior[order], edges
 
 
 def fine_posterior(poses: Poses, block: Weighted, phases: Tensor, model: Model, pixels: Packed) -> Posterior:
@@ -74,63 +92,56 @@ def fine_posterior(poses: Poses, block: Weighted, phases: Tensor, model: Model, 
     Parameters
     ----------
     poses
-        In ascending order of image; shifts together within an image let its shifted transform be used again.
+        In ascending order of (image, shift).
     phases
         (t, 4, 2, n) of the fine shifts.
     """
-    n = block.cross.shape[-1]
+    n, n_images = block.cross.shape[-1], len(poses.count)
     orientation, u = compact(poses.orientation, model.grid.n_orientations)
     matrices = model.grid.fine_matrices(orientation)
     children = matrices.shape[1]
     size = block_rows(n, children, u.device)
-    n_blocks = -(-len(orientation) // size)
-    order = stable_order(u // size, n_blocks)
-    image, shift, sorted_u = poses.image[order], poses.shift[order], u[order]
+    pairs, log_prior, edges = _sorted_pairs(poses, u, len(orientation), size)
     scores = torch.empty(len(u), CHILD_SHIFTS, children, dtype=block.cross.dtype, device=u.device)
-    edges = _bounds(sorted_u // size, n_blocks)
-    for index in range(n_blocks):
-        first, pairs = index * size, slice(edges[index], edges[index + 1])
+    for index, (begin, end) in enumerate(pairwise(edges)):
+        first = index * size
         slices = project(model.sphere, matrices[first : first + size].flatten(0, 1), pixels, n)
-        slices = slices.view(-1, children, 2, n)
-        cross = pair_cross(block.cross, phases, slices, image[pairs], shift[pairs], sorted_u[pairs] - first)
-        power = pair_power(block.power, slices, image[pairs], sorted_u[pairs] - first)
-        scores[order[pairs]] = combine(cross, power, model.cross_correlation)
-    if not model.cross_correlation:
-        scores += poses.log_prior[:, None, None]
-    return _normalise(scores, poses, u, orientation, matrices, model)
+        scores[begin:end] = score_pairs(
+            pairs.part(begin, end, first), block.cross, block.power, phases, slices.view(-1, children, 2, n),
+            log_prior[begin:end], model.cross_correlation,
+        )  # fmt: skip
+    flat = scores.flatten(1)
+    cut = posterior_cut(flat, pairs.image, n_images, model.adaptive_fraction)
+    best = _best_sample(flat, pairs.image, cut, n_images)
+    if model.cross_correlation:  # the winner takes all
+        weight = torch.zeros_like(flat)
+        weight.view(-1)[best] = 1
+        pmax = torch.ones_like(cut.log_sum)
+    else:
+        weight = cut.weights(flat, pairs.image)
+        pmax = (cut.top.double() - cut.log_sum).exp()
+    pair, child = torch.div(best, flat.shape[1], rounding_mode="floor"), best % flat.shape[1]
+    return Posterior(
+        pairs, weight.view_as(scores), cut.log_sum,
+        best_shift=pairs.shift[pair] * CHILD_SHIFTS + torch.div(child, children, rounding_mode="floor"),
+        best_row=pairs.orientation[pair] * children + child % children,
+        pmax=pmax, orientation=orientation, matrices=matrices, edges=edges, block_size=size,
+    )  # fmt: skip
 
 
-def _normalise(
-    scores: Tensor, poses: Poses, u: Tensor, orientation: Tensor, matrices: Tensor, model: Model
-) -> Posterior:
-    children = matrices.shape[1]
-    per_pair = CHILD_SHIFTS * children
-    owner = poses.image.repeat_interleave(per_pair)
-    kept = significant(scores.flatten(), owner, len(poses.count), model.adaptive_fraction)
-    if model.cross_correlation:
-        kept = Kept(kept.best, torch.ones_like(kept.log_sum), kept.best, kept.log_sum, kept.count)
-
-    def decode(index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        pair = torch.div(index, per_pair, rounding_mode="floor")
-        child = index - pair * per_pair
-        child_shift = torch.div(child, children, rounding_mode="floor")
-        fine_shift = poses.shift[pair] * CHILD_SHIFTS + child_shift
-        return poses.image[pair], fine_shift, u[pair] * children + child - child_shift * children
-
-    image, fine_shift, row = decode(kept.index)
-    _, best_shift, best_row = decode(kept.best)
-    return Posterior(kept, image, fine_shift, row, best_shift, best_row, orientation, matrices)
+def _best_sample(scores: Tensor, image: Tensor, cut: Cut, n_images: int) -> Tensor:
+    """(b,) flat position of the most probable sample of each image, the first of equals."""
+    row_top, child = scores.max(1)
+    holds = torch.nonzero(row_top == cut.top[image]).squeeze(1)
+    none = torch.full((n_images,), scores.numel(), dtype=torch.int64, device=scores.device)
+    row = none.scatter_reduce(0, image[holds], holds, "amin")
+    return row * scores.shape[1] + child[row]
 
 
 def back_project(
-    posterior: Posterior,
-    image: Tensor,
-    power: Tensor,
-    phases: Tensor,
-    model: Model,
-    pixels: Packed,
+    posterior: Posterior, image: Tensor, power: Tensor, phases: Tensor, model: Model, pixels: Packed,
     volume: Accumulator,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Insert the weighted images into `volume` (in place) and predict each image from the model.
 
     Parameters
@@ -138,44 +149,21 @@ def back_project(
     image, power
         (b, 2, n) s CTF X / sigma^2 of the unmasked images; (b, n) (s CTF)^2 / sigma^2.
     phases
-        (fine shifts, 2, n).
+        (t, 4, 2, n) of the fine shifts.
 
     Returns
     -------
     mean, square: (b, 2, n) sum_w w P shifted back onto the image, and (b, n) sum_w w |P|^2.
     """
-    row, inverse = compact(posterior.row, len(posterior.orientation) * posterior.children)
-    size = block_rows(image.shape[-1], posterior.children, image.device) * posterior.children
-    entries, groups = _grouped(posterior, inverse, len(row), size, len(image), image.dtype)
-    matrices = posterior.matrices.flatten(0, 1)[row]
+    n, children = image.shape[-1], posterior.children
     mean, square = torch.zeros_like(image), torch.zeros_like(power)
-    for index, (g, h) in enumerate(itertools.pairwise(groups)):
-        first = index * size
-        rows = matrices[first : first + size]
-        part = Entries(
-            entries.image[g:h], entries.row[g:h] - first, entries.begin[g : h + 1], entries.shift, entries.weight
-        )
-        slices = project(model.sphere, rows, pixels, image.shape[-1])
+    for first, begin, end in posterior.blocks():
+        rows = posterior.matrices[first : first + posterior.block_size].flatten(0, 1)
+        slices = project(model.sphere, rows, pixels, n)
         sums = Sums(torch.zeros_like(slices), torch.zeros_like(slices[:, 0]), mean, square)
-        accumulate(part, image, power, phases, slices, sums)
+        accumulate_pairs(
+            posterior.pairs.part(begin, end, first), posterior.weight[begin:end], image, power, phases,
+            slices.view(-1, children, 2, n), sums,
+        )  # fmt: skip
         insert(volume, rows, sums.data, sums.weight, pixels)
     return mean, square
-
-
-def _grouped(
-    posterior: Posterior, row: Tensor, n_rows: int, size: int, n_images: int, dtype: torch.dtype
-) -> tuple[Entries, list[int]]:
-    """Samples in the order (block of rows, image, row), and the first group of every block."""
-    order = stable_order(row, n_rows)
-    order = order[stable_order(posterior.image[order], n_images)]
-    n_blocks = -(-n_rows // size)
-    order = order[stable_order((row // size)[order], n_blocks)]
-    sorted_row, sorted_image = row[order], posterior.image[order]
-    _, counts = torch.unique_consecutive(sorted_image * n_rows + sorted_row, return_counts=True)
-    begin = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
-    head = begin[:-1]
-    group_row = sorted_row[head]
-    entries = Entries(
-        sorted_image[head], group_row, begin, posterior.shift[order], posterior.kept.weight[order].to(dtype)
-    )
-    return entries, _bounds(group_row // size, n_blocks)

@@ -183,9 +183,7 @@ class Expectation:
         posterior = fine_posterior(poses, weighted, self.fine_phases, self.model, self.pixels)
         image = block.images.unmasked * block.data_factor[:, None]
         power = block.data_factor * block.scale[:, None] * block.transfer
-        mean, square = back_project(
-            posterior, image, power, self.fine_phases.flatten(0, 1), self.model, self.pixels, sums.volume
-        )
+        mean, square = back_project(posterior, image, power, self.fine_phases, self.model, self.pixels, sums.volume)
         add_statistics(sums, self.model, self.pixels, self.fine_px, block, posterior, mean, square)
         self._append_table(block, posterior, poses, sums)
 
@@ -193,8 +191,6 @@ class Expectation:
         best = posterior.matrices.flatten(0, 1)[posterior.best_row]
         euler = euler_from_matrix(best)
         offset = (block.shift_px + self.fine_px[posterior.best_shift]) * self.model.pixel_size_angst
-        top = torch.zeros(len(block.scale), dtype=torch.float64, device=self.device)
-        top = top.scatter_reduce(0, posterior.image, posterior.kept.weight, "amax")
         sums.append(
             {
                 "rot_deg": euler[:, 0],
@@ -202,7 +198,7 @@ class Expectation:
                 "psi_deg": euler[:, 2],
                 "offset_x_angst": offset[:, 0],
                 "offset_y_angst": offset[:, 1],
-                "pmax": top,
+                "pmax": posterior.pmax,
                 "n_significant": poses.count,
             }
         )

@@ -7,81 +7,98 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-PRUNE = 30.0  # samples e^-30 below the best cannot change a sum of 10^6 samples by more than 1e-7
+from blush.fourier import native
+
+PRUNE = 30.0
+"""Samples e^-30 below the best are dropped: they cannot change a sum of 10^6 samples by more than 1e-7."""
 BINS_PER_UNIT = 32
+_BINS = int(PRUNE) * BINS_PER_UNIT
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Significant samples, in the order they were given, and what normalises them.
+class Cut:
+    """Where each image's posterior is cut; all (b,).
 
     Attributes
     ----------
-    index
-        (s,) positions in the list that was given, ascending.
-    weight
-        (s,) posterior weights, float64: over *all* samples, so that they sum to a little under 1 per image.
-    best
-        (b,) position of the most probable sample of each image, the first of equals.
+    top
+        Largest log weight.
     log_sum
-        (b,) ln of the sum of exp(log weight) over all samples, float64.
-    count
-        (b,) number of significant samples.
+        ln of the sum of exp(log weight) over all samples, float64.
+    gap
+        Samples within `gap` of the top are kept: the heaviest ones, until their sum exceeds the fraction. Equal
+        samples are kept or dropped together.
     """
 
-    index: Tensor
-    weight: Tensor
-    best: Tensor
+    top: Tensor
     log_sum: Tensor
-    count: Tensor
+    gap: Tensor
+
+    def keeps(self, log_weight: Tensor, image: Tensor) -> Tensor:
+        """Whether samples (n, m) of `image` (n,) are significant."""
+        return self.top[image, None] - log_weight <= self.gap[image, None]
+
+    def weights(self, log_weight: Tensor, image: Tensor) -> Tensor:
+        """Posterior weights (n, m) of significant samples, 0 for the others.
+
+        They are normalised by the sum over *all* samples, so those of an image sum to a little under 1.
+        """
+        weight = (log_weight - self.log_sum.to(log_weight.dtype)[image, None]).exp()
+        return torch.where(
+            self.keeps(log_weight, image), weight, torch.zeros((), dtype=weight.dtype, device=weight.device)
+        )
 
 
-def significant(log_weight: Tensor, image: Tensor, n_images: int, fraction: float) -> Kept:
-    """Keep each image's heaviest samples until their cumulative weight exceeds `fraction`.
+def posterior_cut(log_weight: Tensor, image: Tensor, n_images: int, fraction: float) -> Cut:
+    """Find where to cut the posterior of each image.
 
     Parameters
     ----------
     log_weight
-        (c,) unnormalised log posterior of the samples.
+        (n, m) unnormalised log posterior; -inf for a sample that does not exist.
     image
-        (c,) image of each sample, ascending; every image must occur.
+        (n,) image of each row, in any order; every image must occur with a finite sample.
 
     Notes
     -----
     Only the samples of the histogram bin in which the sum crosses `fraction` are sorted; sorting all would cost more
     than scoring them.
     """
+    if native.usable(log_weight):
+        top = torch.empty(n_images, dtype=torch.float32)
+        log_sum, gap = torch.empty(n_images, dtype=torch.float64), torch.empty_like(top)
+        native.call("posterior_cut", log_weight.contiguous(), image.to(torch.int32).contiguous(), *log_weight.shape,
+                    n_images, float(fraction), top, log_sum, gap)  # fmt: skip
+        return Cut(top, log_sum, gap)
+    return _posterior_cut_torch(log_weight, image, n_images, fraction)
+
+
+def _posterior_cut_torch(log_weight: Tensor, image: Tensor, n_images: int, fraction: float) -> Cut:
     top = torch.full((n_images,), -torch.inf, dtype=log_weight.dtype, device=log_weight.device)
-    top = top.scatter_reduce(0, image, log_weight, "amax")
-    near = torch.nonzero(log_weight > top[image] - PRUNE).squeeze(1)
-    owner = image[near]
-    gap = top[owner] - log_weight[near]
+    top = top.scatter_reduce(0, image, log_weight.amax(1), "amax")
+    gap = (top[image, None] - log_weight).flatten()
+    owner = image.repeat_interleave(log_weight.shape[1])
+    near = torch.nonzero(gap < PRUNE).squeeze(1)
+    gap, owner = gap[near], owner[near]
     weight = torch.exp(-gap.double())
-    bins = int(PRUNE * BINS_PER_UNIT) + 1
-    position = (gap * BINS_PER_UNIT).long()
-    histogram = torch.zeros(n_images * bins, dtype=torch.float64, device=weight.device)
-    cumulative = histogram.index_add_(0, owner * bins + position, weight).view(n_images, bins).cumsum(1)
+    position = (gap * BINS_PER_UNIT).long().clamp_max(_BINS - 1)
+    histogram = torch.zeros(n_images * _BINS, dtype=torch.float64, device=weight.device)
+    cumulative = histogram.index_add_(0, owner * _BINS + position, weight).view(n_images, _BINS).cumsum(1)
     total = cumulative[:, -1]
     crossing = (cumulative > fraction * total[:, None]).double().argmax(1)
-    kept = position < crossing[owner]
-    at_edge = torch.nonzero(position == crossing[owner]).squeeze(1)
     below = torch.where(crossing > 0, cumulative.gather(1, (crossing - 1).clamp_min(0)[:, None]).squeeze(1), 0.0)
-    kept[at_edge] = _fills(weight[at_edge], owner[at_edge], below, fraction * total)
-    chosen = torch.nonzero(kept).squeeze(1)
-    first = torch.full((n_images,), len(gap), dtype=torch.int64, device=gap.device)
-    tops = torch.nonzero(gap == 0).squeeze(1)
-    first = first.scatter_reduce(0, owner[tops], tops, "amin")
-    count = torch.bincount(owner[chosen], minlength=n_images)
-    return Kept(near[chosen], weight[chosen] / total[owner[chosen]], near[first], top.double() + total.log(), count)
+    at_edge = torch.nonzero(position == crossing[owner]).squeeze(1)
+    return Cut(top, top.double() + total.log(), _edge_gap(gap[at_edge], owner[at_edge], below, fraction * total))
 
 
-def _fills(weight: Tensor, owner: Tensor, below: Tensor, wanted: Tensor) -> Tensor:
-    """Of samples that would start at `below` (per image), those needed to exceed `wanted`, heaviest first."""
-    order = torch.argsort(weight, descending=True, stable=True)
+def _edge_gap(gap: Tensor, owner: Tensor, below: Tensor, wanted: Tensor) -> Tensor:
+    """Gap of the sample with which each image's sum, starting at `below`, first exceeds `wanted`."""
+    order = torch.argsort(gap, stable=True)
     order = order[torch.argsort(owner[order], stable=True)]
-    sorted_weight, sorted_owner = weight[order], owner[order]
-    before = sorted_weight.cumsum(0) - sorted_weight
-    first = torch.searchsorted(sorted_owner, sorted_owner)
-    needed = torch.empty_like(sorted_owner, dtype=torch.bool)
-    needed[order] = before - before[first] + below[sorted_owner] <= wanted[sorted_owner]
-    return needed
+    gap, owner = gap[order], owner[order]
+    weight = torch.exp(-gap.double())
+    before = weight.cumsum(0) - weight
+    first = torch.searchsorted(owner, owner)
+    needed = before - before[first] + below[owner] <= wanted[owner]
+    cut = torch.zeros(len(below), dtype=gap.dtype, device=gap.device)
+    return cut.scatter_reduce(0, owner[needed], gap[needed], "amax")

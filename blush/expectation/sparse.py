@@ -1,4 +1,4 @@
-"""Scores and weighted sums for lists of (image, shift, orientation) that survived: the hot, irregular part.
+"""Scores and weighted sums for the pairs (image, shift, orientation) that survived: the hot, irregular part.
 
 Each function has a compiled kernel (`blush/fourier/native.cpp`) and a torch twin with the same arguments; the
 twin also serves CUDA. Planar complex arrays are (..., 2, n).
@@ -14,93 +14,108 @@ from torch import Tensor
 from blush.fourier import native
 from blush.fourier.shift import multiply
 
-FLOATS_PER_CHUNK = 2**25  # bounds the gathered temporaries of the torch twins to 128 MB each
+FLOATS_PER_CHUNK = 2**25
+"""Bounds the gathered temporaries of the torch twins to 128 MB each."""
+CHILD_SHIFTS = 4
 
 
-def _int32(*indices: Tensor) -> list[Tensor]:
-    return [i.to(torch.int32).contiguous() for i in indices]
+@dataclass(frozen=True)
+class Pairs:
+    """Coarse poses: image, coarse shift and orientation of each, sorted by (image, orientation, shift); (p,) each."""
+
+    image: Tensor
+    shift: Tensor
+    orientation: Tensor
+
+    def part(self, begin: int, end: int, first_orientation: int) -> Pairs:
+        """Pairs begin .. end, with orientations counted from `first_orientation`."""
+        rows = slice(begin, end)
+        return Pairs(self.image[rows], self.shift[rows], self.orientation[rows] - first_orientation)
+
+    def int32(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Image, shift and orientation as the kernels take them."""
+        image, shift, orientation = (x.to(torch.int32).contiguous() for x in (self.image, self.shift, self.orientation))
+        return image, shift, orientation
+
+    def __len__(self) -> int:
+        return len(self.image)
 
 
-def pair_cross(image: Tensor, phases: Tensor, slices: Tensor, i: Tensor, t: Tensor, u: Tensor) -> Tensor:
-    """Re< image_i shifted by each child of shift t, every child slice of orientation u >.
+def score_pairs(
+    pairs: Pairs,
+    image: Tensor,
+    power: Tensor,
+    phases: Tensor,
+    slices: Tensor,
+    log_prior: Tensor,
+    cross_correlation: bool,
+) -> Tensor:
+    """Log posterior of all children of each pair, up to a constant per image.
 
     Parameters
     ----------
-    image
-        (b, 2, n) weighted transforms.
+    image, power
+        (b, 2, n) s CTF X / sigma^2 and (b, n) (s CTF)^2 / (2 sigma^2).
     phases
         (t, 4, 2, n) of the four children of every coarse shift.
     slices
         (u, children, 2, n).
-    i, t, u
-        (pairs,) indices; sorted by (i, t) the shifted image is used again.
+    log_prior
+        (p,).
+    cross_correlation
+        Give the normalised correlation instead (refinement.md 2.6).
 
     Returns
     -------
-    (pairs, 4, children).
+    (p, 4, children): Re< shifted image, slice > - sum_k power |slice|^2 + prior.
     """
     children, n = slices.shape[1], slices.shape[-1]
-    out = torch.empty(len(i), 4, children, dtype=image.dtype, device=image.device)
+    out = torch.empty(len(pairs), CHILD_SHIFTS, children, dtype=image.dtype, device=image.device)
     if native.usable(image, slices) and children % 4 == 0:
         native.call(
-            "pair_scores",
-            image.contiguous(),
-            phases.contiguous(),
-            slices.contiguous(),
-            n,
-            children,
-            *_int32(i, t, u),
-            len(i),
-            out,
-        )
+            "score_pairs", image.contiguous(), power.contiguous(), phases.contiguous(), slices.contiguous(),
+            len(phases), n, children, *pairs.int32(), log_prior.contiguous(), len(pairs), int(cross_correlation), out,
+        )  # fmt: skip
         return out
     step = max(1, FLOATS_PER_CHUNK // (2 * n * children))
-    for begin in range(0, len(i), step):
+    for begin in range(0, len(pairs), step):
         rows = slice(begin, begin + step)
-        shifted = multiply(image[i[rows], None], phases[t[rows]]).flatten(2)
-        out[rows] = shifted @ slices[u[rows]].flatten(2).transpose(1, 2)
+        model = slices[pairs.orientation[rows]]
+        shifted = multiply(image[pairs.image[rows], None], phases[pairs.shift[rows]]).flatten(2)
+        cross = shifted @ model.flatten(2).transpose(1, 2)
+        weight = (model.square().sum(2) @ power[pairs.image[rows], :, None]).squeeze(-1)
+        out[rows] = combine(cross, weight, cross_correlation)
+        if not cross_correlation:
+            out[rows] += log_prior[rows, None, None]
     return out
 
 
-def pair_power(weight: Tensor, slices: Tensor, i: Tensor, u: Tensor) -> Tensor:
-    """sum_k weight_i |slice|^2 for every child slice of orientation u: (pairs, children)."""
-    power = slices.square().sum(2)
-    children, n = power.shape[1:]
-    out = torch.empty(len(i), children, dtype=weight.dtype, device=weight.device)
-    if native.usable(weight, slices):
-        native.call("pair_power", weight.contiguous(), power.contiguous(), n, children, *_int32(i, u), len(i), out)
-        return out
-    step = max(1, FLOATS_PER_CHUNK // (n * children))
-    for begin in range(0, len(i), step):
-        rows = slice(begin, begin + step)
-        out[rows] = (power[u[rows]] @ weight[i[rows], :, None]).squeeze(-1)
-    return out
+def combine(cross: Tensor, power: Tensor, cross_correlation: bool) -> Tensor:
+    """Log likelihood up to a constant, cross - power; or the normalised correlation (refinement.md 2.6).
 
-
-@dataclass(frozen=True)
-class Entries:
-    """Kept samples, sorted by group; a group is one image in one orientation row, with all its shifts.
-
-    Attributes
+    Parameters
     ----------
-    image, row
-        (g,) of each group.
-    begin
-        (g + 1,) first entry of each group.
-    shift, weight
-        (e,) fine shift index and posterior weight.
+    cross
+        (b, t, r).
+    power
+        (b, r).
     """
-
-    image: Tensor
-    row: Tensor
-    begin: Tensor
-    shift: Tensor
-    weight: Tensor
+    if cross_correlation:
+        return cross / (2 * power).clamp_min(torch.finfo(power.dtype).tiny).sqrt()[:, None]
+    return cross - power[:, None]
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Weighted sums that `accumulate` adds to: back-projection rows, and what the model predicts per image."""
+    """Weighted sums that `accumulate_pairs` adds to.
+
+    Attributes
+    ----------
+    data, weight
+        (rows, 2, n) and (rows, n) back-projection of each fine orientation.
+    mean, square
+        (b, 2, n) and (b, n) what the model predicts of each image.
+    """
 
     data: Tensor
     weight: Tensor
@@ -108,75 +123,49 @@ class Sums:
     square: Tensor
 
 
-def accumulate(entries: Entries, image: Tensor, power: Tensor, phases: Tensor, slices: Tensor, sums: Sums) -> None:
-    """Add the kept samples to `sums` in place.
+def accumulate_pairs(
+    pairs: Pairs, weight: Tensor, image: Tensor, power: Tensor, phases: Tensor, slices: Tensor, sums: Sums
+) -> None:
+    """Add the weighted samples to `sums` in place.
 
-    With F = sum_t w_t phase_t of a group: data[row] += F image_i; weight[row] += (sum w) power_i;
-    mean[i] += conj(F) slice_row; square[i] += (sum w) |slice_row|^2.
+    With F = sum over an image's shifts of w phase, for every fine orientation (row): data[row] += F image;
+    weight[row] += (sum w) power; mean[image] += conj(F) slice; square[image] += (sum w) |slice|^2.
 
     Parameters
     ----------
+    weight
+        (p, 4, children) posterior weights, 0 for samples that are not kept.
     image, power
-        (b, 2, n) and (b, n): s CTF X / sigma^2 of the unmasked images, and (s CTF)^2 / sigma^2.
+        (b, 2, n) s CTF X / sigma^2 of the unmasked images, and (b, n) (s CTF)^2 / sigma^2.
     phases
-        (fine shifts, 2, n).
+        (t, 4, 2, n).
     slices
-        (rows, 2, n).
-    sums
-        data (rows, 2, n), weight (rows, n), mean (b, 2, n), square (b, n).
+        (u, children, 2, n); row = children u + child.
     """
-    n = slices.shape[-1]
+    children, n = slices.shape[1], slices.shape[-1]
     if native.usable(image, slices):
         native.call(
-            "accumulate",
-            image.contiguous(),
-            power.contiguous(),
-            phases.contiguous(),
-            slices.contiguous(),
-            n,
-            *_int32(entries.image, entries.row),
-            entries.begin.contiguous(),
-            len(entries.image),
-            *_int32(entries.shift),
-            entries.weight.contiguous(),
-            sums.data,
-            sums.weight,
-            sums.mean,
-            sums.square,
-        )
+            "accumulate_pairs", image.contiguous(), power.contiguous(), phases.contiguous(), slices.contiguous(), n,
+            children, *pairs.int32(), weight.contiguous(), len(pairs), sums.data, sums.weight, sums.mean, sums.square,
+        )  # fmt: skip
         return
-    step = max(1, FLOATS_PER_CHUNK // (4 * n))
-    counts = entries.begin.diff()
-    group = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
-    for begin in range(0, len(counts), step):
-        _accumulate_torch(entries, group, begin, min(begin + step, len(counts)), image, power, phases, slices, sums)
+    step = max(1, FLOATS_PER_CHUNK // (2 * n * children))
+    flat = slices.flatten(0, 1)
+    for begin in range(0, len(pairs), step):
+        rows = slice(begin, begin + step)
+        part = Pairs(pairs.image[rows], pairs.shift[rows], pairs.orientation[rows])
+        _accumulate_torch(part, weight[rows], image, power, phases, flat, sums)
 
 
 def _accumulate_torch(
-    entries: Entries,
-    group: Tensor,
-    begin: int,
-    end: int,
-    image: Tensor,
-    power: Tensor,
-    phases: Tensor,
-    slices: Tensor,
-    sums: Sums,
+    pairs: Pairs, weight: Tensor, image: Tensor, power: Tensor, phases: Tensor, slices: Tensor, sums: Sums
 ) -> None:
-    n = slices.shape[-1]
-    filters = torch.zeros(end - begin, 2, n, dtype=image.dtype, device=image.device)
-    total = torch.zeros(end - begin, dtype=image.dtype, device=image.device)
-    # `begin` counts in the list of the whole batch, `group` from the first entry of this block.
-    offset = int(entries.begin[0])
-    first, last = entries.begin[begin], entries.begin[end]
-    step = max(1, FLOATS_PER_CHUNK // (2 * n))
-    for e in range(int(first), int(last), step):
-        rows = slice(e, min(e + step, int(last)))
-        weight = entries.weight[rows].to(image.dtype)
-        owner = group[rows.start - offset : rows.stop - offset] - begin
-        filters.index_add_(0, owner, phases[entries.shift[rows]] * weight[:, None, None])
-        total.index_add_(0, owner, weight)
-    i, row = entries.image[begin:end].long(), entries.row[begin:end].long()
+    children, n = weight.shape[2], slices.shape[-1]
+    filters = (weight.transpose(1, 2) @ phases[pairs.shift].flatten(2)).view(-1, 2, n)
+    total = weight.sum(1).flatten()
+    child = torch.arange(children, device=total.device)
+    row = (pairs.orientation[:, None] * children + child).flatten()
+    i = pairs.image.repeat_interleave(children)
     model = slices[row]
     sums.data.index_add_(0, row, multiply(filters, image[i]))
     sums.weight.index_add_(0, row, total[:, None] * power[i])

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from blush.expectation.fine import Posterior
 from blush.expectation.model import Model, ShardSums
+from blush.expectation.sparse import CHILD_SHIFTS
 from blush.fourier.packed import Packed, shell_sums
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def add_statistics(
     mean, square
         Prediction of each image from `back_project`: sum_w w P and sum_w w |P|^2, without CTF and scale.
     """
-    weight = _per_image(posterior, posterior.kept.weight, len(block.scale))
+    per_pair = posterior.weight.double()
+    weight = per_pair.new_zeros(len(block.scale)).index_add_(0, posterior.pairs.image, per_pair.sum((1, 2)))
     shells = block.images.power.shape[1]
     cross = (block.images.masked * mean).sum(1) * block.transfer
     power = square * block.transfer.square()
@@ -58,21 +60,19 @@ def add_statistics(
     )
 
 
-def _per_image(posterior: Posterior, values: Tensor, n_images: int) -> Tensor:
-    return values.new_zeros(n_images).index_add_(0, posterior.image, values)
-
-
 def _add_pose_sums(sums: ShardSums, model: Model, fine_px: Tensor, block: Block, posterior: Posterior) -> None:
     """Sum of w |offset|^2 and of w per direction, through one histogram over shifts and one over orientations."""
-    weight, n_images, n_shifts = posterior.kept.weight, len(block.scale), len(fine_px)
-    bin_of = posterior.image * n_shifts + posterior.shift
-    per_shift = weight.new_zeros(n_images * n_shifts).index_add_(0, bin_of, weight)
+    n_images, n_shifts, pairs = len(block.scale), len(fine_px), posterior.pairs
+    child = torch.arange(CHILD_SHIFTS, device=fine_px.device)
+    index = ((pairs.image * (n_shifts // CHILD_SHIFTS) + pairs.shift)[:, None] * CHILD_SHIFTS + child).flatten()
+    per_shift = torch.zeros(n_images * n_shifts, dtype=torch.float64, device=fine_px.device)
+    per_shift.index_add_(0, index, posterior.weight.double().sum(2).flatten())
     square = (block.shift_px[:, None] + fine_px.double()).square().sum(-1) * model.pixel_size_angst**2
     sums.offset_square += float((per_shift.view(n_images, n_shifts) * square).sum())
-    n_coarse = len(posterior.orientation)
-    per_row = weight.new_zeros(n_coarse * posterior.children).index_add_(0, posterior.row, weight)
+    per_orientation = torch.zeros(len(posterior.orientation), dtype=torch.float64, device=fine_px.device)
+    per_orientation.index_add_(0, pairs.orientation, posterior.weight.double().sum((1, 2)))
     direction = torch.div(posterior.orientation, model.grid.n_psi, rounding_mode="floor")
-    sums.directions.index_add_(0, direction, per_row.view(n_coarse, posterior.children).sum(1))
+    sums.directions.index_add_(0, direction, per_orientation)
 
 
 def _log_likelihood(model: Model, pixels: Packed, block: Block, posterior: Posterior) -> Tensor:
@@ -81,7 +81,7 @@ def _log_likelihood(model: Model, pixels: Packed, block: Block, posterior: Poste
     Zero under cross-correlation, which has no likelihood.
     """
     if model.cross_correlation:
-        return torch.zeros_like(posterior.kept.log_sum)
+        return torch.zeros_like(posterior.log_sum)
     noise = model.noise.to(block.images.power)[block.optics]
     compared = torch.zeros(noise.shape[1], dtype=torch.bool, device=noise.device)
     compared[1 : model.radius + 1] = True
@@ -90,4 +90,4 @@ def _log_likelihood(model: Model, pixels: Packed, block: Block, posterior: Poste
     constant = torch.where(compared, block.images.power / (2 * safe), block.images.power / 2)
     constant[:, 0] = 0
     norm = (count * (2 * math.pi * safe).log() * compared).sum(1)
-    return posterior.kept.log_sum - constant.sum(1) - norm
+    return posterior.log_sum - constant.sum(1) - norm

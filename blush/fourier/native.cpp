@@ -51,6 +51,39 @@ struct Taps {
   }
 };
 
+// 4 x 4 dot products of rows of length m (both contiguous, row strides given).
+static inline void dots4x4(const float* y, int64_t ys, const float* s, int64_t ss, int64_t m, float* out, int64_t os) {
+  v16 acc[4][4] = {};
+  int64_t k = 0;
+  for (; k + 16 <= m; k += 16) {
+    const v16 s0 = load16(s + k), s1 = load16(s + ss + k), s2 = load16(s + 2 * ss + k), s3 = load16(s + 3 * ss + k);
+    for (int j = 0; j < 4; ++j) {
+      const v16 v = load16(y + j * ys + k);
+      acc[j][0] += v * s0; acc[j][1] += v * s1; acc[j][2] += v * s2; acc[j][3] += v * s3;
+    }
+  }
+  for (int j = 0; j < 4; ++j)
+    for (int c = 0; c < 4; ++c) {
+      float total = sum16(acc[j][c]);
+      for (int64_t q = k; q < m; ++q) total += y[j * ys + q] * s[c * ss + q];
+      out[j * os + c] = total;
+    }
+}
+
+// sum_k w |slice|^2 of a planar row.
+static inline float weighted_power(const float* slice, const float* w, int64_t n) {
+  const float *re = slice, *im = slice + n;
+  v16 acc = {};
+  int64_t k = 0;
+  for (; k + 16 <= n; k += 16) {
+    const v16 x = load16(re + k), y = load16(im + k);
+    acc += load16(w + k) * (x * x + y * y);
+  }
+  float total = sum16(acc);
+  for (; k < n; ++k) total += w[k] * (re[k] * re[k] + im[k] * im[k]);
+  return total;
+}
+
 extern "C" {
 
 int blush_native_version() { return 1; }
@@ -79,18 +112,7 @@ void blush_project(const float* volume, int64_t r, float pad, const float* matri
         im[begin + i] = (c[1] * gx + c[3] * fx) * t.sign[i];
       }
     }
-    if (weight) {
-      const float* w = weight + (row / rows_per_weight) * n;
-      v16 acc = {};
-      int64_t k = 0;
-      for (; k + 16 <= n; k += 16) {
-        const v16 x = load16(re + k), y = load16(im + k);
-        acc += load16(w + k) * (x * x + y * y);
-      }
-      float total = sum16(acc);
-      for (; k < n; ++k) total += w[k] * (re[k] * re[k] + im[k] * im[k]);
-      dots[row] = total;
-    }
+    if (weight) dots[row] = weighted_power(re, weight + (row / rows_per_weight) * n, n);
   }
 }
 
@@ -104,6 +126,7 @@ void blush_insert(float* grid, int64_t r, float pad, const float* matrices, int6
     const float* re = data + row * 2 * n;
     const float* im = re + n;
     const float* w = weight + row * n;
+    if (std::all_of(w, w + n, [](float v) { return v == 0.f; })) continue;  // no image chose this orientation
     for (int64_t begin = 0; begin < n; begin += Taps::chunk) {
       const int m = (int)std::min<int64_t>(Taps::chunk, n - begin);
       t.locate(matrices + 9 * row, kx + begin, ky + begin, m, r, pad);
@@ -147,103 +170,148 @@ void blush_rotate_add(const float* grid, float* out, int64_t r, float radius, co
     }
 }
 
-// 4 x 4 dot products of rows of length m (both contiguous, row strides given).
-static inline void dots4x4(const float* y, int64_t ys, const float* s, int64_t ss, int64_t m, float* out, int64_t os) {
-  v16 acc[4][4] = {};
-  int64_t k = 0;
-  for (; k + 16 <= m; k += 16) {
-    const v16 s0 = load16(s + k), s1 = load16(s + ss + k), s2 = load16(s + 2 * ss + k), s3 = load16(s + 3 * ss + k);
-    for (int j = 0; j < 4; ++j) {
-      const v16 v = load16(y + j * ys + k);
-      acc[j][0] += v * s0; acc[j][1] += v * s1; acc[j][2] += v * s2; acc[j][3] += v * s3;
-    }
-  }
-  for (int j = 0; j < 4; ++j)
-    for (int c = 0; c < 4; ++c) {
-      float total = sum16(acc[j][c]);
-      for (int64_t q = k; q < m; ++q) total += y[j * ys + q] * s[c * ss + q];
-      out[j * os + c] = total;
-    }
-}
-
-// Cross terms of pairs (image i, coarse shift t, coarse orientation u): 4 fine shifts x `children` orientations.
-//   image (B, 2, n); phases (T, 4, 2, n); slices (U, children, 2, n); out (pairs, 4, children)
-//   out = sum_k Re( conj(image * phase) * slice ); pairs sorted by (i, t) re-use the shifted image.
-void blush_pair_scores(const float* image, const float* phases, const float* slices, int64_t n, int64_t children,
-                       const int32_t* pair_i, const int32_t* pair_t, const int32_t* pair_u, int64_t pairs, float* out) {
-  const int64_t m = 2 * (int64_t)n;
-  std::vector<float> shifted(4 * m);
-  int32_t last_i = -1, last_t = -1;
+// Log posteriors of fine samples, for pairs (image i, coarse shift t, coarse orientation u) sorted by (i, u, t).
+//   image (b, 2, n); power (b, n); phases (T, 4, 2, n); slices (U, children, 2, n); prior (pairs); out (pairs, 4, children)
+//   out = Re< image shifted by each of 4 children of t, child slice > - sum_k power |child slice|^2 + prior
+// or, with `correlate`, the first term over the square root of twice the second.
+void blush_score_pairs(const float* image, const float* power, const float* phases, const float* slices, int64_t shifts,
+                       int64_t n, int64_t children, const int32_t* pair_i, const int32_t* pair_t, const int32_t* pair_u,
+                       const float* prior, int64_t pairs, int64_t correlate, float* out) {
+  const int64_t m = 2 * n;
+  std::vector<float> shifted(shifts * 4 * m), dots(children);
+  std::vector<char> ready(shifts, 0);
+  int32_t last_i = -1, last_u = -1;
   for (int64_t p = 0; p < pairs; ++p) {
-    const int32_t i = pair_i[p], t = pair_t[p];
-    if (i != last_i || t != last_t) {
+    const int32_t i = pair_i[p], t = pair_t[p], u = pair_u[p];
+    if (i != last_i) std::fill(ready.begin(), ready.end(), 0);
+    const float* s = slices + u * children * m;
+    if (i != last_i || u != last_u) {
+      const float* w = power + i * n;
+      for (int64_t c = 0; c < children; ++c) dots[c] = weighted_power(s + c * m, w, n);
+    }
+    last_i = i; last_u = u;
+    float* y = shifted.data() + t * 4 * m;
+    if (!ready[t]) {
       const float* x = image + i * m;
       for (int j = 0; j < 4; ++j) {
         const float* f = phases + (t * 4 + j) * m;
-        float* o = shifted.data() + j * m;
+        float* o = y + j * m;
         for (int64_t k = 0; k < n; ++k) {
           o[k] = x[k] * f[k] - x[n + k] * f[n + k];
           o[n + k] = x[k] * f[n + k] + x[n + k] * f[k];
         }
       }
-      last_i = i; last_t = t;
+      ready[t] = 1;
     }
-    const float* s = slices + pair_u[p] * children * m;
-    for (int c = 0; c < children; c += 4)
-      dots4x4(shifted.data(), m, s + c * m, m, m, out + p * 4 * children + c, children);
+    float* o = out + p * 4 * children;
+    for (int64_t c = 0; c < children; c += 4) dots4x4(y, m, s + c * m, m, m, o + c, children);
+    for (int j = 0; j < 4; ++j)
+      for (int64_t c = 0; c < children; ++c) {
+        float& v = o[j * children + c];
+        v = correlate ? v / std::sqrt(std::max(2 * dots[c], 1e-37f)) : v - dots[c] + prior[p];
+      }
   }
 }
 
-// out[p, c] = sum_k a[i_p, k] * power[u_p, c, k]
-void blush_pair_power(const float* a, const float* power, int64_t n, int64_t children, const int32_t* pair_i,
-                      const int32_t* pair_u, int64_t pairs, float* out) {
-  for (int64_t p = 0; p < pairs; ++p) {
-    const float* x = a + (int64_t)pair_i[p] * n;
-    for (int c = 0; c < children; ++c) {
-      const float* y = power + ((int64_t)pair_u[p] * children + c) * n;
-      v16 acc = {};
-      int64_t k = 0;
-      for (; k + 16 <= n; k += 16) acc += load16(x + k) * load16(y + k);
-      float total = sum16(acc);
-      for (; k < n; ++k) total += x[k] * y[k];
-      out[p * children + c] = total;
+// For every owner of samples: the largest log weight, ln of the sum of all weights, and the log weight at which the
+// heaviest samples together first exceed `fraction` of it. Sample s belongs to owner[s / run].
+void blush_posterior_cut(const float* log_weight, const int32_t* owner, int64_t runs, int64_t run, int64_t owners,
+                         float fraction, float* top, double* log_sum, float* cut) {
+  constexpr int per_unit = 32, bins = 30 * per_unit;
+  std::fill(top, top + owners, -INFINITY);
+  for (int64_t r = 0; r < runs; ++r) {
+    const float* x = log_weight + r * run;
+    float best = x[0];
+    for (int64_t k = 0; k < run; ++k) best = x[k] > best ? x[k] : best;
+    if (best > top[owner[r]]) top[owner[r]] = best;
+  }
+  std::vector<double> sums(owners * bins, 0.0);
+  for (int64_t r = 0; r < runs; ++r) {
+    const float* x = log_weight + r * run;
+    const float best = top[owner[r]];
+    double* h = sums.data() + (int64_t)owner[r] * bins;
+    for (int64_t k = 0; k < run; ++k) {
+      const float gap = best - x[k];
+      if (gap < 30.f) h[std::min((int)(gap * per_unit), bins - 1)] += std::exp(-(double)gap);
     }
+  }
+  std::vector<int> crossing(owners);
+  std::vector<double> below(owners), wanted(owners);
+  for (int64_t o = 0; o < owners; ++o) {
+    const double* h = sums.data() + o * bins;
+    double total = 0;
+    for (int b = 0; b < bins; ++b) total += h[b];
+    log_sum[o] = top[o] + std::log(total);
+    wanted[o] = fraction * total;
+    double running = 0;
+    int b = 0;
+    while (b < bins - 1 && running + h[b] <= wanted[o]) running += h[b++];
+    crossing[o] = b;
+    below[o] = running;
+  }
+  std::vector<std::vector<float>> edge(owners);
+  for (int64_t r = 0; r < runs; ++r) {
+    const float* x = log_weight + r * run;
+    const int32_t o = owner[r];
+    for (int64_t k = 0; k < run; ++k) {
+      const float gap = top[o] - x[k];
+      if (gap < 30.f && std::min((int)(gap * per_unit), bins - 1) == crossing[o]) edge[o].push_back(gap);
+    }
+  }
+  for (int64_t o = 0; o < owners; ++o) {
+    std::sort(edge[o].begin(), edge[o].end());
+    double running = below[o];
+    float last = 0.f;
+    for (float gap : edge[o]) {
+      last = gap;
+      running += std::exp(-(double)gap);
+      if (running > wanted[o]) break;
+    }
+    cut[o] = last;  // as a gap below the top: samples with gap <= cut are kept
   }
 }
 
-// Weighted sums over kept samples, grouped by (image i, orientation row u); group g owns entries begin[g]..begin[g+1].
-//   per group: F = sum_t w_t phase_t;   data[u] += F * z[i];  weight[u] += (sum w) c[i]
-//              mean[i] += conj(F) * slices[u];  square[i] += (sum w) |slices[u]|^2
-void blush_accumulate(const float* z, const float* c, const float* phases, const float* slices, int64_t n,
-                      const int32_t* group_i, const int32_t* group_u, const int64_t* begin, int64_t groups,
-                      const int32_t* entry_t, const float* entry_w, float* data, float* weight, float* mean,
-                      float* square) {
-  std::vector<float> filter(2 * (size_t)n);
-  float* fr = filter.data();
-  float* fi = fr + n;
-  for (int64_t g = 0; g < groups; ++g) {
-    std::memset(fr, 0, sizeof(float) * 2 * n);
-    float total = 0.f;
-    for (int64_t e = begin[g]; e < begin[g + 1]; ++e) {
-      const float* p = phases + (int64_t)entry_t[e] * 2 * n;
-      const float w = entry_w[e];
-      total += w;
-      for (int64_t k = 0; k < 2 * n; ++k) fr[k] += w * p[k];
-    }
-    const int64_t i = group_i[g], u = group_u[g];
-    const float *zr = z + i * 2 * n, *zi = zr + n, *ci = c + i * n;
-    float *dr = data + u * 2 * n, *di = dr + n, *wt = weight + u * n;
-    for (int64_t k = 0; k < n; ++k) {
-      dr[k] += fr[k] * zr[k] - fi[k] * zi[k];
-      di[k] += fr[k] * zi[k] + fi[k] * zr[k];
-      wt[k] += total * ci[k];
-    }
-    const float *pr = slices + u * 2 * n, *pi = pr + n;
-    float *mr = mean + i * 2 * n, *mi = mr + n, *sq = square + i * n;
-    for (int64_t k = 0; k < n; ++k) {
-      mr[k] += fr[k] * pr[k] + fi[k] * pi[k];
-      mi[k] += fr[k] * pi[k] - fi[k] * pr[k];
-      sq[k] += total * (pr[k] * pr[k] + pi[k] * pi[k]);
+// Weighted sums over kept samples; pairs as in blush_score_pairs, weight (pairs, 4, children) with 0 for what is not kept.
+//   for every (i, u) and child c: F = sum_{t, j} w[t, j, c] phases[t, j];  row = u children + c
+//   data[row] += F * z[i];  weight[row] += (sum w) c[i];  mean[i] += conj(F) * slices[row];  square[i] += (sum w) |slices[row]|^2
+void blush_accumulate_pairs(const float* z, const float* c, const float* phases, const float* slices, int64_t n,
+                            int64_t children, const int32_t* pair_i, const int32_t* pair_t, const int32_t* pair_u,
+                            const float* pair_weight, int64_t pairs, float* data, float* weight, float* mean,
+                            float* square) {
+  const int64_t m = 2 * n;
+  std::vector<float> filter(m);
+  float *fr = filter.data(), *fi = fr + n;
+  for (int64_t begin = 0, end; begin < pairs; begin = end) {
+    const int64_t i = pair_i[begin], u = pair_u[begin];
+    for (end = begin + 1; end < pairs && pair_i[end] == i && pair_u[end] == u; ++end) {}
+    for (int64_t child = 0; child < children; ++child) {
+      float total = 0.f;
+      for (int64_t p = begin; p < end; ++p)
+        for (int j = 0; j < 4; ++j) {
+          const float w = pair_weight[(p * 4 + j) * children + child];
+          if (w == 0.f) continue;
+          const float* f = phases + (pair_t[p] * 4 + j) * m;
+          if (total == 0.f)
+            for (int64_t k = 0; k < m; ++k) fr[k] = w * f[k];
+          else
+            for (int64_t k = 0; k < m; ++k) fr[k] += w * f[k];
+          total += w;
+        }
+      if (total == 0.f) continue;
+      const int64_t row = u * children + child;
+      const float *zr = z + i * m, *zi = zr + n, *ci = c + i * n, *pr = slices + row * m, *pi = pr + n;
+      float *dr = data + row * m, *di = dr + n, *wt = weight + row * n;
+      float *mr = mean + i * m, *mi = mr + n, *sq = square + i * n;
+      for (int64_t k = 0; k < n; ++k) {
+        dr[k] += fr[k] * zr[k] - fi[k] * zi[k];
+        di[k] += fr[k] * zi[k] + fi[k] * zr[k];
+        wt[k] += total * ci[k];
+      }
+      for (int64_t k = 0; k < n; ++k) {
+        mr[k] += fr[k] * pr[k] + fi[k] * pi[k];
+        mi[k] += fr[k] * pi[k] - fi[k] * pr[k];
+        sq[k] += total * (pr[k] * pr[k] + pi[k] * pi[k]);
+      }
     }
   }
 }
