@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -66,8 +64,3 @@ def _first_above(square: Tensor, weight: Tensor, steps: Tensor) -> Tensor:
     above = ratio > LOG_RATIO
     first = torch.where(above.any(1), above.double().argmax(1), len(steps) - 1)
     return steps[first]
-
-
-def accuracy_angst(shift_px: float, pixel_size_angst: float) -> float:
-    """Shift accuracy in Angstrom."""
-    return shift_px * pixel_size_angst if math.isfinite(shift_px) else shift_px

@@ -1,0 +1,101 @@
+"""Expected accuracies: the ladder of steps, and closed forms for shifts and radial maps."""
+
+import math
+
+import pytest
+import torch
+
+from blush.expectation.accuracy import (
+    LOG_RATIO,
+    ROTATION_STEPS_DEG,
+    SHIFT_STEPS_PX,
+    expected_accuracy,
+    ladder,
+)
+from blush.fourier.packed import packed
+from blush.fourier.project import project
+from blush.fourier.transform import transform
+from blush.geometry.rotation import matrix_from_euler
+
+BOX, RADIUS = 32, 10
+
+
+def speckle() -> torch.Tensor:
+    axis = (torch.arange(BOX, dtype=torch.float64) - BOX // 2) ** 2
+    ball = torch.exp(-(((axis[:, None, None] + axis[:, None] + axis) / 60) ** 2))
+    return ball * torch.randn(BOX, BOX, BOX, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def round_map() -> torch.Tensor:
+    axis = (torch.arange(BOX, dtype=torch.float64) - BOX // 2) ** 2
+    return torch.exp(-(axis[:, None, None] + axis[:, None] + axis) / (2 * 2.5**2))
+
+
+def problem(volume: torch.Tensor, noise: float, count: int = 6):
+    """Sphere, poses, transfer (all ones), noise spectra."""
+    pixels = packed(BOX)
+    generator = torch.Generator().manual_seed(3)
+    poses = torch.rand(count, 3, generator=generator, dtype=torch.float64) * torch.tensor([360.0, 180.0, 360.0])
+    transfer = torch.ones(count, pixels.inside(RADIUS), dtype=torch.float64)
+    sigma2 = torch.full((count, BOX // 2 + 1), noise, dtype=torch.float64)
+    return transform(volume, RADIUS), poses, transfer, sigma2, pixels
+
+
+def test_the_ladder_climbs_in_growing_steps():
+    rotations = ladder(ROTATION_STEPS_DEG).tolist()
+    assert rotations[:4] == pytest.approx([0.05, 0.1, 0.15, 0.2])
+    assert rotations[4:7] == pytest.approx([0.3, 0.4, 0.5])
+    assert rotations[-2:] == pytest.approx([25, 30])
+    assert ladder(SHIFT_STEPS_PX).tolist()[-3:] == pytest.approx([8, 9, 10])
+    assert (ladder(ROTATION_STEPS_DEG).diff() > 0).all()
+
+
+def test_shift_accuracy_is_where_the_moved_slice_differs_enough():
+    """|S|^2 |e^{i phi} - 1|^2 = 2 |S|^2 (1 - cos phi), summed over 2 sigma^2 and compared with ln 100."""
+    noise = 2e-3
+    sphere, poses, transfer, sigma2, pixels = problem(speckle(), noise)
+    found = expected_accuracy(sphere, poses, transfer, sigma2, pixels, RADIUS, seed=7)[1]
+    n = transfer.shape[1]
+    power = project(sphere, matrix_from_euler(poses), pixels, n).square().sum(1)
+    power[:, 0] = 0
+    generator = torch.Generator().manual_seed(7)
+    torch.randint(0, 3, (len(poses),), generator=generator)
+    axis = torch.randint(0, 2, (len(poses),), generator=generator)
+    steps = ladder(SHIFT_STEPS_PX)
+    expected = []
+    for row, which in zip(power, axis.tolist(), strict=True):
+        k = (pixels.kx, pixels.ky)[which][:n]
+        ratio = [(row * 2 * (1 - torch.cos(2 * math.pi * k * t / BOX))).sum() / (2 * noise) for t in steps]
+        expected.append(next(float(t) for t, r in zip(steps, ratio, strict=True) if r > LOG_RATIO))
+    assert found == pytest.approx(sum(expected) / len(expected), abs=1e-12)
+    assert 0.1 < found < 5  # neither end of the ladder
+
+
+def test_a_round_map_has_no_rotation_accuracy():
+    sphere, poses, transfer, sigma2, pixels = problem(round_map(), 1e-3)
+    assert expected_accuracy(sphere, poses, transfer, sigma2, pixels, RADIUS, seed=1)[0] == 30
+
+
+@pytest.mark.parametrize("quantity", [0, 1])
+def test_less_noise_means_finer_accuracy(quantity):
+    found = [expected_accuracy(*problem(speckle(), noise), RADIUS, seed=1)[quantity] for noise in (1e-4, 1e-3, 1e-2)]
+    assert found[0] < found[1] < found[2]
+
+
+def test_without_signal_both_are_the_last_step():
+    assert expected_accuracy(*problem(torch.zeros(BOX, BOX, BOX), 1.0), RADIUS, seed=1) == (30, 10)
+
+
+def test_the_same_seed_perturbs_the_same_axes(real):
+    sphere, poses, transfer, sigma2, pixels = problem(speckle().to(real), 2e-3)
+    one, two = (expected_accuracy(sphere, poses, transfer.to(real), sigma2, pixels, RADIUS, seed=5) for _ in range(2))
+    assert one == two
+
+
+def test_the_origin_does_not_count():
+    """A change of the mean grey value alone says nothing of a pose."""
+    sphere, poses, transfer, sigma2, pixels = problem(speckle(), 2e-3)
+    first = expected_accuracy(sphere, poses, transfer, sigma2, pixels, RADIUS, seed=5)
+    heavy = transfer.clone()
+    heavy[:, 0] = 1e6
+    assert expected_accuracy(sphere, poses, heavy, sigma2, pixels, RADIUS, seed=5) == first
