@@ -83,7 +83,11 @@ def svg(figure: Figure, name: str) -> str:
     text = re.sub(
         r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1
     )
-    text = re.sub(r'id="((?:figure|axes|patch|line2d|text|matplotlib|xtick|ytick|legend)[._\w]*)"', "", text)
+    text = re.sub(
+        r'id="((?:figure|axes|patch|line2d|text|matplotlib|xtick|ytick|legend|QuadMesh|[A-Za-z]+Collection)[._\w]*)"',
+        "",
+        text,
+    )
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
     return text

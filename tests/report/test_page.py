@@ -1,0 +1,141 @@
+"""The page: complete, self-contained, valid at any time of a run."""
+
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+from blush.errors import BlushError
+from blush.report.page import page, write_report
+from blush.report.run_data import read_run
+
+_VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Outline(HTMLParser):
+    """Checks nesting, and collects headings and text."""
+
+    def __init__(self):
+        super().__init__(convert_charrefs=True)
+        self.open, self.headings, self.text = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "h2":
+            self.headings.append(data)
+        if not self.open or self.open[-1] != "style":
+            self.text.append(data)
+
+
+def outline(text):
+    parser = Outline()
+    parser.feed(text)
+    assert parser.open == []
+    return parser
+
+
+@pytest.fixture(scope="module")
+def text(finished_run):
+    return write_report(finished_run).read_text(encoding="utf-8")
+
+
+def test_every_section_of_a_finished_run_is_there(text):
+    sections = ["Resolution", "Maps", "Iterations", "Particles", "Regulariser", "Time", "Inputs and versions"]
+    assert outline(text).headings == sections
+
+
+def test_nothing_is_loaded_from_elsewhere(text):
+    """Addresses are either data or fragments; no scripts, no style sheets, no fonts."""
+    assert "<script" not in text
+    assert "<link" not in text
+    assert "@import" not in text
+    addresses = re.findall(r'(?:src|href)="([^"]*)"', text) + re.findall(r"url\(([^)]*)\)", text)
+    assert addresses
+    assert all(address.startswith(("data:image/png;base64,", "#")) for address in addresses)
+
+
+def test_resolutions_and_their_truth_stand_side_by_side(text, finished_run):
+    seen = " ".join(outline(text).text)
+    run = read_run(finished_run)
+    reported = float(run.postprocess["general"]["rlnFinalResolution"][0])
+    assert f"{reported:.2f} Å" in seen
+    assert "12.3 Å" in seen
+    assert "1.25°" in seen
+    assert "with the truth" in text
+
+
+def test_a_resolution_better_than_the_truth_is_called_out(text):
+    assert "is better than the true one, 12.3 Å" in " ".join(outline(text).text)
+
+
+def test_text_from_files_is_escaped(text):
+    assert "look &lt;here&gt;" in text
+    assert "<here>" not in text
+
+
+def test_figures_are_svg_that_parses_and_takes_its_colours_from_the_page(text):
+    figures = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert len(figures) == 9
+    for figure in figures:
+        ElementTree.fromstring(figure)
+        assert "var(--" in figure
+        assert "viewBox" in figure
+    style = text[: text.index("</style>")]
+    used = set(re.findall(r"var\((--[\w-]+)\)", text))
+    assert all(f"{name}:" in style for name in used)
+    assert not re.search(r"#0[14780a]0[2589b]0[369c]", text), "a placeholder colour was left in a figure"
+
+
+def test_names_that_figures_refer_to_are_unique_on_the_page(text):
+    names = re.findall(r'\bid="([^"]+)"', text)
+    assert len(names) == len(set(names))
+    assert set(re.findall(r'href="#([^"]+)"', text)) <= set(names)
+    assert set(re.findall(r"url\(#([^)]+)\)", text)) <= set(names)
+
+
+def test_the_table_shows_the_sampling_that_each_iteration_used(text):
+    rows = re.findall(r"<tr>(.*?)</tr>", text[text.index("All iterations") :], re.DOTALL)
+    first, last = (re.findall(r"<td>(.*?)</td>", row) for row in (rows[1], rows[3]))
+    assert first[:5] == ["1", "15.0 Å", "14 px", "2, 7.5°", "global"]
+    assert last[:5] == ["3 final", "7.50 Å", "20 px", "3, 3.8°", "local"]
+
+
+def test_equal_runs_give_equal_pages(finished_run, text):
+    assert page(read_run(finished_run)) == text
+
+
+def test_a_run_that_has_just_begun_has_a_page_too(running):
+    parts = outline(write_report(running).read_text(encoding="utf-8"))
+    assert "Resolution so far" in " ".join(parts.text)
+    assert "Iterations" in parts.headings
+    assert "Maps" not in parts.headings
+
+
+def test_a_folder_before_its_first_state_has_a_page(tmp_path):
+    (tmp_path / "import").mkdir()
+    assert outline(write_report(tmp_path).read_text(encoding="utf-8")).headings == ["Inputs and versions"]
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(BlushError, match="holds no refinement"):
+        write_report(tmp_path)
+
+
+def test_pictures_of_an_unfinished_run_come_from_its_last_reference(finished_run, running):
+    from shutil import copy
+
+    from blush.report.map_figures import best_map
+
+    copy(finished_run / "run_class001.mrc", running / "run_it001_half1_class001.mrc")
+    assert best_map(read_run(running)).name == "run_it001_half1_class001.mrc"
+    assert best_map(read_run(finished_run)).name == "postprocess_masked.mrc"
