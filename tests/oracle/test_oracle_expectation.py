@@ -195,12 +195,17 @@ def test_posteriors_agree_to_1e_5(case, slow, dtype):
     weighted = fast._weighted(block)
     poses = fast._coarse(block, weighted)
     posterior = fine_posterior(poses, weighted, fast.fine_phases, fast.model, fast.pixels)
-    children = posterior.matrices.shape[1]
     found: list[dict] = [{} for _ in slow[0]]
-    orientation = posterior.orientation[posterior.row // children]
-    columns = (posterior.image, orientation, posterior.row % children, posterior.shift, posterior.kept.weight)
-    for image, o, child, shift, weight in zip(*(c.tolist() for c in columns), strict=True):
-        found[image][o, child, shift] = weight
+    pair, corner, child = posterior.weight.nonzero(as_tuple=True)
+    columns = (
+        posterior.pairs.image[pair],
+        posterior.orientation[posterior.pairs.orientation[pair]],
+        child,
+        4 * posterior.pairs.shift[pair] + corner,
+        posterior.weight[pair, corner, child],
+    )
+    for image, orientation, child_, shift, weight in zip(*(column.tolist() for column in columns), strict=True):
+        found[image][orientation, child_, shift] = weight
     for ours, theirs in zip(found, slow[0], strict=True):
         for key in ours.keys() | theirs.posterior.keys():
             assert abs(ours.get(key, 0) - theirs.posterior.get(key, 0)) < 1e-5

@@ -16,6 +16,7 @@ from blush.io.mrc import write_stack, write_volume
 from blush.io.star import write_star
 
 BOX_PX = 32
+FRACTION_PX = (0.3, -0.2)
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ def optics_table(pixel_size_angst: float, **extra: list) -> dict:
 
 
 def particle_table(name: str, n: int, pixel_size_angst: float, groups: int = 1, seed: int = 1) -> dict:
-    """Random poses, offsets of up to two pixels, and astigmatic defocus that keeps the CTF well sampled.
+    """Random poses, offsets of up to two pixels and `FRACTION_PX`, and astigmatism.
 
-    Optics groups take turns, and each has a micrograph of its own.
+    Defocus keeps the CTF well sampled. Optics groups take turns, and each has a micrograph of its own.
     """
     rng = np.random.default_rng(seed)
     defocus = rng.uniform(220, 550, n) * pixel_size_angst**2
@@ -82,8 +83,8 @@ def particle_table(name: str, n: int, pixel_size_angst: float, groups: int = 1, 
         "AngleRot": rng.uniform(-180, 180, n),
         "AngleTilt": np.degrees(np.arccos(rng.uniform(-1, 1, n))),
         "AnglePsi": rng.uniform(-180, 180, n),
-        "OriginXAngst": rng.uniform(-2, 2, n) * pixel_size_angst,
-        "OriginYAngst": rng.uniform(-2, 2, n) * pixel_size_angst,
+        "OriginXAngst": (rng.integers(-2, 3, n) + FRACTION_PX[0]) * pixel_size_angst,
+        "OriginYAngst": (rng.integers(-2, 3, n) + FRACTION_PX[1]) * pixel_size_angst,
     }
     # Six decimals, as RELION prints them, so that both programs read the same numbers.
     return {f"rln{key}": np.round(v, 6) if np.asarray(v).dtype == float else v for key, v in columns.items()}

@@ -1,21 +1,16 @@
 """Our expectation step with the pose of every particle given, as RELION's --skip_align has it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mrcfile
 import numpy as np
 import torch
-from relion_data import BOX_PX, DataSet
+from relion_data import BOX_PX, FRACTION_PX, DataSet
 
-from blush.expectation.fine import Posterior, back_project
 from blush.expectation.model import Model, ShardSums
-from blush.expectation.shard import Block, Expectation
-from blush.expectation.significance import Kept
-from blush.expectation.statistics import add_statistics
-from blush.fourier.backproject import Accumulator, empty_accumulator, hermitian, trim
-from blush.fourier.project import project
-from blush.fourier.shift import multiply, phases
+from blush.expectation.shard import Expectation
+from blush.fourier.backproject import Accumulator, hermitian, trim
 from blush.fourier.transform import transform
 from blush.geometry.rotation import matrix_from_euler
 from blush.geometry.sampling import OrientationGrid
@@ -39,18 +34,55 @@ DIAMETER_ANGST = 130.0
 
 
 @dataclass(frozen=True)
+class GivenGrid:
+    """One orientation per particle, each with eight equal children: a search that has nothing to choose from."""
+
+    given: torch.Tensor
+    n_psi: int = 1
+
+    @property
+    def n_directions(self) -> int:
+        """One per particle."""
+        return len(self.given)
+
+    @property
+    def n_orientations(self) -> int:
+        """One per particle."""
+        return len(self.given)
+
+    def matrices(self, orientation: torch.Tensor) -> torch.Tensor:
+        """(n, 3, 3)."""
+        return self.given[orientation]
+
+    def fine_matrices(self, orientation: torch.Tensor) -> torch.Tensor:
+        """(n, 8, 3, 3)."""
+        return self.given[orientation][:, None].expand(-1, 8, -1, -1)
+
+    def local_neighbours(self, rot_deg: torch.Tensor, *_: object) -> tuple[torch.Tensor, torch.Tensor]:
+        """The particle's own; a block must hold them all, in order."""
+        assert len(rot_deg) == len(self.given)
+        each = torch.arange(len(self.given))[:, None]
+        return each, torch.zeros(each.shape, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
 class GivenPoses:
     """The sums of one expectation step, and what went into them."""
 
     engine: Expectation
-    block: Block
-    slices: torch.Tensor
+    model: Model
+    particles: ParticleSet
     sums: ShardSums
 
     @property
     def volume(self) -> Accumulator:
         """D and W as RELION writes them."""
         return trim(hermitian(self.sums.volume))
+
+    @property
+    def log_likelihood(self) -> np.ndarray:
+        """Of each particle; the 8 orientations times 4 offsets of a sample are one and the same."""
+        return self.sums.table["log_likelihood"].numpy() - np.log(32)
 
 
 def model_of(first: Path, reference: Path, radius: int, diameter_angst: float, **fields) -> Model:
@@ -77,34 +109,19 @@ def model_of(first: Path, reference: Path, radius: int, diameter_angst: float, *
 
 
 def with_given_poses(particles: ParticleSet, model: Model) -> GivenPoses:
-    """One sample per particle, of weight 1: its pose in the table."""
-    engine = Expectation(model, particles, torch.float64, torch.device("cpu"))
-    block = engine._load(particles)
-    weighted = engine._weighted(block)
+    """One sample per particle, of weight 1: its pose in the table.
+
+    The simulated offsets all have the same fraction of a pixel, `FRACTION_PX`, which is the one offset searched.
+    """
     angles = np.stack([particles.rot_deg, particles.tilt_deg, particles.psi_deg], -1)
-    matrices = matrix_from_euler(torch.from_numpy(angles))
-    offsets = torch.from_numpy(np.stack([particles.offset_x_angst, particles.offset_y_angst], -1))
-    rest_px = offsets / model.pixel_size_angst - block.shift_px
-    ramps = phases(rest_px, engine.pixels, engine.n_pixels, torch.float64)
-    slices = project(model.sphere, matrices, engine.pixels, engine.n_pixels)
-    score = (multiply(weighted.cross, ramps) * slices).sum((1, 2)) - (weighted.power * slices.square().sum(1)).sum(1)
-    each, ones = torch.arange(len(particles)), torch.ones(len(particles), dtype=torch.float64)
-    kept = Kept(each, ones, each, score, ones.long())
-    posterior = Posterior(kept, each, each, each, each, each, torch.zeros_like(each), matrices[:, None])
-    zeros = torch.zeros(len(model.scale), dtype=torch.float64)
-    sums = ShardSums(
-        empty_accumulator(model.box_px, model.radius, dtype=torch.float64),
-        noise=torch.zeros(len(particles.optics), model.box_px // 2 + 1, dtype=torch.float64),
-        weight=torch.zeros(len(particles.optics), dtype=torch.float64),
-        scale_cross=zeros.clone(),
-        scale_power=zeros.clone(),
-        directions=torch.zeros(12, dtype=torch.float64),
-    )
-    data = block.images.unmasked * block.data_factor[:, None]
-    power = block.data_factor * block.scale[:, None] * block.transfer
-    mean, square = back_project(posterior, data, power, ramps, model, engine.pixels, sums.volume)
-    add_statistics(sums, model, engine.pixels, rest_px, block, posterior, mean, square)
-    return GivenPoses(engine, block, slices, sums)
+    offset = torch.tensor([FRACTION_PX], dtype=torch.float64) * model.pixel_size_angst
+    model = replace(
+        model, grid=GivenGrid(matrix_from_euler(torch.from_numpy(angles))), offsets_angst=offset,
+        offset_step_angst=0.0, local_sigma_deg=1.0,
+    )  # fmt: skip
+    engine = Expectation(model, particles, torch.float64, torch.device("cpu"))
+    engine.block_size = len(particles)
+    return GivenPoses(engine, model, particles, engine.run(particles))
 
 
 def padded_half(array: torch.Tensor, box_px: int) -> np.ndarray:

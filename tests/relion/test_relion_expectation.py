@@ -9,7 +9,10 @@ from relion_data import BOX_PX
 from relion_engine import DIAMETER_ANGST, Iteration, assert_sums_agree, iterate, model_value, noise_of
 
 from blush.expectation.initial_noise import initial_noise
-from blush.expectation.prepare import prepare
+from blush.expectation.prepare import MASK_EDGE_PX, circle, prepare
+from blush.fourier.packed import packed
+from blush.fourier.project import project
+from blush.fourier.shift import round_half_away
 from blush.io.particles import read_particles
 from blush.io.star import read_star
 from blush.maximization.noise import update_noise
@@ -23,7 +26,7 @@ def iteration(request, data_set, run_relion) -> Iteration:
     """At the full box, and cut at a smaller current size."""
     root, increment = request.param
     done = iterate(data_set, run_relion, root, "--incr_size", increment)
-    assert (done.ours.engine.model.radius == BOX_PX // 2) == (increment == 10)
+    assert (done.ours.model.radius == BOX_PX // 2) == (increment == 10)
     return done
 
 
@@ -52,29 +55,33 @@ class Rim:
 
 @pytest.fixture(scope="module")
 def rim(iteration) -> Rim:
-    engine, block, slices = iteration.ours.engine, iteration.ours.block, iteration.ours.slices
-    pixels, radius = engine.pixels, engine.model.radius
-    images = torch.from_numpy(block.particles.images()).double()
+    ours, radius = iteration.ours, iteration.ours.model.radius
+    pixels, particles = packed(BOX_PX), ours.particles
+    images = torch.from_numpy(particles.images()).double()
+    old_px = torch.from_numpy(np.stack([particles.offset_x_angst, particles.offset_y_angst], -1))
+    whole_px = round_half_away(old_px / ours.model.pixel_size_angst)
+    mask = circle(BOX_PX, DIAMETER_ANGST / (2 * ours.model.pixel_size_angst), MASK_EDGE_PX, images)
     ones = torch.ones(len(images), dtype=torch.float64)
-    whole = prepare(images, ones, block.shift_px, engine.mask, pixels, len(pixels.kx)).masked
+    masked = prepare(images, ones, whole_px, mask, pixels, len(pixels.kx)).masked
     missing = (pixels.ky == -radius) & (pixels.shell == radius)
-    at_rim = pixels.k2[: engine.n_pixels] == radius**2
-    predicted = (slices * block.transfer[:, None])[:, :, at_rim]
-    image = block.images.masked[:, :, at_rim]
-    change = 2 * (image.square().sum(1) * predicted.square().sum(1)).sqrt() + predicted.square().sum(1)
-    lost = whole[:, :, missing].square().sum((1, 2))
-    return Rim(lost.numpy(), int(missing.sum()), change.sum(1).numpy())
+    count = pixels.inside(radius)
+    slices = project(ours.model.sphere, ours.model.grid.given, pixels, count)
+    at_rim = pixels.k2[:count] == radius**2
+    predicted = (slices * ours.engine.tables.ctf(particles, count)[:, None])[:, :, at_rim].square().sum(1)
+    image = masked[:, :, :count][:, :, at_rim].square().sum(1)
+    change = 2 * (image * predicted).sqrt() + predicted
+    return Rim(masked[:, :, missing].square().sum((1, 2)).numpy(), int(missing.sum()), change.sum(1).numpy())
 
 
 def test_the_crop_loses_pixels_only_below_the_full_size(iteration, rim):
-    assert (rim.count == 0) == (iteration.ours.engine.model.radius == BOX_PX // 2)
+    assert (rim.count == 0) == (iteration.ours.model.radius == BOX_PX // 2)
 
 
 def test_log_likelihoods_are_the_same(iteration, rim):
     """To 1e-6 of their size, once the pixels that RELION's crop loses are taken out of ours."""
-    model = iteration.ours.engine.model
+    model = iteration.ours.model
     noise = float(model.noise[0, model.radius])
-    ours = iteration.ours.sums.table["log_likelihood"].numpy()
+    ours = iteration.ours.log_likelihood
     ours = ours + rim.lost / (2 * noise) + rim.count * np.log(2 * np.pi * noise)
     theirs = iteration.column("rlnLogLikeliContribution")
     assert (np.abs(ours - theirs) <= 1e-6 * np.abs(theirs) + rim.rounding / (2 * noise)).all()
@@ -91,7 +98,7 @@ def test_norm_corrections_are_the_same(iteration, rim):
 
 def test_updated_noise_is_the_same(iteration, rim):
     """Seven digits are printed."""
-    sums, model = iteration.ours.sums, iteration.ours.engine.model
+    sums, model = iteration.ours.sums, iteration.ours.model
     residual = sums.noise.numpy().copy()
     residual[0, model.radius] -= rim.lost.sum()
     ours = update_noise(residual, sums.weight.numpy(), model.noise.numpy())[0]
@@ -110,7 +117,7 @@ def test_offset_width_is_the_same(iteration):
 def test_reference_noise_is_the_same(iteration):
     """sigma^2 of the reconstruction, below the rim (see `assert_sums_agree`); seven digits are printed."""
     theirs = np.asarray(read_star(iteration.file(1, "model"))["model_class_1"]["rlnReferenceSigma2"], dtype=float)
-    radius = iteration.ours.engine.model.radius
+    radius = iteration.ours.model.radius
     small = (theirs[: radius - 1] < 1e-3).nonzero()[0]
     assert len(small) > 5
     np.testing.assert_allclose(reference_noise(iteration.ours.volume)[small], theirs[small], rtol=1e-6)
@@ -120,4 +127,4 @@ def test_initial_noise_is_the_same(iteration):
     """From all 300 images; seven digits are printed."""
     particles, _ = read_particles(iteration.data.star)
     ours = initial_noise(particles, DIAMETER_ANGST, seed=1)
-    np.testing.assert_allclose(ours.numpy(), iteration.ours.engine.model.noise.numpy(), rtol=5.1e-7)
+    np.testing.assert_allclose(ours.numpy(), iteration.ours.model.noise.numpy(), rtol=5.1e-7)

