@@ -36,17 +36,22 @@ class Cut:
 
     def keeps(self, log_weight: Tensor, image: Tensor) -> Tensor:
         """Whether samples (n, m) of `image` (n,) are significant."""
-        return self.top[image, None] - log_weight <= self.gap[image, None]
+        return self._below(log_weight, image) <= self.gap[image, None]
+
+    def _below(self, log_weight: Tensor, image: Tensor) -> Tensor:
+        """How far samples lie below the top of their image."""
+        return self.top[image, None] - log_weight
 
     def weights(self, log_weight: Tensor, image: Tensor) -> Tensor:
         """Posterior weights (n, m) of significant samples, 0 for the others.
 
         They are normalised by the sum over *all* samples, so those of an image sum to a little under 1.
         """
-        weight = (log_weight - self.log_sum.to(log_weight.dtype)[image, None]).exp()
-        return torch.where(
-            self.keeps(log_weight, image), weight, torch.zeros((), dtype=weight.dtype, device=weight.device)
-        )
+        # From the top, not from the sum: of log weights near 10^5, float32 would leave two digits of every weight.
+        below = self._below(log_weight, image)
+        share_of_top = (self.top.double() - self.log_sum).to(log_weight.dtype)
+        weight = (share_of_top[image, None] - below).exp()
+        return torch.where(below <= self.gap[image, None], weight, torch.zeros_like(weight[:1, :1]))
 
 
 def posterior_cut(log_weight: Tensor, image: Tensor, n_images: int, fraction: float) -> Cut:
@@ -59,11 +64,16 @@ def posterior_cut(log_weight: Tensor, image: Tensor, n_images: int, fraction: fl
     image
         (n,) image of each row, in any order; every image must occur with a finite sample.
 
+    fraction
+        Between 0 and 1, both excluded.
+
     Notes
     -----
     Only the samples of the histogram bin in which the sum crosses `fraction` are sorted; sorting all would cost more
     than scoring them.
     """
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction {fraction} must lie between 0 and 1")
     if native.usable(log_weight):
         top = torch.empty(n_images, dtype=torch.float32)
         log_sum, gap = torch.empty(n_images, dtype=torch.float64), torch.empty_like(top)
