@@ -6,6 +6,7 @@ from collections.abc import Callable
 from html import escape
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import blush
 from blush.io.files import atomic_write
@@ -127,7 +128,8 @@ def _regulariser(run: RunData) -> str:
     caption = (
         "What the references of the next alignment keep of the unregularised halves. Weighting directions by how well "
         "they were seen changes the FSC a little; a regulariser that raises it beyond its cut-off gives both halves "
-        "something that the particles did not."
+        "something that the particles did not. Shells that it empties hold only what the borders of the map leak "
+        "into them, and both halves share that."
     )
     return _section("Regulariser", _figure(fsc_figures.regulariser(run), caption))
 
@@ -141,10 +143,14 @@ def _time(run: RunData) -> str:
 
 
 def _inputs(run: RunData) -> str:
-    parts = []
-    if run.summary:
-        parts.append(tables.keys(run.summary, skip=("warnings", "truth")))
-    if run.config:
-        parts.append(f"<details><summary>Configuration</summary>{tables.keys(run.config)}</details>")
+    shown: dict[str, Any] = {
+        name: run.summary[name] for name in ("seed", "algorithm", "versions", "timing") if name in run.summary
+    }
+    if "timing" in shown:
+        shown["timing"] = {name: value for name, value in shown["timing"].items() if name != "stages"}
+    parts = [tables.keys(shown)] if shown else []
+    for title, values in (("Inputs by content", run.summary.get("inputs")), ("Configuration", run.config)):
+        if values:
+            parts.append(f"<details><summary>{title}</summary>{tables.keys(values)}</details>")
     parts.append(f'<p class="note">Written by Blush {escape(blush.__version__)}.</p>')
     return _section("Inputs and versions", *parts)

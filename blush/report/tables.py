@@ -11,7 +11,7 @@ import numpy as np
 
 from blush.jobs.progress import Record
 from blush.report.run_data import RunData
-from blush.report.timing import by_iteration, by_stage, closed, duration, spent
+from blush.report.timing import by_iteration, by_stage, closed, compact, duration, spent
 
 
 def tiles(run: RunData) -> str:
@@ -27,25 +27,27 @@ def _tile(label: str, value: str, note: str = "", kind: str = "") -> str:
 def _tile_values(run: RunData) -> Iterable[tuple[str, ...]]:
     general, last = run.postprocess.get("general"), run.last
     if general is not None:
-        yield "Resolution", angst(_number(general["rlnFinalResolution"])), "corrected FSC 0.143", "main"
+        curve = "unmasked" if str(np.ravel(general["rlnMaskName"])[0]) == "None" else "corrected"
+        yield "Resolution", angst(_number(general["rlnFinalResolution"])), f"{curve} FSC 0.143", "main"
     elif last:
         yield "Resolution so far", angst(last["resolution_angst"]), f"iteration {last['iteration']}", "main"
     if "resolution_angst" in run.truth:
         yield "True resolution", angst(run.truth["resolution_angst"]), "FSC with the truth 0.5", "truth"
     if "poses" in run.truth:
         poses = run.truth["poses"]
-        shift = f"{poses['shift_median_angst']:.2f} Å in position"
-        yield "Pose error, median", f"{poses['angle_median_deg']:.2f}°", shift, "truth"
+        shift = f"median; {poses['shift_median_angst']:.2f} Å in position"
+        yield "Pose error", f"{poses['angle_median_deg']:.2f}°", shift, "truth"
     if general is not None:
-        yield "B-factor", f"{_number(general['rlnBfactorUsedForSharpening']):.0f} Å²".replace("-", "−"), "sharpening"
+        bfactor = _number(general["rlnBfactorUsedForSharpening"])
+        yield "B-factor", f"{bfactor:.0f} Å²".replace("-", "−"), "sharpening" if bfactor < 0 else "not sharpened"
     if last:
         yield "Iterations", str(last["iteration"]), _ending(last)
         if last.get("accuracy_rotation_deg") is not None:
-            offset = f"{last['accuracy_offset_angst']:.2f} Å in position"
-            yield "Expected accuracy", f"{last['accuracy_rotation_deg']:.2f}°", offset
+            offset = f"expected; {last['accuracy_offset_angst']:.2f} Å in position"
+            yield "Accuracy", f"{last['accuracy_rotation_deg']:.2f}°", offset
     if run.progress:
         total = spent(closed(run.progress))
-        yield "Time", duration(total.wall), f"{duration(total.cpu)} of processor time"
+        yield "Time", compact(total.wall), f"{compact(total.cpu)} of processors"
 
 
 def _ending(last: Record) -> str:
@@ -76,7 +78,7 @@ def warnings(run: RunData) -> list[str]:
     if general is not None and true is not None and _number(general["rlnFinalResolution"]) < 0.97 * true:
         reported = angst(_number(general["rlnFinalResolution"]))
         found.append(f"The reported resolution, {reported}, is better than the true one, {angst(true)}.")
-    return found
+    return [text[0].upper() + text[1:] for text in found if text]
 
 
 _COLUMNS = (
@@ -126,13 +128,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f'<div class="scroll"><table class="wide"><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def keys(values: Record, skip: Iterable[str] = ()) -> str:
+def keys(values: Record) -> str:
     """Nested settings as rows of `section.key` and value; long lists are left out."""
-    rows = "".join(
-        f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>"
-        for key, value in _flat(values)
-        if key.split(".")[0] not in set(skip)
-    )
+    rows = "".join(f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, value in _flat(values))
     return f'<table class="keys wide"><tbody>{rows}</tbody></table>'
 
 

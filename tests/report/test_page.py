@@ -79,7 +79,7 @@ def test_a_resolution_better_than_the_truth_is_called_out(text):
 
 
 def test_text_from_files_is_escaped(text):
-    assert "look &lt;here&gt;" in text
+    assert "Look &lt;here&gt;" in text
     assert "<here>" not in text
 
 

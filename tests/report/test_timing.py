@@ -3,7 +3,7 @@
 import pytest
 
 from blush.report.run_data import read_run
-from blush.report.timing import by_iteration, by_stage, duration, union_seconds
+from blush.report.timing import by_iteration, by_stage, compact, duration, union_seconds
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,8 @@ def test_a_cut_line_is_left_out(finished_run):
 )
 def test_durations_read_well(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(41.2, "41 s"), (264, "4.4 min"), (8280, "2.3 h")])
+def test_compact_durations_are_one_number(seconds, text):
+    assert compact(seconds) == text
