@@ -160,7 +160,7 @@ def star_blocks(result: Postprocessed, pixel_size_angst: float, names: tuple[str
         "rlnAngstromResolution": np.append(999.0, box_angst / shell[1:]),
         "rlnFourierShellCorrelationCorrected": curves.corrected.cpu().numpy(),
         "rlnFourierShellCorrelationParticleMaskFraction": (
-            fraction / (1 + (result.particle_fraction - 1) * curves.unmasked)
+            (fraction / (1 + (result.particle_fraction - 1) * curves.unmasked)).cpu()
         ).numpy(),
         "rlnFourierShellCorrelationUnmaskedMaps": curves.unmasked.cpu().numpy(),
         "rlnFourierShellCorrelationMaskedMaps": curves.masked.cpu().numpy(),
