@@ -45,7 +45,8 @@ SETS: dict[str, dict] = {
             "defocus_max_angst": 16000,
             "envelope_bfactor_angst2": 100,
         },
-        "noise": {"snr": 0.08},
+        "noise": {"snr": 0.12},
+        "initial_lowpass_angst": 30,
     },
     # KcsA with Fabs, 0.23 MDa, C4, seen mostly along its axis and from one side
     "preferred": {

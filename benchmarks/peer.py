@@ -53,9 +53,11 @@ def run_relion(folder: Path, mode: str, chosen: list[str]) -> dict:
     load_before, begun = os.getloadavg(), time.time()
     with (out / "log.txt").open("w") as log:
         environment = {**os.environ, "RANK_TIMES": str(out), "OMP_NUM_THREADS": "1"}
-        status = subprocess.run(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, env=environment).returncode
-    if status:
-        raise SystemExit(f"RELION failed with status {status}; see {out / 'log.txt'}")
+        done = subprocess.run(  # mpirun would eat the standard input of a script
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment
+        )
+    if done.returncode:
+        raise SystemExit(f"RELION failed with status {done.returncode}; see {out / 'log.txt'}")
     return {
         "wall_seconds": time.time() - begun,
         "load_before": load_before,
