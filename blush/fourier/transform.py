@@ -101,7 +101,7 @@ def transform(volume: Tensor, r_max: int, pad: int = PADDING, *, corrected: bool
 def inverse_transform(sphere: Sphere) -> Tensor:
     """The (N, N, N) map whose padded transform is `sphere`: gridding-corrected and cropped (refinement.md 3.3).
 
-    Voxels beyond radius N/2 blend (cosine over 3 px) into their mean, as RELION does.
+    Voxels from radius N/2 on blend, over a cosine of 3 px, into their mean, as RELION's do.
     """
     n, pad, radius = sphere.box_px, sphere.pad, sphere.radius
     m = pad * n
@@ -119,8 +119,7 @@ def _blend_corners(volume: Tensor) -> Tensor:
     n = volume.shape[0]
     x = (torch.arange(n, device=volume.device, dtype=volume.dtype) - n // 2) ** 2
     r = (x[:, None, None] + x[None, :, None] + x[None, None, :]).sqrt()
-    outer = n / 2
-    weight = torch.where(r > outer, 1.0, 0.5 + 0.5 * torch.cos(math.pi * (outer - r) / 3))
-    weight = torch.where(r < outer - 3, 0.0, weight).to(volume.dtype)
+    beyond = ((r - n / 2) / 3).clamp(0, 1)
+    weight = (0.5 - 0.5 * torch.cos(math.pi * beyond)).to(volume.dtype)
     background = (weight.double() * volume.double()).sum() / weight.double().sum()
     return volume * (1 - weight) + weight * background.to(volume.dtype)

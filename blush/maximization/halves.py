@@ -44,7 +44,9 @@ def _downsampled(sums: Accumulator) -> tuple[Tensor, Tensor]:
     grid = torch.zeros(d * d * h, 4, dtype=torch.float64, device=sums.grid.device)
     grid.index_add_(0, target, sums.grid[inside].double())
     ratio = torch.view_as_complex(grid[:, :2].contiguous()) / grid[:, 2].clamp_min(torch.finfo(torch.float64).tiny)
-    shell = (sphere_k2(rim, grid.device).double().sqrt() + 0.5).floor().long().flatten()
+    k2 = sphere_k2(rim, grid.device)
+    # Cells beyond r_max itself belong to no shell, not to the last one that they round to (RELION 3.1.3 does so).
+    shell = torch.where(k2 > sums.r_max**2, rim, (k2.double().sqrt() + 0.5).floor().long()).flatten()
     return torch.where(grid[:, 2] > 0, ratio, torch.zeros_like(ratio)), shell
 
 

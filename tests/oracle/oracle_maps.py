@@ -11,11 +11,11 @@ import numpy as np
 from oracle_model import PAD, gridding_correction
 
 
-def cells(size, limit):
-    """Signed x, y, z of all cells with x >= 0 inside |k| <= limit."""
+def cells(size, limit, rim=False):
+    """Signed x, y, z of all cells with x >= 0 inside |k| < limit, or with the rim at |k| = limit."""
     for z, y in itertools.product(range(-size, size + 1), repeat=2):
         for x in range(size + 1):
-            if x * x + y * y + z * z <= limit * limit:
+            if x * x + y * y + z * z < limit * limit + rim:
                 yield x, y, z
 
 
@@ -32,7 +32,7 @@ def shell_average(weight, size, r_max, rounding=0.5):
 def symmetrised(array, size, r_max, operators, conjugate):
     """Sum over operators S of the array sampled at S k, trilinearly; `conjugate` for D, not for W."""
     result = np.zeros_like(array)
-    for x, y, z in cells(size, PAD * r_max):
+    for x, y, z in cells(size, PAD * r_max, rim=True):
         for operator in operators:
             point = operator @ np.array([x, y, z], dtype=float)
             mirrored = point[0] < 0
@@ -73,14 +73,14 @@ def wiener_map(data, weight, size, n, r_max, tau2=None, fudge=1.0, first_shell=5
 
 
 def blended(volume, n):
-    """Beyond radius N/2 the mean of what is there, over a cosine of 3 px."""
+    """The weighted mean of what lies beyond radius N/2, over a cosine of 3 px from there on."""
     share = np.zeros((n, n, n))
     for z, y, x in itertools.product(range(n), repeat=3):
         r = math.sqrt((z - n // 2) ** 2 + (y - n // 2) ** 2 + (x - n // 2) ** 2)
-        if r > n / 2:
+        if r > n / 2 + 3:
             share[z, y, x] = 1
-        elif r >= n / 2 - 3:
-            share[z, y, x] = 0.5 + 0.5 * math.cos(math.pi * (n / 2 - r) / 3)
+        elif r > n / 2:
+            share[z, y, x] = 0.5 - 0.5 * math.cos(math.pi * (r - n / 2) / 3)
     mean = (share * volume).sum() / share.sum()
     return (1 - share) * volume + share * mean
 
@@ -91,17 +91,19 @@ def nearest(k):
 
 
 def fsc(first, second, size, r_max):
-    """FSC per rounded shell of two pairs (D, W), summed into unpadded cells before the division."""
+    """FSC per rounded shell of two pairs (D, W), summed into unpadded cells |k| <= r_max before the division."""
     ratios = []
     for data, weight in (first, second):
         top, bottom = {}, {}
-        for x, y, z in cells(size, PAD * r_max):
+        for x, y, z in cells(size, PAD * r_max, rim=True):
             key = (nearest(x), nearest(y), nearest(z))
             top[key] = top.get(key, 0) + data[z + size, y + size, x]
             bottom[key] = bottom.get(key, 0) + weight[z + size, y + size, x]
         ratios.append({key: top[key] / bottom[key] if bottom[key] > 0 else 0 for key in top})
     cross, one, two = (np.zeros(2 * r_max) for _ in range(3))
     for key, a in ratios[0].items():
+        if sum(k * k for k in key) > r_max * r_max:
+            continue
         b, shell = ratios[1][key], math.floor(math.sqrt(sum(k * k for k in key)) + 0.5)
         cross[shell] += (a * np.conj(b)).real
         one[shell] += abs(a) ** 2
