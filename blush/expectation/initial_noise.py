@@ -5,19 +5,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from blush.errors import BlushError
 from blush.expectation.prepare import MASK_EDGE_PX, circle, mask_images
 from blush.fourier.grid import shell_index_2d
 from blush.io.particles import ParticleSet
 
 PARTICLES_PER_GROUP = 1000
 BLOCK = 256
+ROUNDING = 1e-6
+"""Of a power spectrum in float32; a smaller difference of two is none."""
 
 
 def initial_noise(particles: ParticleSet, particle_diameter_angst: float, seed: int) -> Tensor:
     """sigma^2 per component of each optics group (refinement.md 2.6): (o, N/2 + 1) float64.
 
-    The mean masked power per shell of up to 1000 random particles of the group, halved, minus half the power of their
-    average image. A shell that comes out negative takes its lower neighbour's value.
+    The mean masked power per shell of up to 1000 random particles of the group, halved, minus half the power of the
+    average image. The average is over all groups: that of a group of one particle would be the particle itself, and
+    leave no noise. A shell that comes out negative takes its lower neighbour's value; a group without particles has 1.
+
+    Raises
+    ------
+    BlushError
+        If the images of a group leave no noise at all: they are copies of one image.
     """
     box = particles.optics[0].box_px
     like = torch.zeros((), dtype=torch.float32)
@@ -25,17 +34,25 @@ def initial_noise(particles: ParticleSet, particle_diameter_angst: float, seed: 
     optics = torch.from_numpy(particles.optics_index)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(particles), generator=generator)
-    rows = []
+    total, count, powers = torch.zeros(box, box, dtype=torch.float64), 0, []
     for group in range(len(particles.optics)):
         chosen = order[optics[order] == group][:PARTICLES_PER_GROUP].sort().values
-        if len(chosen) == 0:
-            rows.append(torch.ones(box // 2 + 1, dtype=torch.float64))
-            continue
-        rows.append(_group_noise(particles.take(chosen.numpy()), mask, box))
-    return torch.stack(rows)
+        power, images = _power_and_sum(particles.take(chosen.numpy()), mask, box)
+        powers.append(power / len(chosen) if len(chosen) else None)
+        total += images
+        count += len(chosen)
+    mean = torch.fft.rfft2(total / count).abs().square()
+    ones = torch.ones(box // 2 + 1, dtype=torch.float64)
+    return torch.stack(
+        [
+            ones if power is None else _spectrum(power, mean, group.name)
+            for power, group in zip(powers, particles.optics, strict=True)
+        ]
+    )
 
 
-def _group_noise(particles: ParticleSet, mask: Tensor, box: int) -> Tensor:
+def _power_and_sum(particles: ParticleSet, mask: Tensor, box: int) -> tuple[Tensor, Tensor]:
+    """Sum of the masked images' power (box, box // 2 + 1), and of the masked images, in float64."""
     power = torch.zeros(box, box // 2 + 1, dtype=torch.float64)
     total = torch.zeros(box, box, dtype=torch.float64)
     for begin in range(0, len(particles), BLOCK):
@@ -43,14 +60,28 @@ def _group_noise(particles: ParticleSet, mask: Tensor, box: int) -> Tensor:
         images = mask_images(torch.from_numpy(particles.take(rows).images()), mask)
         power += torch.fft.rfft2(images).abs().double().square().sum(0)
         total += images.double().sum(0)
-    mean = torch.fft.rfft2(total / len(particles)).abs().square()
+    return power, total
+
+
+def _spectrum(power: Tensor, common: Tensor, name: str) -> Tensor:
+    """Half the mean of the power over `common` in each shell, over N^4, with gaps filled: (N/2 + 1,)."""
+    box = power.shape[0]
     shell = shell_index_2d(box).flatten()
     kept = shell <= box // 2
     count = torch.bincount(shell[kept], minlength=box // 2 + 1)
-    noise = torch.zeros(box // 2 + 1, dtype=torch.float64)
-    noise.index_add_(0, shell[kept], ((power / len(particles) - mean).flatten() / 2)[kept])
-    noise = noise / count / box**4
-    for shell_number in range(len(noise)):
-        if noise[shell_number] <= 0:
-            noise[shell_number] = noise[shell_number - 1] if shell_number else noise[noise > 0][0]
-    return noise
+
+    def average(values: Tensor) -> Tensor:
+        zeros = torch.zeros(box // 2 + 1, dtype=torch.float64)
+        return zeros.index_add_(0, shell[kept], (values.flatten() / 2)[kept]) / count / box**4
+
+    noise = average(power - common)
+    measured = noise > ROUNDING * average(power)
+    if not measured.any():
+        raise BlushError(
+            f"optics group {name}: its images leave no noise when the average of all images is subtracted; they are "
+            "copies of one image, or on a smaller grey scale than the other groups: normalise or extract them again"
+        )
+    # Each shell takes its own value or that of the nearest measured one below; the first shells the first measured.
+    shells = torch.arange(box // 2 + 1)
+    first = int(measured.double().argmax())
+    return noise[torch.where(measured, shells, 0).cummax(0).values.clamp_min(first)]
