@@ -26,7 +26,7 @@ def initial_noise(particles: ParticleSet, particle_diameter_angst: float, seed: 
     Raises
     ------
     BlushError
-        If the images of a group leave no noise at all: they are copies of one image.
+        If the images of a group leave no noise at all.
     """
     box = particles.optics[0].box_px
     like = torch.zeros((), dtype=torch.float32)
