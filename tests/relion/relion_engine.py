@@ -10,7 +10,7 @@ from relion_data import BOX_PX, FRACTION_PX, DataSet
 
 from blush.expectation.model import Model, ShardSums
 from blush.expectation.shard import Expectation
-from blush.fourier.backproject import Accumulator, hermitian, trim
+from blush.fourier.backproject import Accumulator, empty_accumulator, hermitian, trim
 from blush.fourier.transform import transform
 from blush.geometry.rotation import matrix_from_euler
 from blush.geometry.sampling import OrientationGrid
@@ -196,3 +196,15 @@ def assert_sums_agree(iteration: Iteration) -> None:
         difference = np.abs(padded_half(mine, BOX_PX) - theirs)[inside]
         assert np.linalg.norm(difference) < 3e-7 * np.linalg.norm(theirs[inside])
         assert difference.max() < 1e-6 * np.abs(theirs).max()
+
+
+def accumulator_of(folder: Path, root: str, r_max: int) -> Accumulator:
+    """RELION's D and W as our sums."""
+    data, weight = external_sums(folder, root)
+    empty = empty_accumulator(BOX_PX, r_max, dtype=torch.float64)
+    rows = np.arange(-empty.radius, empty.radius + 1) % (2 * BOX_PX)
+    cells = np.ix_(rows, rows, np.arange(empty.radius + 1).clip(max=BOX_PX))
+    channels = [torch.from_numpy(part[cells]) for part in (data.real, data.imag, weight)]
+    grid = torch.stack([*channels, torch.zeros_like(channels[0])], -1)
+    # Indices beyond Nyquist wrap onto the other side: `trim` takes those cells, and the rim's neighbours, away.
+    return trim(Accumulator(grid, BOX_PX, r_max))
