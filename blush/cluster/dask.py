@@ -11,7 +11,6 @@ from blush.cluster.tls import key_pair
 from blush.io.files import read_json, write_json
 
 _CONFIG = {
-    "distributed.scheduler.worker-saturation": 1.0,  # a task is dealt only to a worker that is free
     "distributed.scheduler.allowed-failures": 3,
     "distributed.comm.timeouts.connect": "60s",
 }

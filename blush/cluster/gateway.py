@@ -2,8 +2,9 @@
 
 One request per connection, JSON lines both ways (`blush.cluster.client` is the other side):
 {"token", "op": "run", "tasks": [...]} is answered by one line per task as it ends, and by a line about the pool while
-nothing does; {"token", "op": "stop"} ends the pool. A client that goes away takes its waiting tasks along; those at
-work end, and a client that comes for them meanwhile joins them.
+nothing does; {"token", "op": "stop"} ends the pool. A client that goes away takes its waiting tasks along; those that
+have begun go on, and a client that comes for them meanwhile joins them. For that to be known, a task is given to Dask
+only when a worker is free.
 """
 
 import asyncio
@@ -30,11 +31,10 @@ Answer = dict[str, Any]
 
 @dataclass(eq=False)
 class _Work:
-    """A task under way, and how many clients wait for it."""
+    """A task that is waiting or has begun, and how many clients want it."""
 
     task: Task
-    future: Any
-    outcome: asyncio.Task[Answer]
+    outcome: asyncio.Future[Answer]
     listeners: int = 0
 
 
@@ -47,23 +47,38 @@ class Gateway:
         Dask client of the pool's scheduler, asynchronous.
     token
         Secret that every request must show.
-    state_of
-        Scheduler's state of a task by its Dask key; "processing" while a worker has it.
     about
         What to tell clients that wait; under "trouble" why they wait in vain.
+
+    Attributes
+    ----------
+    workers
+        Tasks that can be done at once; its owner keeps it up to date, and calls `deal` after a change.
     """
 
-    def __init__(self, client: Any, token: str, state_of: Callable[[str], str], about: Callable[[], Answer]) -> None:
+    def __init__(self, client: Any, token: str, about: Callable[[], Answer]) -> None:
         self.stopping = asyncio.Event()
         self.last_used = time.monotonic()
         self.token = token
-        self._client, self._state_of, self._about = client, state_of, about
-        self._under_way: dict[str, _Work] = {}
+        self.workers = 0
+        self._client, self._about = client, about
+        self._waiting: dict[str, _Work] = {}
+        self._begun: dict[str, _Work] = {}
+        self._helpers: set[asyncio.Task[None]] = set()
 
     @property
     def busy(self) -> bool:
-        """Whether any task is under way."""
-        return bool(self._under_way)
+        """Whether any task waits or has begun."""
+        return bool(self._waiting or self._begun)
+
+    def deal(self) -> None:
+        """Give waiting tasks, first come first served, to as many workers as have none."""
+        while self._waiting and len(self._begun) < self.workers:
+            work = self._waiting.pop(next(iter(self._waiting)))
+            self._begun[work.task.key] = work
+            helper = asyncio.create_task(self._finish(work))
+            self._helpers.add(helper)
+            helper.add_done_callback(self._helpers.discard)
 
     async def serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         """Answer one connection."""
@@ -81,12 +96,14 @@ class Gateway:
 
     async def _run(self, tasks: list[Task], reader: StreamReader, writer: StreamWriter) -> None:
         """Send answers until all are sent or the client is gone."""
-        waiting = {work.outcome: work for work in map(self._join, tasks)}
-        gone = asyncio.ensure_future(reader.read(1))
+        waiting: dict[asyncio.Future[Any], _Work] = {work.outcome: work for work in map(self._join, tasks)}
+        self.deal()
+        gone = asyncio.create_task(reader.read(1))
         try:
             await _send(writer, {"about": self._about()})
             while waiting and not gone.done():
-                await asyncio.wait([*waiting, gone], timeout=BEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                sleepers: list[asyncio.Future[Any]] = [*waiting, gone]
+                await asyncio.wait(sleepers, timeout=BEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 ended = [outcome for outcome in waiting if outcome.done()]
                 for outcome in ended:
                     await _send(writer, {"key": waiting.pop(outcome).task.key, **outcome.result()})
@@ -98,42 +115,35 @@ class Gateway:
                 self._leave(work)
 
     def _join(self, task: Task) -> _Work:
-        """Listen to a task, submitting it if it is not under way yet."""
-        work = self._under_way.get(task.key)
+        """Listen to a task, which waits for its turn if it is new."""
+        work = self._begun.get(task.key) or self._waiting.get(task.key)
         if work is None:
-            key = f"{task.key} {uuid.uuid4().hex}"
-            future = self._client.submit(perform, task.target, task.run, tuple(task.args), key=key, pure=False)
-            work = _Work(task, future, asyncio.ensure_future(_outcome(task, future)))
-            self._under_way[task.key] = work
-            work.outcome.add_done_callback(lambda _: self._forget(work))
+            work = self._waiting[task.key] = _Work(task, asyncio.get_running_loop().create_future())
         work.listeners += 1
         return work
 
     def _leave(self, work: _Work) -> None:
-        """Stop listening; a task that nobody waits for and no worker has is withdrawn."""
+        """Stop listening; a task that nobody wants and that has not begun is withdrawn."""
         work.listeners -= 1
-        if work.listeners == 0 and self._state_of(work.future.key) != "processing":
-            self._forget(work)
-            work.outcome.cancel()
-            work.future.release()
+        if work.listeners == 0 and self._waiting.get(work.task.key) is work:
+            del self._waiting[work.task.key]
 
-    def _forget(self, work: _Work) -> None:
-        if self._under_way.get(work.task.key) is work:
-            del self._under_way[work.task.key]
-
-
-async def _outcome(task: Task, future: Any) -> Answer:
-    """How a task ended, whatever happened to the workers."""
-    try:
-        answer: Answer = await future
-    except KilledWorker:
-        return {
-            "mistake": f"{task.key}: every worker that took it died; they have probably run out of memory: "
-            "lower compute.workers, or raise compute.memory_gb, and look into the worker logs"
-        }
-    except Exception as error:  # of Dask itself: those of the task come back as an answer
-        return {"bug": f"{task.key}: {type(error).__name__}: {error}"}
-    return answer
+    async def _finish(self, work: _Work) -> None:
+        """Have one task done, whatever happens to the workers."""
+        task = work.task
+        try:
+            key = f"{task.key} {uuid.uuid4().hex}"
+            answer = await self._client.submit(perform, task.target, task.run, tuple(task.args), key=key, pure=False)
+        except KilledWorker:
+            answer = {
+                "mistake": f"{task.key}: every worker that took it died; they have probably run out of memory: "
+                "lower compute.workers, or raise compute.memory_gb, and look into the worker logs"
+            }
+        except Exception as error:  # of Dask itself: those of the task come back as an answer
+            answer = {"bug": f"{type(error).__name__}: {error}"}
+        del self._begun[task.key]
+        work.outcome.set_result(answer)
+        self.deal()
 
 
 async def _send(writer: StreamWriter, answer: Answer) -> None:

@@ -24,7 +24,7 @@ from blush.cluster.parent import die_with_parent
 from blush.cluster.tls import make_key_pair
 from blush.cluster.workers import LocalWorkers, SlurmJobs, Workers, job_name
 
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 0.1
 
 
 class Pool:
@@ -56,13 +56,13 @@ class Pool:
                 stack.callback(self._workers.end)
             client = await client_of(self._folder, self._scheduler, self._compute["scheduler_file"])
             stack.push_async_callback(client.close)
-            gateway = Gateway(client, secrets.token_hex(32), self._state_of, self._about)
+            gateway = Gateway(client, secrets.token_hex(32), self._about)
             server = await asyncio.start_server(gateway.serve, "127.0.0.1", 0, limit=LINE_LIMIT)
             stack.callback(server.close)
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, gateway.stopping.set)
             self._announce(gateway, server.sockets[0].getsockname()[1])
             stack.callback(self._withdraw)
-            await self._watch(gateway)
+            await self._watch(gateway, client)
 
     def _secure(self, kind: str) -> None:
         """Keys for TLS; a pool of this machine alone may run without openssl, on 127.0.0.1."""
@@ -77,10 +77,12 @@ class Pool:
             return SlurmJobs(self._folder, len(devices), self._compute)
         return LocalWorkers(self._folder, devices, self._compute)
 
-    async def _watch(self, gateway: Gateway) -> None:
+    async def _watch(self, gateway: Gateway, client: Any) -> None:
         """Keep the workers alive until there is nothing left to do."""
         idle_seconds = self._compute["idle_minutes"] * 60
         while not gateway.stopping.is_set():
+            gateway.workers = await self._threads(client)
+            gateway.deal()
             if self._workers is not None:
                 await self._workers.top_up(self._joined())
                 if self._workers.trouble and not gateway.busy:
@@ -91,13 +93,14 @@ class Pool:
                 break
             await _either(gateway.stopping, _LOOK_SECONDS)
 
+    async def _threads(self, client: Any) -> int:
+        """Tasks that the workers can do at once."""
+        if self._scheduler is not None:
+            return int(self._scheduler.total_nthreads)
+        return sum((await client.nthreads()).values())
+
     def _joined(self) -> list[str]:
         return [str(worker.name) for worker in list(self._scheduler.workers.values())]
-
-    def _state_of(self, key: str) -> str:
-        """Scheduler's state of a task; a scheduler of the user is not asked."""
-        task = self._scheduler.tasks.get(key) if self._scheduler is not None else None
-        return task.state if task is not None else "unknown"
 
     def _about(self) -> dict[str, Any]:
         workers = len(self._scheduler.workers) if self._scheduler is not None else None

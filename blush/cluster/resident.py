@@ -48,12 +48,12 @@ class Connection:
         self.stream.sendall(json.dumps({"token": self.token, **request}).encode() + b"\n")
 
     def answers(self) -> Iterator[dict[str, Any]]:
-        """Lines until the pool closes the connection.
+        """Lines until the pool closes the connection, or dies.
 
         Raises
         ------
         PoolGoneError
-            If the connection breaks, or is silent for too long.
+            If the pool is silent for too long.
         """
         try:
             with self.stream.makefile("rb") as lines:
@@ -62,6 +62,8 @@ class Connection:
                     if "refused" in answer:
                         raise PoolGoneError(f"for this client: {answer['refused']}")
                     yield answer
+        except ConnectionResetError:
+            return
         except (OSError, json.JSONDecodeError) as error:
             raise PoolGoneError(f"({type(error).__name__}: {error})") from None
 
@@ -143,28 +145,39 @@ def _find(folder: Path, settings: Mapping[str, Any]) -> Connection | None:
 def _start(folder: Path, settings: Mapping[str, Any], owned: bool) -> Connection:
     """Start a pool, in a session of its own unless owned: it is to outlive this process and the workflow's death."""
     end_pool(folder)
-    environment = {**os.environ, "PYTHONPATH": python_path()}
-    if owned:
-        environment["BLUSH_PARENT_PID"] = str(os.getpid())
     (folder / "settings.json").write_text(json.dumps(settings))
-    with (folder / "pool.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "blush.cluster.pool", str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=not owned,
-            env=environment,
-        )
+    pid = _spawn(folder, owned)
     deadline = time.monotonic() + _START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
         if connection := _find(folder, settings):
             return connection
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            break
         time.sleep(0.05)
-    process.kill()
+    else:
+        os.kill(pid, signal.SIGKILL)
     log_file = folder / "pool.log"
     problem = Problem(f"it did not start; its log ends with\n{log_end(log_file)}", file=str(log_file))
     raise BlushError("no worker pool", [problem])
+
+
+def _spawn(folder: Path, owned: bool) -> int:
+    """Start the resident process, which nobody waits for."""
+    environment = {**os.environ, "PYTHONPATH": python_path()}
+    if owned:
+        environment["BLUSH_PARENT_PID"] = str(os.getpid())
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-m", "blush.cluster.pool", str(folder)],
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(folder / "pool.log"), append, 0o666),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=not owned,
+    )
 
 
 def _end_process(pid: int, folder: Path) -> None:
