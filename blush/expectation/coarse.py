@@ -130,5 +130,7 @@ def local_search(
     slices, power = slices.view(b, m, 2 * n), power.view(b, m)
     scores = combine(rows @ slices.transpose(1, 2), power, model.cross_correlation)
     prior = block.log_prior_shift[:, :, None] + log_prior[:, None, :].to(scores.dtype)
-    scores = (scores + prior).masked_fill((orientation < 0)[:, None, :], -torch.inf)
+    if not model.cross_correlation:
+        scores = scores + prior
+    scores = scores.masked_fill((orientation < 0)[:, None, :], -torch.inf)
     return keep(scores, prior, orientation, model)

@@ -1,0 +1,202 @@
+"""First pass against squared residuals in complex arithmetic; and what cannot change it: tiles, caches, padding."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from blush.expectation import coarse as module
+from blush.expectation.coarse import GlobalSearch, Poses, Weighted, local_search
+from blush.expectation.model import Model
+from blush.fourier.packed import packed
+from blush.fourier.project import project
+from blush.fourier.shift import multiply, phases
+from blush.fourier.transform import transform
+from blush.geometry.sampling import OrientationGrid, offset_grid
+
+BOX, COARSE, RADIUS, B = 16, 4, 6, 3
+PIXELS = packed(BOX)
+N, N_FINE = PIXELS.inside(COARSE), PIXELS.inside(RADIUS)
+
+
+def speckle(seed: int = 1) -> torch.Tensor:
+    axis = (torch.arange(BOX, dtype=torch.float64) - BOX // 2) ** 2
+    ball = torch.exp(-(((axis[:, None, None] + axis[:, None] + axis) / 16) ** 2))
+    return ball * torch.randn(BOX, BOX, BOX, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def model(dtype: torch.dtype, **changes) -> Model:
+    given = Model(
+        sphere=transform(speckle().to(dtype), RADIUS),
+        pixel_size_angst=4.0,
+        particle_diameter_angst=48.0,
+        coarse_radius=COARSE,
+        radius=RADIUS,
+        noise=torch.ones(1, BOX // 2 + 1, dtype=torch.float64),
+        scale=torch.ones(1, dtype=torch.float64),
+        norm_average=1.0,
+        grid=OrientationGrid.build(0, "C1", perturbation=0.3),
+        offsets_angst=offset_grid(4.0, 4.0),
+        offset_step_angst=4.0,
+        sigma_offset_angst=8.0,
+    )
+    return replace(given, **changes)
+
+
+def ramps(given: Model, dtype: torch.dtype) -> torch.Tensor:
+    return phases(given.offsets_angst / given.pixel_size_angst, PIXELS, N, dtype)
+
+
+@pytest.fixture
+def images() -> tuple[torch.Tensor, torch.Tensor]:
+    """Transforms and CTFs, (b, 2, n) and (b, n), of noise: many poses matter."""
+    generator = torch.Generator().manual_seed(2)
+    spectrum = 2e-2 * torch.randn(B, 2, N_FINE, generator=generator, dtype=torch.float64)
+    return spectrum, torch.rand(B, N_FINE, generator=generator, dtype=torch.float64) * 2 - 1
+
+
+def weighted(spectrum, transfer, sigma2: float, given: Model, dtype: torch.dtype) -> Weighted:
+    cross, power = spectrum * (transfer / sigma2)[:, None], transfer.square() / (2 * sigma2)
+    cross[..., 0], power[:, 0] = 0, 0
+    prior = torch.linspace(-1, 0, len(given.offsets_angst), dtype=torch.float64).expand(len(spectrum), -1)
+    return Weighted(cross.to(dtype), power.to(dtype), prior.to(dtype))
+
+
+def direct(spectrum, transfer, sigma2: float, given: Model, block: Weighted) -> np.ndarray:
+    """-sum_k |X e^{i phi} - c P|^2 / 2 sigma^2 + prior, pixel by pixel, (b, t, r) float64."""
+    every = torch.arange(given.grid.n_orientations)
+    slices = project(given.sphere, given.grid.matrices(every), PIXELS, N).double()
+    moved = multiply(spectrum[:, None, :, :N], ramps(given, torch.float64))
+    out = np.zeros((len(spectrum), moved.shape[1], len(slices)))
+    for b in range(len(spectrum)):
+        predicted = slices * transfer[b, :N]
+        for t in range(moved.shape[1]):
+            residual = (moved[b, t] - predicted).square().sum(1)[:, 1:].sum(1) / (2 * sigma2)
+            out[b, t] = (block.log_prior_shift[b, t].double() - residual).numpy()
+    return out
+
+
+def as_table(poses: Poses, shape: tuple[int, int, int]) -> np.ndarray:
+    kept = np.zeros(shape, dtype=bool)
+    kept[poses.image.numpy(), poses.shift.numpy(), poses.orientation.numpy()] = True
+    return kept
+
+
+def test_the_poses_kept_hold_the_fraction_of_the_posterior_and_no_fewer_do(images, real):
+    given, sigma2 = model(real), 5e-4
+    block = weighted(*images, sigma2, given, real)
+    poses = GlobalSearch(given, PIXELS, real).search(block, ramps(given, real))
+    log_weight = direct(*images, sigma2, given, block)
+    kept = as_table(poses, log_weight.shape)
+    rounding = 2e-5 if real == torch.float32 else 1e-12  # of a log weight: D^2 is about 40
+    for b in range(B):
+        gap = log_weight[b].max() - log_weight[b]
+        weight = np.exp(-gap) / np.exp(-gap).sum()
+        assert weight[kept[b]].sum() > 0.999 - 10 * rounding
+        lightest = gap[kept[b]].max()
+        assert weight[gap < lightest - 2 * rounding].sum() <= 0.999 + 10 * rounding  # it was needed
+        assert kept[b][gap < lightest - 2 * rounding].all()  # and nothing heavier left out
+        assert 10 < kept[b].sum() < kept[b].size / 2
+    assert poses.count.tolist() == kept.sum((1, 2)).tolist()
+    assert torch.equal(poses.log_prior, block.log_prior_shift[poses.image, poses.shift])
+
+
+def test_poses_come_by_image_then_shift(images, real):
+    given = model(real)
+    poses = GlobalSearch(given, PIXELS, real).search(weighted(*images, 5e-4, given, real), ramps(given, real))
+    key = poses.image * len(given.offsets_angst) + poses.shift
+    assert (key.diff() >= 0).all()
+
+
+@pytest.mark.parametrize("orientation", [0, 17, 71])
+@pytest.mark.parametrize("shift", [0, 3])
+def test_an_image_without_noise_has_the_pose_it_was_made_at(orientation, shift, real):
+    given = model(real)
+    matrix = given.grid.matrices(torch.tensor([orientation]))
+    offset = given.offsets_angst[shift] / given.pixel_size_angst
+    seen = project(given.sphere, matrix, PIXELS, N_FINE).double()
+    spectrum = multiply(seen, phases(-offset, PIXELS, N_FINE, torch.float64))  # the search moves it back
+    block = weighted(spectrum, torch.ones(1, N_FINE, dtype=torch.float64), 1e-7, given, real)
+    poses = GlobalSearch(given, PIXELS, real).search(block, ramps(given, real))
+    assert (poses.shift.tolist(), poses.orientation.tolist(), poses.count.tolist()) == ([shift], [orientation], [1])
+
+
+@pytest.mark.parametrize("cached", [0, 2**27])
+@pytest.mark.parametrize("tile", [7, 72, 1000])
+def test_tiles_and_their_cache_change_nothing(images, tile, cached, real, monkeypatch):
+    given = model(real)
+    block = weighted(*images, 5e-4, given, real)
+    whole = GlobalSearch(given, PIXELS, real).search(block, ramps(given, real))
+    monkeypatch.setattr(module, "TILE", tile)
+    monkeypatch.setattr(module, "CACHED_FLOATS", cached)
+    search = GlobalSearch(given, PIXELS, real)
+    for _ in range(2):
+        again = search.search(block, ramps(given, real))
+        assert torch.equal(again.orientation, whole.orientation)
+        assert torch.equal(again.shift, whole.shift)
+        assert torch.equal(again.count, whole.count)
+
+
+@pytest.mark.parametrize("cross_correlation", [False, True])
+def test_a_local_search_of_every_orientation_is_the_global_one(images, cross_correlation, real):
+    """In either mode; the prior is uniform over the grid."""
+    given = model(real, cross_correlation=cross_correlation)
+    block = weighted(*images, 5e-4, given, real)
+    every = torch.arange(given.grid.n_orientations).expand(B, -1)
+    padded = torch.cat((every, torch.full((B, 5), -1)), 1)
+    log_prior = torch.where(padded < 0, -torch.inf, 0.0).double()
+    near = local_search(block, ramps(given, real), padded, log_prior, given, PIXELS)
+    whole = GlobalSearch(given, PIXELS, real).search(block, ramps(given, real))
+    for name in ("image", "shift", "orientation", "log_prior", "count"):
+        assert torch.equal(getattr(near, name), getattr(whole, name))
+
+
+def test_a_local_prior_moves_the_weights(images, real):
+    given = model(real)
+    block = weighted(*images, 5e-4, given, real)
+    orientation = torch.tensor([[3, 8, -1], [70, 0, 5], [9, -1, -1]])
+    log_prior = torch.tensor([[0.0, -60.0, -torch.inf], [-60.0, 0.0, -60.0], [0.0, -torch.inf, -torch.inf]])
+    poses = local_search(block, ramps(given, real), orientation, log_prior.double(), given, PIXELS)
+    assert [poses.orientation[poses.image == b].unique().tolist() for b in range(B)] == [[3], [0], [9]]
+    assert torch.equal(poses.log_prior, block.log_prior_shift[poses.image, poses.shift])
+
+
+def test_under_cross_correlation_priors_do_not_count(images, real):
+    """Correlations are small numbers; a prior in nats would decide alone (refinement.md 2.6)."""
+    flat = model(real, cross_correlation=True)
+    block = weighted(*images, 5e-4, flat, real)
+    expected = GlobalSearch(flat, PIXELS, real).search(block, ramps(flat, real))
+    assert expected.count.tolist() == [1] * B
+    steep = replace(flat, log_prior_direction=torch.linspace(-50, 0, flat.grid.n_directions))
+    assert torch.equal(
+        GlobalSearch(steep, PIXELS, real).search(block, ramps(flat, real)).orientation, expected.orientation
+    )
+    every = torch.arange(flat.grid.n_orientations).expand(B, -1)
+    log_prior = torch.linspace(-50, 0, flat.grid.n_orientations).double().expand(B, -1)
+    near = local_search(block, ramps(flat, real), every, log_prior, flat, PIXELS)
+    assert torch.equal(near.orientation, expected.orientation)
+    assert torch.equal(near.shift, expected.shift)
+
+
+@pytest.mark.parametrize("factor", [0.5, 8.0])
+def test_correlation_does_not_depend_on_the_grey_scale(images, factor, real):
+    first = model(real, cross_correlation=True)
+    second = replace(first, sphere=transform(factor * speckle().to(real), RADIUS))
+    spectrum, transfer = images
+    one, two = (
+        GlobalSearch(m, PIXELS, real).search(weighted(x, transfer, 1.0, m, real), ramps(m, real))
+        for m, x in ((first, spectrum), (second, 4 * spectrum))
+    )
+    assert torch.equal(one.orientation, two.orientation)
+    assert torch.equal(one.shift, two.shift)
+
+
+def test_the_direction_prior_belongs_to_all_angles_in_its_plane(images, real):
+    given = model(real)
+    chosen = 7
+    prior = torch.full((given.grid.n_directions,), -200.0, dtype=torch.float64)
+    prior[chosen] = 0.0
+    given = replace(given, log_prior_direction=prior)
+    poses = GlobalSearch(given, PIXELS, real).search(weighted(*images, 5e-4, given, real), ramps(given, real))
+    assert set((poses.orientation // given.grid.n_psi).tolist()) == {chosen}
