@@ -15,9 +15,9 @@ import torch
 from blush.simulate.particle_set import simulate
 from blush.simulate.settings import load_settings
 
-# For scale: the signal of real beta-galactosidase (0.47 MDa, EMPIAR-10204 at 3.54 Å/px, 200 kV), measured from its refined
-# map and poses by the definition of `blush.simulate.settings.Noise`, has 0.11 of the variance of its noise. Per pixel,
-# signal over noise falls as the pixel's area.
+# For scale: the signal of real beta-galactosidase (0.47 MDa, EMPIAR-10204 at 3.54 Å/px, 200 kV), measured from its
+# refined map and poses by the definition of `blush.simulate.settings.Noise`, has 0.11 of the variance of its noise.
+# Per pixel, signal over noise falls as the pixel's area.
 SETS: dict[str, dict] = {
     # p97, 0.5 MDa, soluble
     "soluble": {
