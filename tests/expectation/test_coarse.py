@@ -5,43 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_problem import N_FINE, PIXELS, RADIUS, N, model, speckle
 
 from blush.expectation import coarse as module
 from blush.expectation.coarse import GlobalSearch, Poses, Weighted, local_search
 from blush.expectation.model import Model
-from blush.fourier.packed import packed
 from blush.fourier.project import project
 from blush.fourier.shift import multiply, phases
 from blush.fourier.transform import transform
-from blush.geometry.sampling import OrientationGrid, offset_grid
 
-BOX, COARSE, RADIUS, B = 16, 4, 6, 3
-PIXELS = packed(BOX)
-N, N_FINE = PIXELS.inside(COARSE), PIXELS.inside(RADIUS)
-
-
-def speckle(seed: int = 1) -> torch.Tensor:
-    axis = (torch.arange(BOX, dtype=torch.float64) - BOX // 2) ** 2
-    ball = torch.exp(-(((axis[:, None, None] + axis[:, None] + axis) / 16) ** 2))
-    return ball * torch.randn(BOX, BOX, BOX, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def model(dtype: torch.dtype, **changes) -> Model:
-    given = Model(
-        sphere=transform(speckle().to(dtype), RADIUS),
-        pixel_size_angst=4.0,
-        particle_diameter_angst=48.0,
-        coarse_radius=COARSE,
-        radius=RADIUS,
-        noise=torch.ones(1, BOX // 2 + 1, dtype=torch.float64),
-        scale=torch.ones(1, dtype=torch.float64),
-        norm_average=1.0,
-        grid=OrientationGrid.build(0, "C1", perturbation=0.3),
-        offsets_angst=offset_grid(4.0, 4.0),
-        offset_step_angst=4.0,
-        sigma_offset_angst=8.0,
-    )
-    return replace(given, **changes)
+B = 3
 
 
 def ramps(given: Model, dtype: torch.dtype) -> torch.Tensor:

@@ -1,0 +1,203 @@
+"""The expectation step of a shard: what must not change its sums, and how they must change with the images."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from small_problem import BOX, PIXEL, RADIUS, model, particle_set, speckle
+
+from blush.expectation import shard as module
+from blush.expectation.coarse import Poses
+from blush.expectation.model import Model, ShardSums
+from blush.expectation.shard import Expectation, _batches
+from blush.io.particles import ParticleSet
+
+COUNT = 11
+TABLE = ("rot_deg", "tilt_deg", "psi_deg", "offset_x_angst", "offset_y_angst", "pmax", "n_significant")
+SUMS = ("noise", "weight", "scale_cross", "scale_power", "directions")
+
+
+def full_model(dtype: torch.dtype, **changes) -> Model:
+    """Two optics groups and three groups, with noise at which posteriors are neither flat nor single."""
+    shells = torch.arange(BOX // 2 + 1) < 5
+    noise = torch.full((2, BOX // 2 + 1), 0.5 / BOX**2, dtype=torch.float64)
+    noise[1] *= 1.5
+    scale = torch.tensor([0.8, 1.0, 1.3], dtype=torch.float64)
+    return model(dtype, **({"noise": noise, "scale": scale, "scale_shells": shells} | changes))
+
+
+def views(seed: int = 5) -> np.ndarray:
+    """Sums of the ball along its axes with noise of variance 1."""
+    noise = np.random.default_rng(seed).normal(0, 1, (COUNT, BOX, BOX))
+    return noise + np.stack([speckle().sum(axis % 3).numpy() for axis in range(COUNT)])
+
+
+@pytest.fixture
+def particles(tmp_path) -> ParticleSet:
+    rng = np.random.default_rng(6)
+    return particle_set(
+        tmp_path, views(), offset_x_angst=rng.uniform(-6, 6, COUNT), offset_y_angst=rng.uniform(-6, 6, COUNT),
+        norm_correction=rng.uniform(0.8, 1.2, COUNT),
+    )  # fmt: skip
+
+
+def step(given: Model, particles: ParticleSet, dtype: torch.dtype, **arguments) -> Expectation:
+    return Expectation(given, particles, dtype, torch.device("cpu"), **arguments)
+
+
+def assert_same(one: ShardSums, two: ShardSums, tolerance: float) -> None:
+    """Sums to a tolerance of their largest value, tables row by row."""
+    for name in SUMS:
+        first, second = getattr(one, name), getattr(two, name)
+        assert (first - second).abs().max() <= tolerance * second.abs().max(), name
+    assert (one.volume.grid - two.volume.grid).abs().max() <= tolerance * two.volume.grid.abs().max()
+    assert one.offset_square == pytest.approx(two.offset_square, rel=tolerance)
+    assert one.table.keys() == two.table.keys()
+    for name in one.table:
+        first, second = one.table[name].double(), two.table[name].double()
+        bound = tolerance * max(1.0, float(second.abs().max()))
+        assert (first - second).abs().max() <= bound, name
+
+
+def rounding(dtype: torch.dtype) -> float:
+    """Log weights near 100 round at 1e2 eps, weights and sums over them alike."""
+    return 3e-4 if dtype == torch.float32 else 1e-11
+
+
+@pytest.mark.parametrize("cuts", [(0, 4, 11), (0, 1, 2, 10, 11)])
+def test_shards_add_up_to_the_whole(cuts, particles, real):
+    fast = step(full_model(real), particles, real)
+    whole = fast.run(particles)
+    parts = [fast.run(particles.take(np.arange(a, b))) for a, b in itertools.pairwise(cuts)]
+    total = replace(
+        whole,
+        volume=replace(whole.volume, grid=sum(p.volume.grid for p in parts)),
+        offset_square=sum(p.offset_square for p in parts),
+        table={name: torch.cat([p.table[name] for p in parts]) for name in whole.table},
+        **{name: sum(getattr(p, name) for p in parts) for name in SUMS},
+    )
+    assert_same(total, whole, rounding(real))
+
+
+def test_a_shard_gives_the_same_bytes_every_time(particles, real):
+    one, two = (step(full_model(real), particles, real).run(particles) for _ in range(2))
+    assert torch.equal(one.volume.grid, two.volume.grid)
+    for name in SUMS:
+        assert torch.equal(getattr(one, name), getattr(two, name))
+    for name, column in one.table.items():
+        assert torch.equal(column, two.table[name])
+
+
+@pytest.mark.parametrize("local", [None, 30.0])
+def test_memory_sets_the_block_and_the_block_changes_nothing(local, particles, real):
+    given = full_model(real, local_sigma_deg=local)
+    small, large = (step(given, particles, real, memory_bytes=m) for m in (1.0, 2e9))
+    assert (small.block_size, large.block_size) == (1, 256)
+    assert_same(small.run(particles), large.run(particles), rounding(real))
+
+
+def test_batches_of_the_second_pass_change_nothing(particles, real, monkeypatch):
+    fast = step(full_model(real), particles, real)
+    whole = fast.run(particles)
+    assert int(whole.table["n_significant"].max()) > 20
+    monkeypatch.setattr(module, "PAIRS_PER_BATCH", 20)
+    assert_same(fast.run(particles), whole, rounding(real))
+
+
+def test_compiled_and_torch_kernels_agree(particles, both_kernels):
+    one, two = both_kernels(lambda: step(full_model(torch.float32), particles, torch.float32).run(particles))
+    assert_same(one, two, rounding(torch.float32))
+
+
+def test_the_rows_of_the_table_follow_the_particles(particles, real):
+    fast = step(full_model(real), particles, real)
+    order = np.random.default_rng(3).permutation(COUNT)
+    whole, mixed = fast.run(particles), fast.run(particles.take(order))
+    mixed.table = {name: column[torch.from_numpy(np.argsort(order))] for name, column in mixed.table.items()}
+    assert_same(mixed, whole, rounding(real))
+
+
+def test_posterior_weights_sum_to_nearly_one_per_particle(particles, real):
+    sums = step(full_model(real), particles, real).run(particles)
+    counts = torch.bincount(torch.from_numpy(particles.optics_index).long()).double()
+    assert (sums.weight > 0.999 * counts).all()
+    assert (sums.weight <= counts * (1 + 1e-6)).all()
+    assert float(sums.directions.sum()) == pytest.approx(float(sums.weight.sum()), rel=1e-12)
+    assert set(TABLE) <= sums.table.keys()
+    assert all(len(column) == COUNT for column in sums.table.values())
+    assert 0.02 < float(sums.table["pmax"].min()) < 0.9  # the problem is no trivial one
+
+
+def test_progress_counts_particles(particles):
+    done: list[int] = []
+    fast = step(full_model(torch.float32), particles, torch.float32)
+    fast.block_size = 4
+    fast.run(particles, done.append)
+    assert done == [4, 8, 11]
+
+
+def test_an_image_moved_by_whole_pixels_with_its_offset_gives_the_same(tmp_path, real):
+    """Offsets are absolute: the stored one is undone first, and the answer contains it (refinement.md 9, item 7)."""
+    bare = np.zeros((COUNT, BOX, BOX))
+    bare[:, 4:-4, 4:-4] = views()[:, 4:-4, 4:-4]
+    given = full_model(real, sigma_offset_angst=1e9)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    still = particle_set(tmp_path / "a", bare)
+    moved = particle_set(
+        tmp_path / "b", np.roll(bare, (-1, 2), (1, 2)),
+        offset_x_angst=np.full(COUNT, -2 * PIXEL + 0.3), offset_y_angst=np.full(COUNT, PIXEL - 0.3),
+    )  # fmt: skip
+    one, two = (step(given, p, real).run(p) for p in (still, moved))
+    expected = dict(one.table)
+    expected["offset_x_angst"] = one.table["offset_x_angst"] - 2 * PIXEL  # whole pixels alone are kept
+    expected["offset_y_angst"] = one.table["offset_y_angst"] + PIXEL
+    offset_square = two.offset_square
+    assert offset_square != pytest.approx(one.offset_square, rel=1e-3)
+    assert_same(replace(two, offset_square=0.0), replace(one, offset_square=0.0, table=expected), rounding(real))
+
+
+def test_a_particle_of_twice_the_contrast_with_twice_the_norm_gives_the_same(particles, tmp_path, real):
+    (tmp_path / "b").mkdir()
+    factor = np.where(np.arange(COUNT) % 3 == 0, 2.0, 1.0)
+    columns = {name: getattr(particles, name) for name in ("offset_x_angst", "offset_y_angst")}
+    doubled = particle_set(
+        tmp_path / "b", views() * factor[:, None, None], norm_correction=particles.norm_correction * factor, **columns
+    )
+    one, two = (step(full_model(real), p, real).run(p) for p in (particles, doubled))
+    two.table["norm_correction"] = two.table["norm_correction"] / torch.from_numpy(factor)
+    assert_same(two, one, rounding(real))
+
+
+def test_noise_is_the_power_of_the_image_where_nothing_is_compared(particles, real):
+    """Beyond the current size there is no model: the residual is the image."""
+    fast = step(full_model(real), particles, real)
+    sums = fast.run(particles)
+    power = fast._load(particles).images.power
+    expected = torch.zeros_like(sums.noise)
+    expected.index_add_(0, torch.from_numpy(particles.optics_index).long(), power)
+    ratio = (sums.noise / expected)[:, RADIUS + 1 :]
+    assert (ratio > 0.999).all()
+    assert (ratio <= 1 + 1e-6).all()
+
+
+def test_local_searches_need_no_global_grid(particles, real):
+    fast = step(full_model(real, local_sigma_deg=30.0), particles, real)
+    assert fast.search is None
+    assert float(fast.run(particles).weight.sum()) > 0.999 * COUNT
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("limit", [1, 7, 50, 10**6])
+def test_batches_are_consecutive_and_within_the_limit(seed, limit):
+    count = torch.from_numpy(np.random.default_rng(seed).integers(1, 20, 40))
+    nothing = torch.zeros(0, dtype=torch.int64)
+    slices = list(_batches(Poses(nothing, nothing, nothing, nothing, count), limit))
+    assert [s.start for s in slices] == [0, *(s.stop for s in slices[:-1])]
+    assert slices[-1].stop == 40
+    for s in slices:
+        assert s.stop - s.start == 1 or int(count[s].sum()) <= limit
+    for s, after in itertools.pairwise(slices):
+        assert int(count[s.start : after.start + 1].sum()) > limit  # one more would not have fitted
