@@ -23,6 +23,11 @@ def final_resolution_angst(model: Path) -> float:
     return float(read_star(model)["model_general"]["rlnCurrentResolution"][0])
 
 
+def last_iteration(out: Path) -> int:
+    """Number of the last iteration whose particles were written under their number."""
+    return max(int(path.name[6:9]) for path in out.glob("run_it[0-9][0-9][0-9]_data.star"))
+
+
 def compare_with_truth(folder: Path, settings: dict, final_map: Path, final_data: Path) -> dict:
     """Resolution against the true map inside its mask, and errors of the poses against the true ones."""
     return map_errors(folder, settings, final_map) | pose_errors(folder, settings, final_data)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from compare import compare_with_truth, final_resolution_angst, oracle
+from compare import compare_with_truth, final_resolution_angst, last_iteration, oracle
 
 COLUMNS = (
     ("cpu_seconds", "CPU s", "{:.0f}"),
@@ -79,7 +79,7 @@ def run_blush(folder: Path, settings: dict, mode: str, changes: dict[str, Any]) 
         "wall_seconds": time.time() - begun,
         "load_before": load,
         "load_after": os.getloadavg(),
-        "iterations": len(list(out.glob("run_it*_data.star"))) - 1,
+        "iterations": last_iteration(out),
         "reported_resolution_angst": final_resolution_angst(out / "run_model.star"),
     }
     if settings["truth"]:

@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from compare import compare_with_truth, final_resolution_angst
+from compare import compare_with_truth, final_resolution_angst, last_iteration
 
 RANKS = 3
 OPTIONS = (
@@ -93,7 +93,7 @@ def main() -> None:
     else:
         result = run_relion(folder, chosen.mode, arguments(settings, chosen.mode, chosen.seed))
     result |= {"set": settings["name"], "program": "relion 3.1.3", "mode": chosen.mode}
-    result["iterations"] = len(list(out.glob("run_it*_data.star"))) - 1
+    result["iterations"] = last_iteration(out)
     result["reported_resolution_angst"] = final_resolution_angst(out / "run_model.star")
     if settings["truth"]:
         result |= compare_with_truth(folder, settings, out / "run_class001.mrc", out / "run_data.star")
