@@ -38,7 +38,7 @@ class Sampling(Section):
     )
     offset_range_px: float = Field(default=5, gt=0, description="Radius of the search for offsets")
     offset_step_px: float = Field(default=2, gt=0, description="Step of that search before oversampling")
-    oversampling: int = Field(default=1, ge=0, le=1, description="Halvings of every step for significant poses")
+    oversampling: Literal[1] = Field(default=1, description="Halvings of every step for significant poses")
     perturb: float = Field(
         default=0.5, ge=0, lt=1, description="Random turn of the grid in each iteration, as a fraction of its step"
     )

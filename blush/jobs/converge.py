@@ -50,7 +50,7 @@ def converge(root: Path, iteration: int) -> RefinementState:
     state = next_state(before, result)
     save_npz(folder.poses(iteration), new)
     _save_directions(folder, iteration, before, measured)
-    write_outputs(root, iteration, before, state, new)
+    write_outputs(root, iteration, before, state, new, measured)
     folder.log(
         iteration=iteration, stage="converge", done=1, total=1, resolution_angst=state.resolution_angst, **watch.read()
     )

@@ -7,12 +7,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from blush.config import RunConfig
 from blush.io.star import Table, read_star
-from blush.jobs.inputs import read_frozen_particles
+from blush.jobs.inputs import read_config, read_frozen_particles
 from blush.jobs.layout import RunFolder
-from blush.refine.outputs import OutputParticles, write_iteration_outputs
+from blush.refine.control_star import ModelOptions
+from blush.refine.outputs import DirectionTable, OutputParticles, write_iteration_outputs
 from blush.refine.state import RefinementState
 
 
@@ -22,9 +25,37 @@ def _blocks(root: Path) -> dict[str, Table]:
 
 
 def write_outputs(
-    root: Path, iteration: int, used: RefinementState, state: RefinementState, poses: dict[str, NDArray[Any]]
+    root: Path,
+    iteration: int,
+    used: RefinementState,
+    state: RefinementState,
+    poses: dict[str, NDArray[Any]],
+    measured: list[dict[str, NDArray[Any]]],
 ) -> None:
-    """Write the `_data`, `_model`, `_sampling` and `_optimiser` tables of an iteration, or of the whole run."""
+    """Write the `_data`, `_model`, `_sampling` and `_optimiser` tables of an iteration, or of the whole run.
+
+    Parameters
+    ----------
+    used, state
+        The state the iteration ran from, and the one it led to.
+    measured
+        Statistics of both halves, for the directions searched and found.
+    """
     prefix = "run" if used.final else f"run_it{iteration:03d}"
     table = OutputParticles(_blocks(root), read_frozen_particles(root), poses)
-    write_iteration_outputs(root, prefix, used, replace(state, iteration=iteration), table)
+    directions = DirectionTable(measured[0]["directions_deg"], np.stack([half["directions"] for half in measured]))
+    write_iteration_outputs(
+        root, prefix, used, replace(state, iteration=iteration), table, directions, _options(read_config(root), root)
+    )
+
+
+def _options(config: RunConfig, root: Path) -> ModelOptions:
+    """What RELION's optimiser table repeats of the configuration."""
+    refinement = config.refinement
+    return ModelOptions(
+        low_resolution_join_angst=refinement.low_resolution_join_angst,
+        solvent_mask=str(RunFolder(root).imported / "mask.mrc") if isinstance(config.mask, Path) else None,
+        solvent_correct_fsc=refinement.solvent_correct_fsc and isinstance(config.mask, Path),
+        norm_correction=refinement.norm_correction,
+        scale_correction=refinement.scale_correction,
+    )

@@ -9,6 +9,8 @@ import torch
 
 from blush.errors import BlushError
 from blush.fourier.backproject import Accumulator, hermitian, symmetrise
+from blush.geometry.healpix import pixel_directions
+from blush.geometry.symmetry import asymmetric_unit_directions
 from blush.io.files import load_npz, save_npz
 from blush.jobs.inputs import environment, read_config, read_plan, shard_key
 from blush.jobs.layout import RunFolder, Stopwatch
@@ -38,10 +40,17 @@ def reduce_half(root: Path, iteration: int, half: int) -> Path:
     padded[..., :3] = grid
     sums = Accumulator(padded, state.box_px, state.current_size_px // 2)
     sums = symmetrise(hermitian(sums), torch.from_numpy(plan.operators))
-    save_npz(folder.statistics(iteration, half), total | _tables(paths))
+    grid_directions = {"directions_deg": _directions(state.healpix_order, state.symmetry)}
+    save_npz(folder.statistics(iteration, half), total | _tables(paths) | grid_directions)
     save_npz(target, {"grid": sums.grid[..., :3].cpu().numpy(), "r_max": np.array(sums.r_max)})
     folder.log(iteration=iteration, stage="reduce", half=half, done=1, total=1, **watch.read())
     return target
+
+
+def _directions(healpix_order: int, symmetry: str) -> np.ndarray:
+    """(directions, 2) rot and tilt in degrees that the direction histogram counts."""
+    index = asymmetric_unit_directions(healpix_order, symmetry)
+    return torch.stack(pixel_directions(healpix_order, index), 1).numpy()
 
 
 def _sums_of(path: Path) -> dict[str, np.ndarray]:

@@ -21,6 +21,8 @@ from blush.fourier.backproject import Accumulator
 from blush.regularise.trailing import cut_shell, trail
 
 Floats = NDArray[np.float64]
+LEAST_POWER = 1e-3
+"""Shells with less of the half-map's power left hold leakage from the map's border, whose FSC says nothing."""
 Coupling = Literal["none", "scalars", "field", "full"]
 
 
@@ -134,5 +136,11 @@ def _diagnose(references: tuple[Tensor, Tensor], maps: HalfMaps) -> dict[str, ob
 
     before = [power_spectrum(maps.unregularised(half)) for half in (0, 1)]
     after = [power_spectrum(reference) for reference in references]
-    ratio = [(a / b.clamp_min(torch.finfo(b.dtype).tiny)).tolist() for a, b in zip(after, before, strict=True)]
-    return {"power_ratio": ratio, "fsc_in": maps.fsc_unmasked.tolist(), "fsc_out": fsc(*references).tolist()}
+    ratio = [a / b.clamp_min(torch.finfo(b.dtype).tiny) for a, b in zip(after, before, strict=True)]
+    present = torch.minimum(ratio[0], ratio[1]) > LEAST_POWER
+    curve = [float(value) if kept else None for value, kept in zip(fsc(*references), present, strict=True)]
+    return {
+        "power_ratio": [r.tolist() for r in ratio],
+        "fsc_in": maps.fsc_unmasked.tolist(),
+        "fsc_out": curve,
+    }
