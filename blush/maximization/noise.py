@@ -48,7 +48,7 @@ def update_scale(cross: Floats, power: Floats, previous: Floats, particles: NDAr
     used = particles > 0
     if used.sum() < 2 or not np.any(power > 0):
         return previous
-    scale = np.where(power > 0, cross / np.maximum(power, np.finfo(float).tiny), previous)
+    scale = np.divide(cross, power, out=previous.astype(np.float64), where=power > 0)
     median = float(np.median(scale[used]))
     if median <= 0:
         return previous
