@@ -111,6 +111,8 @@ def drive(regulariser: Regulariser, maps: HalfMaps, *, trailing_shells: int | No
     if regulariser.couples == "full":
         raise BlushError(f"regulariser {regulariser.name} mixes the half-maps, which gold-standard refinement forbids")
     references = list(regulariser.regularise(maps))
+    if len(references) != 2:
+        raise BlushError(f"regulariser {regulariser.name} returned {len(references)} reference(s), not one per half")
     cut = cut_shell(maps.fsc, trailing_shells) if trailing_shells is not None and regulariser.trails else None
     for half, reference in enumerate(references):
         _check(regulariser.name, half, reference, maps.sums[half].box_px)
