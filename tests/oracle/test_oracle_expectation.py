@@ -261,7 +261,7 @@ def test_noise_scale_and_offset_sums_agree(case, slow, dtype):
         terms = np.sum([r.scale for r in rows], 0)
         found = [float(sums.scale_cross[group]), float(sums.scale_power[group])]
         np.testing.assert_allclose(found, terms, atol=tolerance(dtype) * terms.max())
-    np.testing.assert_allclose(sums.offset_square, sum(r.offset_square for r in results), rtol=tolerance(dtype))
+    np.testing.assert_allclose(float(sums.offset_square), sum(r.offset_square for r in results), rtol=tolerance(dtype))
 
 
 def test_two_shards_add_up_to_the_whole(case, dtype):

@@ -85,13 +85,15 @@ class GivenPoses:
         return self.sums.table["log_likelihood"].numpy() - np.log(32)
 
 
-def model_of(first: Path, reference: Path, radius: int, diameter_angst: float, **fields) -> Model:
+def model_of(
+    first: Path, reference: Path, radius: int, diameter_angst: float, dtype: torch.dtype = torch.float64, **fields
+) -> Model:
     """The model that RELION's iteration 0 describes, where every optics group has a micrograph of its own."""
     ssnr = np.asarray(read_star(first)["model_class_1"]["rlnSsnrMap"], dtype=float)
     groups = len(read_star(first)["model_groups"]["rlnGroupNumber"])
     volume, pixel_size_angst = read_volume(reference)
     values = {
-        "sphere": transform(torch.from_numpy(volume).double(), radius),
+        "sphere": transform(torch.from_numpy(volume).to(dtype), radius),
         "pixel_size_angst": pixel_size_angst,
         "particle_diameter_angst": diameter_angst,
         "coarse_radius": radius,

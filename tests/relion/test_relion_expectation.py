@@ -110,7 +110,7 @@ def test_updated_noise_is_the_same(iteration, rim):
 
 def test_offset_width_is_the_same(iteration):
     sums = iteration.ours.sums
-    ours = np.sqrt(sums.offset_square / (2 * float(sums.weight.sum())))
+    ours = np.sqrt(float(sums.offset_square) / (2 * float(sums.weight.sum())))
     assert abs(ours - model_value(iteration.file(1, "model"), "rlnSigmaOffsetsAngst")) < 1.1e-6
 
 
