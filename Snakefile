@@ -70,9 +70,8 @@ onstart:
         take_up(RUN_CONFIG)
     except BlushError as error:
         raise SystemExit(f"blush: {error}") from None
-    os.environ["BLUSH_POOL"] = (
-        "slurm" if workflow.executor_plugin.name == "slurm" else "local"
-    )
+    executor = workflow.executor_plugin.name
+    os.environ.update(BLUSH_POOL="slurm" if executor == "slurm" else "local")
 
 
 onsuccess:

@@ -1,5 +1,6 @@
 """The steps of the loop, handed to the run's pool of workers by processes that import neither Dask nor torch."""
 
+import importlib
 import json
 import os
 from collections.abc import Sequence
@@ -56,16 +57,19 @@ def _task(run: Path, key: str, function: str, *args: int) -> Task:
 
 
 def _run(run: Path, tasks: Sequence[Task], notify: Notify) -> None:
-    """Give tasks to the run's pool, or to one of this process alone."""
+    """Give tasks to the run's pool; where there is none, to workers of this process, or do a single one here."""
     compute, folder = _compute(run), pool_folder(run)
     if compute["pool"] != "inline":
         run_tasks(folder, compute, tasks, notify)
-        return
-    own = folder / f"inline-{os.getpid()}"
-    try:
-        run_tasks(own, {**compute, "pool": "local"}, tasks, notify, owned=True)
-    finally:
-        stop_pool(own)
+    elif len(tasks) == 1:
+        module, function = tasks[0].target.split(":")
+        getattr(importlib.import_module(module), function)(run, *tasks[0].args)
+    else:
+        own = folder / f"inline-{os.getpid()}"
+        try:
+            run_tasks(own, {**compute, "pool": "local"}, tasks, notify, owned=True)
+        finally:
+            stop_pool(own)
 
 
 def _compute(run: Path) -> dict[str, Any]:
