@@ -94,7 +94,7 @@ class ShardSums:
     scale_cross: Tensor
     scale_power: Tensor
     directions: Tensor
-    offset_square: float = 0.0
+    offset_square: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
     table: dict[str, Tensor] = field(default_factory=dict)
 
     def append(self, columns: dict[str, Tensor]) -> None:

@@ -68,7 +68,7 @@ def _add_pose_sums(sums: ShardSums, model: Model, fine_px: Tensor, block: Block,
     per_shift = torch.zeros(n_images * n_shifts, dtype=torch.float64, device=fine_px.device)
     per_shift.index_add_(0, index, posterior.weight.double().sum(2).flatten())
     square = (block.shift_px[:, None] + fine_px.double()).square().sum(-1) * model.pixel_size_angst**2
-    sums.offset_square += float((per_shift.view(n_images, n_shifts) * square).sum())
+    sums.offset_square = sums.offset_square.to(per_shift) + (per_shift.view(n_images, n_shifts) * square).sum()
     per_orientation = torch.zeros(len(posterior.orientation), dtype=torch.float64, device=fine_px.device)
     per_orientation.index_add_(0, pairs.orientation, posterior.weight.double().sum((1, 2)))
     direction = torch.div(posterior.orientation, model.grid.n_psi, rounding_mode="floor")

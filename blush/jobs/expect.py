@@ -25,8 +25,8 @@ from blush.refine.state import RefinementState, load_state
 ACCURACY_PARTICLES = 100
 SCALE_SSNR = 3.0
 
-_prepared: dict[tuple[Path, int, int], Expectation] = {}
-"""The last iteration's slices of this process: the shards of a half share them."""
+_prepared: dict[tuple[Path, int, int, str], Expectation] = {}
+"""The last slices of this process, by what they were made from: the shards of a half share them."""
 
 
 def build_model(
@@ -130,7 +130,7 @@ def _expectation(
     dtype: torch.dtype,
     memory_bytes: float,
 ) -> Expectation:
-    key = (folder.root, iteration, half)
+    key = (folder.root, iteration, half, shard_key(folder, iteration, half))
     if key not in _prepared:
         _prepared.clear()
         model = build_model(folder, state, half, device, dtype)
@@ -142,7 +142,7 @@ def _arrays(sums: ShardSums) -> dict[str, np.ndarray]:
     """The grid without its padding channel, and every statistic, by name."""
     out = {
         "grid": sums.volume.grid[..., :3].cpu().numpy(),
-        "offset_square": np.array(sums.offset_square),
+        "offset_square": sums.offset_square.cpu().numpy(),
     }
     for name in ("noise", "weight", "scale_cross", "scale_power", "directions"):
         out[name] = getattr(sums, name).cpu().numpy()

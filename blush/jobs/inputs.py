@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blush.config import RunConfig
-from blush.errors import BlushError
+from blush.errors import BlushError, Problem
 from blush.io.files import load_npz, read_json
 from blush.io.particles import ParticleSet
 from blush.jobs.layout import ALGORITHM, RunFolder
@@ -52,19 +52,37 @@ class Plan:
         return len(self.edges[half - 1]) - 1
 
 
-@lru_cache(maxsize=4)
 def read_config(root: Path) -> RunConfig:
     """The resolved configuration of a run."""
-    path = RunFolder(root).imported / "config.json"
+    return _read_config(*_dated(RunFolder(root).imported / "config.json"))
+
+
+def read_plan(root: Path) -> Plan:
+    """The frozen plan of a run."""
+    return _read_plan(*_dated(RunFolder(root).imported / "plan.npz"))
+
+
+def read_frozen_particles(root: Path) -> ParticleSet:
+    """The imported particles, with the poses they came with."""
+    return _read_particles(*_dated(RunFolder(root).imported / "particles.npz"))
+
+
+def _dated(path: Path) -> tuple[Path, int]:
+    """A file and its time: workers outlive a run, so a file that was made anew must be read anew."""
     if not path.exists():
-        raise BlushError(f"{root} is not an imported run: {path} is missing; run `blush import` first")
+        problem = Problem("is missing", "run `blush import` first", str(path))
+        raise BlushError("not an imported run", [problem])
+    return path, path.stat().st_mtime_ns
+
+
+@lru_cache(maxsize=4)
+def _read_config(path: Path, _time: int) -> RunConfig:
     return RunConfig.model_validate(read_json(path))
 
 
 @lru_cache(maxsize=4)
-def read_plan(root: Path) -> Plan:
-    """The frozen plan of a run."""
-    arrays = load_npz(RunFolder(root).imported / "plan.npz")
+def _read_plan(path: Path, _time: int) -> Plan:
+    arrays = load_npz(path)
     return Plan(
         (arrays["rows_half1"], arrays["rows_half2"]),
         (arrays["edges_half1"], arrays["edges_half2"]),
@@ -73,9 +91,8 @@ def read_plan(root: Path) -> Plan:
 
 
 @lru_cache(maxsize=2)
-def read_frozen_particles(root: Path) -> ParticleSet:
-    """The imported particles, with the poses they came with."""
-    return ParticleSet.load(RunFolder(root).imported / "particles.npz")
+def _read_particles(path: Path, _time: int) -> ParticleSet:
+    return ParticleSet.load(path)
 
 
 def with_poses(particles: ParticleSet, poses: dict[str, NDArray[np.float64]], rows: NDArray[np.int64]) -> ParticleSet:
@@ -88,7 +105,13 @@ def shard_key(folder: RunFolder, iteration: int, half: int) -> str:
     """Digest of all that a half's expectation step depends on: the run's identity, its state, poses and reference."""
     digest = hashlib.sha256(str(ALGORITHM).encode())
     previous = iteration - 1
-    for path in (folder.identity, folder.state(previous), folder.poses(previous), folder.reference(previous, half)):
+    paths = (folder.identity, folder.state(previous), folder.poses(previous), folder.reference(previous, half))
+    if lost := [path for path in paths if not path.exists()]:
+        remedy = f"remove {folder.iteration(previous)} and run the same command again to make it anew"
+        raise BlushError(
+            f"iteration {iteration} cannot run", [Problem("is missing", remedy, str(path)) for path in lost]
+        )
+    for path in paths:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:12]
 

@@ -13,8 +13,8 @@ FREE_SECTIONS = ("compute", "postprocess", "truth", "output", "name")
 """They may change at any time ..."""
 FREE_REFINEMENT = ("max_iterations", "keep_iterations")
 """... and so may these, which take effect from the next iteration on."""
-DECISIVE_COMPUTE = ("shards_per_half", "precision", "kernels")
-"""Of `compute`, these change results by rounding."""
+DECISIVE_COMPUTE = ("shards_per_half", "precision", "kernels", "threads_per_worker", "memory_gb")
+"""Of `compute`, these change results by rounding: they set the order of sums."""
 
 
 def input_files(config: RunConfig) -> dict[str, Path]:
