@@ -5,15 +5,15 @@ import math
 import torch
 from torch import Tensor
 
-from blush.geometry.healpix import angular_step_deg, pixel_directions
-from blush.geometry.rotation import matrix_from_euler
+from blush.geometry.directions import DirectionTree
+from blush.geometry.healpix import angular_step_deg
 
-# Elements of the largest temporary, (particles, operators, directions) in float64: 64 MB.
-_CHUNK_ELEMENTS = 1 << 23
+# Directions looked at for a chunk of particles; the largest temporary holds three float64 of each: 48 MB.
+_CHUNK_ELEMENTS = 1 << 21
 
 
 def local_neighbours(
-    prior: Tensor, mates: Tensor, healpix_order: int, direction_index: Tensor, sigma_deg: float, cut: float = 3.0
+    prior: Tensor, mates: Tensor, tree: DirectionTree, sigma_deg: float, cut: float = 3.0
 ) -> tuple[Tensor, Tensor]:
     """Orientations within `cut` sigma of a prior one, in direction and in plane, and their prior.
 
@@ -28,8 +28,8 @@ def local_neighbours(
         (n, 3, 3) float64 previous orientations.
     mates
         (o, 3, 3) symmetry operators, right-multiplied by whatever takes a prior to the frame of the grid.
-    healpix_order, direction_index
-        Grid of (d,) nested pixels; psi is 0, step, ... with the step of that order.
+    tree
+        Directions of the grid; psi is 0, step, ... with the step of its order.
     sigma_deg, cut
         Standard deviation of both Gaussians, and their limit in standard deviations.
 
@@ -44,30 +44,20 @@ def local_neighbours(
         raise ValueError(f"sigma {sigma_deg} degrees of the local search must be positive")
     if len(prior) == 0:
         return prior.new_zeros((0, 0), dtype=torch.int64), prior.new_zeros((0, 0))
-    frames = matrix_from_euler(_direction_eulers(healpix_order, direction_index))
-    chunk = max(1, _CHUNK_ELEMENTS // (len(mates) * len(frames)))
-    n_psi = 6 * 2**healpix_order
-    parts = [
-        _neighbours_of(block, mates, frames, n_psi, angular_step_deg(healpix_order), sigma_deg, cut)
-        for block in torch.split(prior, chunk)
-    ]
+    chunk = max(1, _CHUNK_ELEMENTS // (len(mates) * tree.visited(cut * sigma_deg)))
+    parts = [_neighbours_of(block, mates, tree, sigma_deg, cut) for block in torch.split(prior, chunk)]
     width = max(part[0].shape[1] for part in parts)
     orientation = torch.cat([_widen(part[0], width, -1) for part in parts])
     return orientation, torch.cat([_widen(part[1], width, -math.inf) for part in parts])
 
 
-def _direction_eulers(order: int, index: Tensor) -> Tensor:
-    """(d, 3) rot, tilt and psi = 0 of nested pixels."""
-    rot, tilt = pixel_directions(order, index)
-    return torch.stack([rot, tilt, torch.zeros_like(rot)], -1)
-
-
 def _neighbours_of(
-    prior: Tensor, mates: Tensor, frames: Tensor, n_psi: int, step_deg: float, sigma_deg: float, cut: float
+    prior: Tensor, mates: Tensor, tree: DirectionTree, sigma_deg: float, cut: float
 ) -> tuple[Tensor, Tensor]:
     """`local_neighbours` for one chunk of particles."""
+    frames, n_psi, step_deg = tree.frames, 6 * 2**tree.healpix_order, angular_step_deg(tree.healpix_order)
     mate = prior[:, None] @ mates
-    row, which, node = _near_directions(mate, frames, cut * sigma_deg)
+    row, which, node = tree.near(mate[:, :, 2], cut * sigma_deg)
     chosen = mate[row, which]
     distance_deg = _angle_deg(chosen[:, 2], frames[node, 2])
     psi, gap_deg = _near_psi(_closest_psi_deg(frames[node], chosen), n_psi, step_deg, cut * sigma_deg)
@@ -76,17 +66,6 @@ def _neighbours_of(
     key = (row[:, None] * len(frames) + node[:, None]) * n_psi + psi
     key, log_weight = _best_of_each(key[inside], log_weight[inside])
     return _pad_rows(key, log_weight, len(prior), len(frames) * n_psi)
-
-
-def _near_directions(mate: Tensor, frames: Tensor, limit_deg: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Row, mate and node of all pairs of directions within the limit, or of the nearest pair of a row."""
-    cosine = mate[:, :, 2] @ frames[:, 2].T
-    near = cosine >= math.cos(math.radians(min(limit_deg, 180.0)))
-    flat = cosine.flatten(1)
-    alone = ~near.flatten(1).any(1)
-    near.view(len(mate), -1)[alone, flat[alone].argmax(1)] = True
-    row, which, node = near.nonzero(as_tuple=True)
-    return row, which, node
 
 
 def _angle_deg(first: Tensor, second: Tensor) -> Tensor:

@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from blush.geometry.directions import DirectionTree
 from blush.geometry.healpix import angular_step_deg, children, pixel_directions
 from blush.geometry.neighbours import local_neighbours
 from blush.geometry.rotation import euler_from_matrix, matrix_from_euler
@@ -110,7 +112,12 @@ class OrientationGrid:
         prior = matrix_from_euler(torch.stack([prior_rot_deg, prior_tilt_deg, prior_psi_deg], -1).double())
         # Grid P near prior S means grid near prior S P^T: distances to the perturbed grid, at no extra cost.
         mates = (operators(self.symmetry) @ self.perturbation_matrix().T).to(prior)
-        return local_neighbours(prior, mates, self.healpix_order, self.direction_index.to(prior.device), sigma_deg, cut)
+        return local_neighbours(prior, mates, self._tree.to(prior.device), sigma_deg, cut)
+
+    @cached_property
+    def _tree(self) -> DirectionTree:
+        """Built at the first local search."""
+        return DirectionTree.build(self.healpix_order, self.direction_index.cpu())
 
 
 def offset_grid(range_angst: float, step_angst: float) -> Tensor:

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from blush.geometry import neighbours
-from blush.geometry.rotation import angular_distance_deg, matrix_from_euler
+from blush.geometry.directions import DirectionTree
+from blush.geometry.healpix import pixel_directions
+from blush.geometry.rotation import angular_distance_deg, direction, euler_from_matrix, matrix_from_euler
 from blush.geometry.sampling import OrientationGrid
-from blush.geometry.symmetry import operators
+from blush.geometry.symmetry import asymmetric_unit_directions, operators
 
 
 def random_eulers(n: int, seed: int = 0) -> torch.Tensor:
@@ -53,8 +55,6 @@ def test_the_search_finds_what_is_near_and_nothing_else(order, symmetry, perturb
 @pytest.mark.parametrize(("order", "symmetry", "perturbation"), CASES)
 def test_symmetry_mates_of_the_prior_give_the_same_neighbours(order, symmetry, perturbation):
     grid = OrientationGrid.build(order, symmetry, perturbation)
-    from blush.geometry.rotation import euler_from_matrix
-
     prior = matrix_from_euler(random_eulers(10, seed=2))
     group = operators(symmetry)
     mates = euler_from_matrix(prior @ group[-1])
@@ -101,7 +101,7 @@ def test_chunks_do_not_change_the_answer(monkeypatch):
     grid = OrientationGrid.build(2, "D2", 0.2)
     eulers = random_eulers(50, seed=4)
     whole = grid.local_neighbours(*eulers.T, sigma_deg=15.0)
-    monkeypatch.setattr(neighbours, "_CHUNK_ELEMENTS", 7 * 4 * grid.n_directions)
+    monkeypatch.setattr(neighbours, "_CHUNK_ELEMENTS", 7 * 4 * grid.n_directions)  # a few particles at a time
     parts = grid.local_neighbours(*eulers.T, sigma_deg=15.0)
     assert torch.equal(whole[0], parts[0])
     torch.testing.assert_close(whole[1], parts[1])
@@ -115,3 +115,19 @@ def test_no_particle_is_no_error():
 def test_a_sigma_of_zero_is_refused():
     with pytest.raises(ValueError, match="sigma 0"):
         OrientationGrid.build(1).local_neighbours(*random_eulers(1).T, sigma_deg=0)
+
+
+@pytest.mark.parametrize(
+    ("order", "symmetry", "limit"), [(0, "C1", 40.0), (3, "C1", 5.0), (5, "D2", 4.0), (4, "I", 1e-3)]
+)
+def test_the_tree_finds_the_directions_that_a_full_search_finds(order, symmetry, limit):
+    index = asymmetric_unit_directions(order, symmetry)
+    tree = DirectionTree.build(order, index)
+    views = matrix_from_euler(random_eulers(300, seed=5))[:, 2].reshape(100, 3, 3)
+    found = torch.zeros(100, 3, len(index), dtype=torch.bool)
+    found[tree.near(views, limit)] = True
+    cosine = views @ direction(*pixel_directions(order, index)).T
+    expected = cosine >= math.cos(math.radians(limit))
+    alone = ~expected.flatten(1).any(1)
+    expected.view(100, -1)[alone, cosine.flatten(1)[alone].argmax(1)] = True
+    assert torch.equal(found, expected)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from blush.geometry.rotation import angular_distance_deg, matrix_from_euler
+from blush.geometry.healpix import pixel_directions
+from blush.geometry.rotation import angular_distance_deg, direction, matrix_from_euler
 from blush.geometry.sampling import OrientationGrid, fine_offsets, offset_grid
 
 
@@ -50,9 +51,6 @@ def test_oversampling_twice_is_the_grid_two_orders_finer_in_direction():
     fine = grid.fine_matrices(torch.arange(grid.n_orientations), 2)
     assert fine.shape == (grid.n_orientations, 64, 3, 3)
     views = fine[:: grid.n_psi, ::4, 2].reshape(-1, 3)
-    from blush.geometry.healpix import pixel_directions
-    from blush.geometry.rotation import direction
-
     torch.testing.assert_close(views, direction(*pixel_directions(2)))
 
 
