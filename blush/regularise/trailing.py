@@ -1,6 +1,6 @@
 """Spectral trailing: nothing of a regularised reference beyond what the half-maps have in common.
 
-Kimanius et al. 2024 (doi:10.1107/S2052252524001830): the cut-off stays two shells behind the first shell whose
+Kimanius et al. 2024 (doi:10.1038/s41592-024-02304-8): the cut-off stays two shells behind the first shell whose
 half-map FSC is below 1/7.
 """
 
