@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from blush.errors import BlushError
+from blush.expectation.optics import OpticsTables
 from blush.expectation.prepare import MASK_EDGE_PX, circle, mask_images
 from blush.fourier.grid import shell_index_2d
+from blush.fourier.packed import packed, shell_sums
 from blush.io.particles import ParticleSet
 
 PARTICLES_PER_GROUP = 1000
@@ -43,12 +45,23 @@ def initial_noise(particles: ParticleSet, particle_diameter_angst: float, seed: 
         count += len(chosen)
     mean = torch.fft.rfft2(total / count).abs().square()
     ones = torch.ones(box // 2 + 1, dtype=torch.float64)
-    return torch.stack(
+    noise = torch.stack(
         [
             ones if power is None else _spectrum(power, mean, group.name)
             for power, group in zip(powers, particles.optics, strict=True)
         ]
     )
+    return noise * _detector_gain(particles, box)
+
+
+def _detector_gain(particles: ParticleSet, box: int) -> Tensor:
+    """Mean of 1 / MTF^2 per shell, (o, N/2 + 1): images are divided by the detector's response before they are used."""
+    pixels = packed(box)
+    correction = OpticsTables(particles, pixels, torch.float64).correction
+    if correction is None:
+        return torch.ones(len(particles.optics), box // 2 + 1, dtype=torch.float64)
+    gain = shell_sums(correction.square().sum(1), pixels.shell, box // 2 + 1)
+    return gain / shell_sums(torch.ones_like(correction[:1, 0]), pixels.shell, box // 2 + 1)
 
 
 def _power_and_sum(particles: ParticleSet, mask: Tensor, box: int) -> tuple[Tensor, Tensor]:
