@@ -59,9 +59,9 @@ def _axis_rows(radius: int, size: int, device: torch.device) -> Tensor:
 
 
 def sphere_k2(radius: int, device: torch.device | str = "cpu") -> Tensor:
-    """Squared padded frequency of each cell of a (d, d, h) array, int64."""
-    k = torch.arange(-radius, radius + 1, device=device) ** 2
-    x = torch.arange(radius + 1, device=device) ** 2
+    """Squared padded frequency of each cell of a (d, d, h) array, int32 (half the memory of the default)."""
+    k = torch.arange(-radius, radius + 1, device=device, dtype=torch.int32) ** 2
+    x = torch.arange(radius + 1, device=device, dtype=torch.int32) ** 2
     return k[:, None, None] + k[None, :, None] + x[None, None, :]
 
 
@@ -83,19 +83,26 @@ def transform(volume: Tensor, r_max: int, pad: int = PADDING, *, corrected: bool
     if corrected:
         volume = volume / gridding_correction(n, pad, like=volume)
     m = pad * n
-    padded = torch.zeros(m, m, m, dtype=volume.dtype, device=volume.device)
-    padded[:n, :n, :n] = volume
-    spectrum = torch.fft.rfftn(torch.roll(padded, (-(n // 2),) * 3, (0, 1, 2)), norm="backward")
     radius = sphere_radius(r_max, pad)
     keep = min(radius, m // 2 - 1)
     rows = _axis_rows(keep, m, volume.device)
-    core = spectrum[rows][:, rows][:, :, : keep + 1] / n**2
-    core[sphere_k2(keep, volume.device) > (pad * r_max) ** 2] = 0
+    core = torch.fft.rfftn(_padded(volume, m), norm="backward")[rows[:, None], rows[None, :], : keep + 1]
+    core /= n**2
+    core.masked_fill_(sphere_k2(keep, volume.device) > (pad * r_max) ** 2, 0)
     # At Nyquist the sphere touches +-pad N/2, which an even transform stores once: those single samples are dropped.
     out = torch.zeros(2 * radius + 1, 2 * radius + 1, radius + 1, dtype=core.dtype, device=volume.device)
     span = slice(radius - keep, radius + keep + 1)
     out[span, span, : keep + 1] = core
     return Sphere(out, n, r_max, pad)
+
+
+def _padded(volume: Tensor, size: int) -> Tensor:
+    """The map in a cube of zeros, its centre voxel at the first corner: no other copy of the cube is made."""
+    n = volume.shape[0]
+    wrapped = (torch.arange(n, device=volume.device) - n // 2) % size
+    out = torch.zeros(size, size, size, dtype=volume.dtype, device=volume.device)
+    out[wrapped[:, None, None], wrapped[None, :, None], wrapped[None, None, :]] = volume
+    return out
 
 
 def inverse_transform(sphere: Sphere) -> Tensor:
@@ -110,8 +117,11 @@ def inverse_transform(sphere: Sphere) -> Tensor:
     rows = _axis_rows(keep, m, spectrum.device)
     span = slice(radius - keep, radius + keep + 1)
     spectrum[rows[:, None], rows[None, :], : keep + 1] = sphere.values[span, span, : keep + 1]
-    padded = torch.fft.irfftn(spectrum, s=(m, m, m)) * n**2
-    volume = torch.roll(padded, (n // 2,) * 3, (0, 1, 2))[:n, :n, :n]
+    wrapped = (torch.arange(n, device=spectrum.device) - n // 2) % m
+    volume = torch.fft.irfftn(spectrum, s=(m, m, m))[
+        wrapped[:, None, None], wrapped[None, :, None], wrapped[None, None, :]
+    ]
+    volume *= n**2
     return _blend_corners(volume) / gridding_correction(n, pad, like=volume)
 
 

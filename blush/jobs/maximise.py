@@ -47,27 +47,29 @@ def denoise_and_trail(root: Path, iteration: int) -> Path:
     config = read_config(root)
     device, _ = environment(config)
     state = load_state(folder.state(iteration - 1))
-    halves = (
-        load_sums(folder, iteration, 1, state.box_px, device),
-        load_sums(folder, iteration, 2, state.box_px, device),
-    )
     make = _final_maps if state.final else _references
-    spectra, diagnostics = make(folder, config, state, halves)
+    spectra, diagnostics = make(folder, config, state, device)
     write_json(folder.diagnostics(iteration), diagnostics | {"iteration": iteration, "final": state.final})
     save_npz(target, spectra)
     folder.log(iteration=iteration, stage="regularise", done=1, total=1, device=str(device), **watch.read())
     return target
 
 
+def _load(folder: RunFolder, state: RefinementState, device: torch.device) -> Pair:
+    """D and W of both halves, after the iteration that follows `state`."""
+    one, two = (load_sums(folder, state.iteration + 1, half, state.box_px, device) for half in (1, 2))
+    return one, two
+
+
 def _references(
-    folder: RunFolder, config: RunConfig, state: RefinementState, halves: Pair
+    folder: RunFolder, config: RunConfig, state: RefinementState, device: torch.device
 ) -> tuple[dict[str, np.ndarray], dict[str, object]]:
     """Order of refinement.md 3.5: join, FSC, tau2, regularise, filter after cross-correlation, flatten."""
     iteration = state.iteration + 1
     shell = join_shell(
         state.box_px, state.pixel_size_angst, config.refinement.low_resolution_join_angst, state.resolution_angst
     )
-    joined = join_low_resolution(*halves, shell)
+    joined = join_low_resolution(*_load(folder, state, device), shell)
     mask = solvent_mask(folder, config, state, add_halves(*joined), shell)
     maps = [cache(_maker(half, None)) for half in joined]
     fsc, unmasked = half_map_fsc(config, state, joined, mask, maps)
@@ -107,12 +109,13 @@ def _maker(half: Accumulator, tau2: Floats | None) -> Callable[[], Tensor]:
 
 
 def _final_maps(
-    folder: RunFolder, config: RunConfig, state: RefinementState, halves: Pair
+    folder: RunFolder, config: RunConfig, state: RefinementState, device: torch.device
 ) -> tuple[dict[str, np.ndarray], dict[str, object]]:
     """Unregularised, unjoined halves; their FSC; and the Wiener-filtered map of all particles."""
     shell = join_shell(
         state.box_px, state.pixel_size_angst, config.refinement.low_resolution_join_angst, state.resolution_angst
     )
+    halves = _load(folder, state, device)
     total = add_halves(*halves)
     mask = solvent_mask(folder, config, state, total, shell)
     maps = [cache(_maker(half, None)) for half in halves]

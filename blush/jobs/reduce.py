@@ -35,11 +35,9 @@ def reduce_half(root: Path, iteration: int, half: int) -> Path:
             f"first {missing[0]}; run the expectation step of iteration {iteration} again"
         )
     total = _tree(paths)
-    grid = torch.from_numpy(total.pop("grid")).to(device)
-    padded = torch.zeros(*grid.shape[:3], 4, dtype=grid.dtype, device=device)
-    padded[..., :3] = grid
-    sums = Accumulator(padded, state.box_px, state.current_size_px // 2)
-    sums = symmetrise(hermitian(sums), torch.from_numpy(plan.operators))
+    summed = _accumulator(total.pop("grid"), state.box_px, state.current_size_px // 2, device)
+    sums = symmetrise(hermitian(summed), torch.from_numpy(plan.operators))
+    del summed
     grid_directions = {"directions_deg": _directions(state.healpix_order, state.symmetry)}
     save_npz(folder.statistics(iteration, half), total | _tables(paths) | grid_directions)
     save_npz(target, {"grid": sums.grid[..., :3].cpu().numpy(), "r_max": np.array(sums.r_max)})
@@ -59,12 +57,17 @@ def _sums_of(path: Path) -> dict[str, np.ndarray]:
 
 
 def _tree(paths: list[Path]) -> dict[str, np.ndarray]:
-    """Pairwise sum by shard index: ((0 + 1) + (2 + 3)) + ...; holds log2(shards) + 1 results at a time."""
+    """Pairwise sum by shard index: ((0 + 1) + (2 + 3)) + ...; holds log2(shards) + 1 results at a time.
+
+    They are added in place: at large boxes each takes a gigabyte.
+    """
     if len(paths) == 1:
         return _sums_of(paths[0])
     middle = 1 << ((len(paths) - 1).bit_length() - 1)
     left, right = _tree(paths[:middle]), _tree(paths[middle:])
-    return {name: left[name] + right[name] for name in left}
+    for name in left:
+        np.add(left[name], right[name], out=left[name])
+    return left
 
 
 def _tables(paths: list[Path]) -> dict[str, np.ndarray]:
@@ -84,7 +87,11 @@ def _tables(paths: list[Path]) -> dict[str, np.ndarray]:
 def load_sums(folder: RunFolder, iteration: int, half: int, box_px: int, device: torch.device) -> Accumulator:
     """D and W of a half as `reduce_half` wrote them."""
     arrays = load_npz(folder.sums(iteration, half))
-    grid = torch.from_numpy(arrays["grid"]).to(device)
-    padded = torch.zeros(*grid.shape[:3], 4, dtype=grid.dtype, device=device)
-    padded[..., :3] = grid
-    return Accumulator(padded, box_px, int(arrays["r_max"]))
+    return _accumulator(arrays["grid"], box_px, int(arrays["r_max"]), device)
+
+
+def _accumulator(grid: np.ndarray, box_px: int, r_max: int, device: torch.device) -> Accumulator:
+    """D and W of (d, d, h, 3) as the kernels want them, with a fourth channel."""
+    padded = torch.zeros(*grid.shape[:3], 4, dtype=torch.from_numpy(grid[:0]).dtype, device=device)
+    padded[..., :3] = torch.from_numpy(grid)
+    return Accumulator(padded, box_px, r_max)

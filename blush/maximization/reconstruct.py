@@ -34,16 +34,16 @@ def divide(
     first_shell
         Shells below are not regularised.
     """
-    shell = shells_of_cells(sums)
     weight = sums.weight.clone()
     if tau2 is not None:
-        weight += _prior(weight, tau2, shell, sums, fudge, first_shell)
+        weight += _prior(weight, tau2, shells_of_cells(sums), sums, fudge, first_shell)
     floors = shells_of_cells(sums, floor=True)
     average = radial_average(weight, floors, sums.r_max + 2)
-    least = (WEIGHT_FLOOR * average).to(weight.dtype)[floors]
-    least = least.clamp_min(torch.finfo(weight.dtype).tiny)
-    values = sums.data / torch.maximum(weight, least)
-    values[shell > sums.r_max] = 0
+    least = (WEIGHT_FLOOR * average).to(weight.dtype).clamp_min(torch.finfo(weight.dtype).tiny)
+    torch.maximum(weight, least[floors], out=weight)
+    values = sums.data
+    values /= weight
+    values.masked_fill_(floors > sums.r_max, 0)  # the rim and beyond
     return Sphere(values, sums.box_px, sums.r_max, sums.pad)
 
 

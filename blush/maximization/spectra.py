@@ -15,14 +15,16 @@ LOWEST_FSC, HIGHEST_FSC = 0.001, 0.999
 
 
 def shells_of_cells(sums: Accumulator, *, floor: bool = False) -> Tensor:
-    """Unpadded shell of every cell, rounded half up (or down): (d, d, h) int64; r_max + 1 from the rim on.
+    """Unpadded shell of every cell, rounded half up (or down): (d, d, h) int32; r_max + 1 from the rim on.
 
     RELION leaves cells at |k| = pad r_max exactly out of spectra and maps (measured against 3.1.3).
     """
-    k2 = sphere_k2(sums.radius, sums.grid.device)
+    # By a table over |k|^2: the arithmetic of every cell would take eight times the memory of the sums.
+    k2 = torch.arange(3 * sums.radius**2 + 1, device=sums.grid.device)
     radius = k2.double().sqrt() / sums.pad
-    shell = (radius if floor else radius + 0.5).floor().long()
-    return torch.where(k2 >= (sums.pad * sums.r_max) ** 2, sums.r_max + 1, shell.clamp_max(sums.r_max))
+    shell = (radius if floor else radius + 0.5).floor().to(torch.int32).clamp_max(sums.r_max)
+    shell[k2 >= (sums.pad * sums.r_max) ** 2] = sums.r_max + 1
+    return shell[sphere_k2(sums.radius, sums.grid.device)]
 
 
 def radial_average(values: Tensor, shell: Tensor, n_shells: int) -> Tensor:
