@@ -1,3 +1,4 @@
+# make demo    simulate particles, refine them, and compare with the truth
 # make setup   install into .venv, at the pinned versions
 # make test    pass the tests
 # make lint    style, types, direction of imports
@@ -10,7 +11,7 @@ PIP_FLAGS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.blush-installed
 
-.PHONY: setup test lint reference
+.PHONY: demo setup test lint reference
 
 setup: $(STAMP)
 
@@ -18,6 +19,11 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[workflow,dev]"
 	touch $@
+
+demo: setup
+	$(BIN)/blush simulate config/simulate_demo.yaml
+	PATH="$(abspath $(BIN)):$$PATH" snakemake --profile profiles/local --configfile config/demo.yaml
+	$(BIN)/python scripts/print_demo.py results/demo
 
 test: setup
 	$(BIN)/python -m pytest
