@@ -116,15 +116,16 @@ def _final_maps(
         state.box_px, state.pixel_size_angst, config.refinement.low_resolution_join_angst, state.resolution_angst
     )
     halves = _load(folder, state, device)
-    total = add_halves(*halves)
-    mask = solvent_mask(folder, config, state, total, shell)
+    mask = solvent_mask(folder, config, state, add_halves(*halves), shell)
     maps = [cache(_maker(half, None)) for half in halves]
     fsc, unmasked = half_map_fsc(config, state, halves, mask, maps)
+    for half in (1, 2):
+        write_volume(folder.unfiltered(half), maps[half - 1]().cpu().numpy(), state.pixel_size_angst)
+    total = add_halves(*halves)
+    del halves, maps  # the largest arrays of a refinement
     ssnr = signal_to_noise(fsc, joined=True)
     noise = reference_noise(total)
     tau2 = ssnr * noise
-    for half in (1, 2):
-        write_volume(folder.unfiltered(half), maps[half - 1]().cpu().numpy(), state.pixel_size_angst)
     write_volume(folder.final_map, reconstruct(total, tau2).cpu().numpy(), state.pixel_size_angst)
     spectra = {
         "fsc": fsc,

@@ -12,6 +12,9 @@ from torch import Tensor
 from blush.fourier.backproject import Accumulator
 from blush.fourier.transform import sphere_k2
 
+PLANES_AT_ONCE = 16
+"""Planes of the padded sphere downsampled at once: all together they would take as much memory as both halves."""
+
 
 def join_shell(box_px: int, pixel_size_angst: float, join_angst: float, resolution_angst: float) -> int:
     """Last shell in which both halves use their common average (refinement.md 3.5)."""
@@ -37,12 +40,14 @@ def _downsampled(sums: Accumulator) -> tuple[Tensor, Tensor]:
     r, rim = sums.radius, sums.r_max + 1
     axis = torch.arange(-r, r + 1, device=sums.grid.device)
     near = (torch.sign(axis) * ((axis.abs() / sums.pad + 0.5).floor())).long()
-    z, y, x = torch.meshgrid(near, near, near[r:], indexing="ij")
-    inside = sphere_k2(r, sums.grid.device) <= (sums.pad * sums.r_max) ** 2
     d, h = 2 * rim + 1, rim + 1
-    target = (((z + rim) * d + y + rim) * h + x)[inside]
     grid = torch.zeros(d * d * h, 4, dtype=torch.float64, device=sums.grid.device)
-    grid.index_add_(0, target, sums.grid[inside].double())
+    k2 = sphere_k2(r, sums.grid.device)
+    for first in range(0, len(near), PLANES_AT_ONCE):
+        part = slice(first, first + PLANES_AT_ONCE)
+        inside = k2[part] <= (sums.pad * sums.r_max) ** 2
+        target = ((near[part, None, None] + rim) * d + near[:, None] + rim) * h + near[r:]
+        grid.index_add_(0, target[inside], sums.grid[part][inside].double())
     ratio = torch.view_as_complex(grid[:, :2].contiguous()) / grid[:, 2].clamp_min(torch.finfo(torch.float64).tiny)
     k2 = sphere_k2(rim, grid.device)
     # Cells beyond r_max itself belong to no shell, not to the last one that they round to (RELION 3.1.3 does so).
