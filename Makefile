@@ -20,10 +20,12 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[workflow,dev]"
 	touch $@
 
-demo: setup
-	$(BIN)/blush simulate config/simulate_demo.yaml
+demo: setup results/demo_particles/simulation.json
 	PATH="$(abspath $(BIN)):$$PATH" snakemake --profile profiles/local --configfile config/demo.yaml
 	$(BIN)/python scripts/print_demo.py results/demo
+
+results/demo_particles/simulation.json: config/simulate_demo.yaml | setup
+	$(BIN)/blush simulate $<
 
 test: setup
 	$(BIN)/python -m pytest

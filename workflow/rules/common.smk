@@ -71,6 +71,12 @@ def results_of_last_iteration(wildcards):
     return [str(path) for path in results]
 
 
+def memory_of_maps_mb(wildcards, input):
+    """Memory of a job that works on whole maps: the package itself, and 40 volumes at a time."""
+    box_px = json.loads(Path(input[0]).read_text())["box_px"]
+    return 1500 + round(40 * 4 * box_px**3 / 1e6)
+
+
 def pool_threads():
     """Cores of the expectation step where it brings its own workers; elsewhere it only waits for others."""
     compute = RUN_CONFIG.compute

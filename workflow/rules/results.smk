@@ -19,7 +19,7 @@ rule postprocess:
         "../../envs/blush.yaml"
     threads: RUN_CONFIG.compute.threads_per_worker
     resources:
-        mem_mb=8000,
+        mem_mb=memory_of_maps_mb,
         runtime=120,
     params:
         run=RUN_CONFIG.run_dir,
