@@ -32,9 +32,11 @@ def postprocess(
 ) -> None:
     """Measure the resolution of two half-maps, and sharpen their average."""
     if run is not None:
+        from blush.io.files import read_json
         from blush.jobs.steps import postprocess as step
 
-        step(run)
+        for warning in read_json(step(run))["warnings"]:
+            typer.echo(f"warning: {warning}", err=True)
         return
     if half1 is None or half2 is None:
         problem = Problem("two half-maps are needed", "give a run folder, or both --half1 and --half2")

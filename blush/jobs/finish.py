@@ -11,6 +11,7 @@ import torch
 
 from blush.config import RunConfig
 from blush.errors import BlushError
+from blush.fourier.grid import resolution_angst
 from blush.io.files import load_npz, write_json
 from blush.io.mrc import read_volume
 from blush.io.particles import ParticleSet, read_particles
@@ -18,8 +19,11 @@ from blush.jobs.inputs import POSE_COLUMNS, environment, read_config, read_froze
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.steps import latest_state
 from blush.jobs.summary import write_summary
+from blush.maximization.halves import join_shell
+from blush.refine.schedule import angular_step_deg
 from blush.refine.state import RefinementState
 from blush.validate.compare import compare_with_truth
+from blush.validate.doubts import Evidence, doubts
 from blush.validate.local_resolution import local_resolution_files
 from blush.validate.postprocess import Postprocessed, Sharpening
 from blush.validate.postprocess_files import MaskSource, postprocess_files
@@ -61,17 +65,34 @@ def postprocess(root: Path) -> Path:
     if truth:
         write_json(target / "truth.json", truth)
     folder.log(iteration=state.iteration, stage="postprocess", done=1, total=1, **watch.read())
-    return write_summary(folder, config, state, _measured(result), truth)
+    return write_summary(folder, config, state, _measured(result, doubts(_evidence(config, state, result))), truth)
 
 
-def _measured(result: Postprocessed) -> dict[str, Any]:
+def _evidence(config: RunConfig, state: RefinementState, result: Postprocessed) -> Evidence:
+    """What bears on whether the resolution can be believed."""
+    join_angst = config.refinement.low_resolution_join_angst
+    joined = join_shell(state.box_px, state.pixel_size_angst, join_angst, result.resolution_angst)
+    return Evidence(
+        resolution_angst=result.resolution_angst,
+        particle_diameter_angst=state.particle_diameter_angst,
+        accuracy_rotation_deg=state.accuracy_rotation_deg,
+        accuracy_offset_angst=state.accuracy_offset_angst,
+        change_rotation_deg=state.change_rotation_deg,
+        fine_step_deg=angular_step_deg(state.healpix_order, state.oversampling),
+        first_grid=not state.local and state.healpix_order == state.initial_healpix_order,
+        average_pmax=state.average_pmax,
+        joined_angst=resolution_angst(joined, state.box_px, state.pixel_size_angst),
+    )
+
+
+def _measured(result: Postprocessed, doubts: list[str]) -> dict[str, Any]:
     """Plain numbers of postprocessing."""
     return {
         "resolution_angst": _finite(result.resolution_angst),
         "unmasked_resolution_angst": _finite(result.unmasked_resolution_angst),
         "mask_used": result.mask_used,
         "bfactor_angst2": result.bfactor_angst2,
-        "warnings": list(result.warnings),
+        "warnings": [*doubts, *result.warnings],
     }
 
 
