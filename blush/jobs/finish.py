@@ -51,9 +51,12 @@ def postprocess(root: Path) -> Path:
         extend_px=options.mask_extend_px,
         edge_px=options.mask_edge_px,
     )
-    # The images were divided by the detector's response before back-projection, so the map is not.
+    # The images were divided by the detector's response before back-projection, so the map is not. Beyond the
+    # resolution the amplitudes are those of the FSC weight, whose fall would pass for a B-factor.
     sharpening = Sharpening(
-        adhoc_bfactor_angst2=options.adhoc_bfactor_angst2, autob_lowres_angst=options.autob_lowres_angst
+        adhoc_bfactor_angst2=options.adhoc_bfactor_angst2,
+        autob_lowres_angst=options.autob_lowres_angst,
+        autob_highres_angst=state.resolution_angst,
     )
     target.mkdir(exist_ok=True)
     halves = (folder.unfiltered(1), folder.unfiltered(2))
