@@ -19,7 +19,7 @@ from blush.errors import BlushError
 from blush.jobs.layout import ALGORITHM
 from blush.jobs.settings import decisive_settings, input_files, take_up
 
-min_version("9.14")
+min_version("9.19")
 
 
 include: "workflow/rules/common.smk"
@@ -44,7 +44,7 @@ if RUN_CONFIG.compute.pool != "inline":
         start,
         expectation,
         reduce,
-        regularise,
+        denoise_and_trail,
         converge,
 
 

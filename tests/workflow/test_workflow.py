@@ -19,8 +19,8 @@ def jobs(text):
 def test_a_dry_run_lists_the_first_iteration_and_writes_nothing(make_config):
     config = make_config()
     listed = jobs(run(snakemake(config, "--dry-run")))
-    last = ["postprocess", "reduce", "reduce", "regularise", "report", "start"]
-    assert listed == ["all", "converge", "expectation", "expectation", "import_particles", *last]
+    last = ["import_particles", "postprocess", "reduce", "reduce", "report", "start"]
+    assert listed == ["all", "converge", "denoise_and_trail", "expectation", "expectation", *last]
     assert not (config.parent / "results").exists()
 
 

@@ -48,7 +48,7 @@ rule reduce:
         "blush reduce {params.run} --iteration {wildcards.n} --half {wildcards.half} > {log} 2>&1"
 
 
-rule regularise:
+rule denoise_and_trail:
     input:
         expand("<run>/it{{n}}/half{half}_sums.npz", half=(1, 2)),
     output:
