@@ -4,15 +4,12 @@ import fcntl
 import os
 import socket
 from pathlib import Path
-from typing import TextIO
 
 from blush.errors import BlushError, Problem
 
-_held: list[TextIO] = []
-
 
 def hold_run(run: Path) -> None:
-    """Keep every other run out of `run` until this process ends.
+    """Keep every other run out of `run` until this process ends; the processes it starts do not hold the lock.
 
     Raises
     ------
@@ -21,16 +18,13 @@ def hold_run(run: Path) -> None:
     """
     run.mkdir(parents=True, exist_ok=True)
     path = run / ".lock"
-    file = path.open("a+")
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # stays open: closing it would free the lock
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        file.seek(0)
-        holder = file.read().strip() or "an unknown process"
-        file.close()
+        os.close(handle)
+        holder = path.read_text().strip() or "an unknown process"
         problem = Problem("is held by another run", "wait for it, or end it", file=str(path), value=holder)
         raise BlushError("this refinement is running already", [problem]) from None
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-    file.flush()
-    _held.append(file)
+    os.ftruncate(handle, 0)
+    os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
