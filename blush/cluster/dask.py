@@ -22,12 +22,13 @@ def security_of(folder: Path) -> Security | None:
     return Security(require_encryption=True, **names) if names else None
 
 
-def scheduler_for(folder: Path, host: str | None) -> Scheduler:
-    """A scheduler to be entered with `async with`; `host` None listens on every interface."""
+def scheduler_for(folder: Path, *, host: str | None = None, interface: str | None = None) -> Scheduler:
+    """A scheduler to be entered with `async with`; it listens on a host, an interface, or everywhere."""
     dask.config.set(_CONFIG)
     security = security_of(folder)
     return Scheduler(
         host=host,
+        interface=interface,
         port=0,
         protocol="tls://" if security else "tcp://",
         security=security,

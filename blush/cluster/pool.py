@@ -49,8 +49,8 @@ class Pool:
         async with AsyncExitStack() as stack:
             if kind != "attach":
                 self._secure(kind)
-                host = None if kind == "slurm" else "127.0.0.1"
-                self._scheduler = await stack.enter_async_context(scheduler_for(self._folder, host))
+                place = {"interface": self._compute["slurm"]["interface"]} if kind == "slurm" else {"host": "127.0.0.1"}
+                self._scheduler = await stack.enter_async_context(scheduler_for(self._folder, **place))
                 publish_address(self._folder, self._scheduler.address)
                 self._workers = self._make_workers(kind)
                 stack.callback(self._workers.end)

@@ -8,7 +8,7 @@ from pathlib import Path
 from blush.cluster.parent import die_with_parent
 
 
-async def work(folder: Path, name: str, scratch: str | None) -> None:
+async def work(folder: Path, name: str, scratch: str | None, interface: str | None) -> None:
     """Join the pool whose files are in `folder`, and work until it ends."""
     from distributed import Worker
 
@@ -18,6 +18,7 @@ async def work(folder: Path, name: str, scratch: str | None) -> None:
         address_of(folder),
         nthreads=1,
         name=name,
+        interface=interface,
         memory_limit=0,  # an automatic limit kills workers of small jobs while they import torch
         local_directory=scratch,
         dashboard_address="127.0.0.1:0",
@@ -34,11 +35,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("name")
     parser.add_argument("--scratch")
+    parser.add_argument("--interface")
     given = parser.parse_args()
     import torch
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    asyncio.run(work(given.folder, given.name, given.scratch))
+    asyncio.run(work(given.folder, given.name, given.scratch, given.interface))
 
 
 if __name__ == "__main__":

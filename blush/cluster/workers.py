@@ -41,10 +41,12 @@ def worker_environment(threads: int) -> dict[str, str]:
     }
 
 
-def worker_command(folder: Path, name: str, scratch: str | None) -> list[str]:
+def worker_command(folder: Path, name: str, scratch: str | None, interface: str | None = None) -> list[str]:
     """Command line of one worker."""
     command = [sys.executable, "-m", "blush.cluster.worker", str(folder), name]
-    return [*command, "--scratch", scratch] if scratch else command
+    for option, value in (("--scratch", scratch), ("--interface", interface)):
+        command += [option, value] if value else []
+    return command
 
 
 class LocalWorkers:
@@ -162,7 +164,8 @@ class SlurmJobs:
 
     def _submit(self) -> None:
         self._submitted_since_join += 1
-        command = shlex.join(worker_command(self._folder, "slurm-JOB", self._compute["scratch"]))
+        interface = self._compute["slurm"]["interface"]
+        command = shlex.join(worker_command(self._folder, "slurm-JOB", self._compute["scratch"], interface))
         script = "exec " + command.replace("slurm-JOB", "slurm-$SLURM_JOB_ID")
         made = subprocess.run(
             ["sbatch", "--quiet", *self._options(), "--wrap", script],

@@ -96,6 +96,9 @@ class SlurmWorkers(Section):
     account: str | None = Field(default=None, description="Account; null: the user's default")
     gres: str | None = Field(default=None, description="Generic resources of a worker, as gpu:1; null: none")
     minutes: PositiveInt = Field(default=720, description="Time limit; a worker that reaches it is replaced")
+    interface: str | None = Field(
+        default=None, description="Network interface by which hosts reach each other, as ib0; null: the default route's"
+    )
     options: tuple[str, ...] = Field(default=(), description="More options of sbatch, as --constraint=a100")
 
 

@@ -41,6 +41,7 @@ def test_as_many_jobs_as_are_missing_are_submitted(slurm):
 
 def test_a_job_asks_for_what_the_configuration_says(slurm):
     section = {"partition": "gpu", "account": "me", "gres": "gpu:1", "minutes": 90, "options": ["--constraint=a100"]}
+    section["interface"] = "ib0"
     wanted = compute(slurm=section, threads_per_worker=2, memory_gb=7.5, scratch="/scratch/a b")
     asyncio.run(SlurmJobs(slurm / "pool", 1, wanted).top_up([]))
     asked = calls(slurm)[0].split("\n")
@@ -50,7 +51,7 @@ def test_a_job_asks_for_what_the_configuration_says(slurm):
     assert {"--partition=gpu", "--account=me", "--gres=gpu:1", "--constraint=a100"} <= set(asked)
     assert pairs["--wrap"].startswith("exec ")
     assert pairs["--wrap"].endswith(
-        f"-m blush.cluster.worker {slurm / 'pool'} slurm-$SLURM_JOB_ID --scratch '/scratch/a b'"
+        f"-m blush.cluster.worker {slurm / 'pool'} slurm-$SLURM_JOB_ID --scratch '/scratch/a b' --interface ib0"
     )
 
 
