@@ -12,6 +12,7 @@ from torch import Tensor
 
 from blush.expectation.coarse import GlobalSearch, Poses, Weighted, local_search
 from blush.expectation.fine import Posterior, back_project, fine_posterior
+from blush.expectation.memory import LOCAL_NEIGHBOURS, PAIRS_PER_BATCH, StepSize
 from blush.expectation.model import Model, ShardSums
 from blush.expectation.optics import OpticsTables
 from blush.expectation.prepare import MASK_EDGE_PX, Images, circle, prepare
@@ -22,8 +23,6 @@ from blush.fourier.shift import phases, round_half_away
 from blush.geometry.rotation import euler_from_matrix
 from blush.geometry.sampling import fine_offsets
 from blush.io.particles import ParticleSet
-
-PAIRS_PER_BATCH = 2**19  # coarse pairs scored at once in the second pass: 32 scores of 4 B each, 64 MB
 
 
 @dataclass(frozen=True)
@@ -80,18 +79,19 @@ class Expectation:
         self.block_size = self._block_size(memory_bytes)
 
     def _block_size(self, memory_bytes: float) -> int:
-        """Particles per block, so that its scores and slices stay within the memory (docs/algorithm.md)."""
-        shifts, itemsize = len(self.coarse_px), self.dtype.itemsize
-        per_particle = 6 * self.model.box_px**2 * itemsize
-        if self.search is not None:
-            per_particle += 3 * shifts * self.search.n_orientations * itemsize
-            budget = min(memory_bytes / 4, 2**28 if self.device.type == "cpu" else 2**33)
-        else:
-            neighbours = 350  # directions x in-plane angles within 3 sigma of 2 fine steps, rounded up
-            n_coarse = self.pixels.inside(self.model.coarse_radius)
-            per_particle += neighbours * (3 * n_coarse + 2 * shifts) * itemsize
-            budget = min(memory_bytes / 4, 2**27 if self.device.type == "cpu" else 2**33)
-        return int(max(1, min(256, budget // per_particle)))
+        """Particles per block, so that its scores and slices stay within the memory."""
+        model, local = self.model, self.search is None
+        orientations = LOCAL_NEIGHBOURS if local else model.grid.n_orientations
+        size = StepSize(
+            model.box_px,
+            model.radius,
+            model.coarse_radius,
+            orientations,
+            len(self.coarse_px),
+            self.dtype.itemsize,
+            local,
+        )
+        return size.block_size(memory_bytes, on_cpu=self.device.type == "cpu")
 
     def run(self, particles: ParticleSet, progress: Callable[[int], None] = lambda done: None) -> ShardSums:
         """Sufficient statistics of `particles`, block by block."""

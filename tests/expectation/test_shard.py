@@ -156,7 +156,11 @@ def test_an_image_moved_by_whole_pixels_with_its_offset_gives_the_same(tmp_path,
     expected["offset_y_angst"] = one.table["offset_y_angst"] + PIXEL
     offset_square = float(two.offset_square)
     assert offset_square != pytest.approx(float(one.offset_square), rel=1e-3)
-    assert_same(replace(two, offset_square=torch.zeros(())), replace(one, offset_square=torch.zeros(()), table=expected), rounding(real))
+    assert_same(
+        replace(two, offset_square=torch.zeros(())),
+        replace(one, offset_square=torch.zeros(()), table=expected),
+        rounding(real),
+    )
 
 
 def test_a_particle_of_twice_the_contrast_with_twice_the_norm_gives_the_same(particles, tmp_path, real):

@@ -1,0 +1,132 @@
+"""Peak memory of the expectation step of a shard, and the number of images that it takes at once."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass, fields
+
+from blush.expectation.coarse import CACHED_FLOATS, TILE
+from blush.expectation.sparse import CHILD_SHIFTS
+from blush.fourier.packed import packed
+from blush.fourier.transform import PADDING, sphere_radius
+
+PROCESS_BYTES = 290_000_000
+"""Python with torch and what its allocator holds back (measured, torch 2.13)."""
+PAIRS_PER_BATCH = 2**19
+"""Coarse pairs scored at once in the second pass."""
+LOCAL_NEIGHBOURS = 350
+"""Orientations of a local search: directions x in-plane angles within 3 sigma of 2 fine steps, rounded up."""
+LARGEST_BLOCK = 256
+_CHILDREN = 8 * CHILD_SHIFTS
+
+
+@dataclass(frozen=True)
+class PeakMemory:
+    """Terms of the peak, in bytes; see `StepSize.peak` for what they hold."""
+
+    process: int
+    transform: int
+    volumes: int
+    slices: int
+    first_pass: int
+    second_pass: int
+    result: int
+
+    @property
+    def total(self) -> int:
+        """Process + the larger of transform and (volumes + slices + the largest of the rest)."""
+        step = self.volumes + self.slices + max(self.first_pass, self.second_pass, self.result)
+        return self.process + max(self.transform, step)
+
+    def __str__(self) -> str:
+        terms = zip((f.name.replace("_", " ") for f in fields(self)), astuple(self), strict=True)
+        return ", ".join(f"{name} {value / 1e9:.2f}" for name, value in terms)
+
+
+def sphere_cells(radius: int) -> int:
+    """Cells of the padded sphere: (2 r + 1)^2 (r + 1) with r = 2 radius + 3."""
+    r = sphere_radius(radius, PADDING)
+    return (2 * r + 1) ** 2 * (r + 1)
+
+
+@dataclass(frozen=True)
+class StepSize:
+    """What sets the memory of an expectation step.
+
+    Attributes
+    ----------
+    radius, coarse_radius
+        Shells compared in the second and the first pass.
+    n_orientations
+        Of the grid, or with `local` of the neighbourhood of one image, whose slices are then its own.
+    shifts
+        Coarse shifts.
+    itemsize
+        Bytes of a real number.
+    """
+
+    box_px: int
+    radius: int
+    coarse_radius: int
+    n_orientations: int
+    shifts: int
+    itemsize: int
+    local: bool = False
+
+    def pixels(self, radius: int) -> int:
+        """Pixels of the half plane within a radius, about pi radius^2 / 2."""
+        return packed(self.box_px).inside(radius)
+
+    def peak(self, block_size: int) -> PeakMemory:
+        """Peak memory of a shard on the CPU with compiled kernels, term by term.
+
+        With N = box, f = itemsize, n(r) = pi r^2 / 2 pixels, c = (2 R + 1)^2 (R + 1) cells of the sphere,
+        R = 2 radius + 3, P = block x shifts x orientations coarse poses, and p = min(P, 2^19) of them in one batch of
+        the second pass:
+
+        - process: 0.29 GB;
+        - transform: 2.25 f (2N)^3: the padded map, its transform (as large), the map twice; freed before the rest;
+        - volumes: 6 f c: the sphere, complex, and the accumulator of four channels;
+        - slices: f (2 n(coarse) orientations + 8 n(radius) shifts): the grid's slices, of which two tiles of 1024 are
+          held where all are above 2^27 numbers, and the ramps of the fine shifts;
+        - first pass: f (8 N^2 + 2 n(coarse) shifts) block + (2 f + 29) P: images, scores, priors, kept poses;
+        - second pass: 8 f N^2 block + 28 P + (184 + max(128 f, 32 f + 512)) p: scores and weights of 32 children each;
+        - result: 3 f c: the copy that is written.
+
+        P in full is the worst case, a posterior so flat that every pose is significant. The portable torch kernels
+        take up to 1 GB more.
+        """
+        f, n, coarse = self.itemsize, self.pixels(self.radius), self.pixels(self.coarse_radius)
+        poses = block_size * self.shifts * self.n_orientations
+        pairs = min(poses, PAIRS_PER_BATCH)
+        images = 8 * f * self.box_px**2 * block_size
+        floats = 2 * coarse * self.n_orientations * (block_size if self.local else 1)
+        kept = floats if self.local or floats <= CACHED_FLOATS else 4 * coarse * TILE
+        cells = sphere_cells(self.radius)
+        return PeakMemory(
+            process=PROCESS_BYTES,
+            transform=9 * f * (PADDING * self.box_px) ** 3 // 4,
+            volumes=6 * f * cells,
+            slices=f * (kept + 8 * n * self.shifts),
+            first_pass=images + 2 * f * coarse * self.shifts * block_size + (2 * f + 29) * poses,
+            second_pass=images + 28 * poses + (184 + max(4 * _CHILDREN * f, _CHILDREN * (f + 16))) * pairs,
+            result=3 * f * cells,
+        )
+
+    def block_size(self, memory_bytes: float, *, on_cpu: bool) -> int:
+        """Images per block: what a quarter of the memory holds, and on a CPU no more than its caches like."""
+        per_particle = 6 * self.box_px**2 * self.itemsize
+        if self.local:
+            per_orientation = 3 * self.pixels(self.coarse_radius) + 2 * self.shifts
+            budget = min(memory_bytes / 4, 2**27 if on_cpu else 2**33)
+        else:
+            per_orientation = 3 * self.shifts
+            budget = min(memory_bytes / 4, 2**28 if on_cpu else 2**33)
+        per_particle += self.n_orientations * per_orientation * self.itemsize
+        return int(max(1, min(LARGEST_BLOCK, budget // per_particle)))
+
+
+def peak_bytes(
+    box_px: int, radius: int, coarse_radius: int, n_orientations: int, shifts: int, block_size: int, itemsize: int
+) -> int:
+    """Peak memory of a global search in bytes; `StepSize.peak` states the formula."""
+    return StepSize(box_px, radius, coarse_radius, n_orientations, shifts, itemsize).peak(block_size).total

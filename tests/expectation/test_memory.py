@@ -1,0 +1,94 @@
+"""The formula of peak memory against the arrays it counts; `benchmarks/memory.py` compares it with the process."""
+
+import pytest
+import torch
+from small_problem import BOX, COARSE, RADIUS, model, particle_set
+
+from blush.expectation.coarse import GlobalSearch
+from blush.expectation.memory import LARGEST_BLOCK, LOCAL_NEIGHBOURS, PROCESS_BYTES, StepSize, peak_bytes
+from blush.expectation.shard import Expectation
+from blush.fourier.backproject import empty_accumulator
+from blush.fourier.packed import packed
+
+
+def nbytes(*tensors: torch.Tensor) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+@pytest.fixture
+def step(tmp_path, real) -> Expectation:
+    particles = particle_set(tmp_path, torch.zeros(3, BOX, BOX).numpy())
+    return Expectation(model(real), particles, real, torch.device("cpu"))
+
+
+@pytest.fixture
+def size(step) -> StepSize:
+    orientations = step.model.grid.n_orientations
+    return StepSize(BOX, RADIUS, COARSE, orientations, len(step.coarse_px), step.dtype.itemsize)
+
+
+def test_volumes_are_the_sphere_and_the_accumulator(step, size):
+    sums = empty_accumulator(BOX, RADIUS, dtype=step.dtype)
+    assert size.peak(1).volumes == nbytes(step.model.sphere.values, sums.grid)
+    assert size.peak(1).result == nbytes(sums.grid[..., :3])
+
+
+def test_slices_are_those_of_the_grid_and_the_ramps_of_fine_shifts(step, size):
+    search = GlobalSearch(step.model, step.pixels, step.dtype)
+    assert size.peak(1).slices == nbytes(search.tile(0), step.fine_phases)
+
+
+def test_scores_of_a_block_are_part_of_the_first_pass(step, size):
+    poses = 7 * len(step.coarse_px) * step.model.grid.n_orientations
+    images = 8 * BOX**2 * 7 * step.dtype.itemsize
+    assert size.peak(7).first_pass > images + 2 * poses * step.dtype.itemsize
+
+
+def test_the_block_of_a_step_follows_its_size(step, size):
+    for memory in (1.0, 1e7, 1e9):
+        assert step._block_size(memory) == size.block_size(memory, on_cpu=True)
+
+
+def test_the_total_counts_what_lives_at_once():
+    small = StepSize(256, 10, 8, 4608, 21, 4).peak(1)
+    assert small.total == PROCESS_BYTES + small.transform  # a large box at low resolution: its transform is the peak
+    large = StepSize(256, 128, 15, 4608, 21, 4).peak(1)
+    assert large.total == PROCESS_BYTES + large.volumes + large.slices + large.result
+    flat = StepSize(64, 32, 15, 4608, 21, 4).peak(40)
+    assert flat.total == PROCESS_BYTES + flat.volumes + flat.slices + flat.second_pass
+
+
+def test_each_pair_of_the_second_pass_is_counted_until_a_batch_is_full():
+    peaks = [StepSize(64, 32, 15, 4608, 21, 4).peak(b) for b in (1, 2, 5, 6, 7)]
+    assert peaks[1].second_pass > 1.99 * peaks[0].second_pass - 1e6
+    # 6 x 96,768 poses are more than 2^19: only images and indices grow from there on.
+    assert peaks[4].second_pass - peaks[3].second_pass == 8 * 4 * 64**2 + 28 * 21 * 4608
+
+
+def test_slices_beyond_the_cache_are_held_by_tiles():
+    few, many = (StepSize(128, 64, 40, orientations, 21, 4).peak(1).slices for orientations in (4608, 294912))
+    assert many - 4 * 8 * 21 * packed(128).inside(64) == 4 * 4 * 1024 * packed(128).inside(40)
+    assert few > many  # all slices of the small grid
+
+
+@pytest.mark.parametrize("itemsize", [4, 8])
+def test_peak_bytes_is_the_total(itemsize):
+    assert peak_bytes(64, 30, 12, 4608, 21, 8, itemsize) == StepSize(64, 30, 12, 4608, 21, itemsize).peak(8).total
+
+
+@pytest.mark.parametrize("local", [False, True])
+@pytest.mark.parametrize("memory", [1.0, 1e8, 1e9, 4e9, 1e11])
+@pytest.mark.parametrize("on_cpu", [False, True])
+def test_a_block_takes_a_quarter_of_the_memory_at_most(local, memory, on_cpu):
+    size = StepSize(64, 32, 15, LOCAL_NEIGHBOURS if local else 4608, 21, 4, local)
+    block = size.block_size(memory, on_cpu=on_cpu)
+    assert 1 <= block <= LARGEST_BLOCK
+    kept = LOCAL_NEIGHBOURS * (3 * packed(64).inside(15) + 42) if local else 3 * 21 * 4608
+    per_image = 4 * (6 * 64**2 + kept)
+    assert block == 1 or block * per_image <= memory / 4
+    assert block == LARGEST_BLOCK or on_cpu or (block + 1) * per_image > min(memory / 4, 2**33)
+
+
+def test_the_terms_are_named_in_gigabytes():
+    text = str(StepSize(256, 128, 15, 4608, 21, 4).peak(1))
+    assert text.startswith("process 0.29, transform 1.21, volumes 1.68")
