@@ -23,6 +23,7 @@ from blush.io.mrc import read_volume, write_volume
 from blush.io.particles import ParticleSet
 from blush.io.star import write_star
 from blush.jobs.layout import RunFolder
+from blush.jobs.memory import check_memory
 from blush.jobs.settings import decisive_settings, input_files
 
 PARTICLES_PER_SHARD = 2500
@@ -41,20 +42,22 @@ def import_run(config: RunConfig) -> Path:
     folder = RunFolder(config.run_dir.absolute())
     findings = check_inputs(config)
     findings.refuse(str(config.particles))
-    for warning in findings.warnings:
-        sys.stderr.write(f"blush: warning: {warning}\n")
     if findings.particles is None:
         raise BlushError(f"{config.particles} holds no particles")
     particles = findings.particles
+    half = assign_halves(particles, config.seed)
+    plan = plan_shards(particles, half, config)
+    shard_images = max(int(np.diff(plan[f"edges_half{number}"]).max()) for number in (1, 2))
+    for warning in (*findings.warnings, *check_memory(config, particles, shard_images)):
+        sys.stderr.write(f"blush: warning: {warning}\n")
     _claim(folder, identity(config, particles))
     folder.imported.mkdir(parents=True, exist_ok=True)
-    half = assign_halves(particles, config.seed)
     blocks = dict(findings.blocks)
     blocks["particles"] = {**blocks["particles"], "rlnRandomSubset": half.astype(np.int64)}
     write_star(folder.imported / "particles.star", blocks)
     particles = replace(particles, half=half)
     particles.save(folder.imported / "particles.npz")
-    save_npz(folder.imported / "plan.npz", plan_shards(particles, half, config))
+    save_npz(folder.imported / "plan.npz", plan)
     box, pixel = particles.optics[0].box_px, particles.optics[0].pixel_size_angst
     _import_map(config.reference, folder.imported / "reference.mrc", box, pixel)
     if isinstance(config.mask, Path):

@@ -1,0 +1,107 @@
+"""Whether `compute.memory_gb` is enough for the largest steps of a run, before anything is computed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from blush.config import RunConfig
+from blush.errors import BlushError, Problem
+from blush.expectation.memory import LOCAL_NEIGHBOURS, PROCESS_BYTES, StepSize, sphere_cells
+from blush.geometry.sampling import offset_grid
+from blush.geometry.symmetry import operators
+from blush.io.particles import ParticleSet
+from blush.refine.schedule import coarse_size
+
+
+@dataclass(frozen=True)
+class Need:
+    """Memory of one step in bytes: without which it cannot run, and at the worst; and the terms of that sum."""
+
+    step: str
+    least: int
+    most: int
+    terms: str
+
+
+def check_memory(config: RunConfig, particles: ParticleSet, shard_images: int) -> list[Problem]:
+    """Hold `compute.memory_gb` against what a CPU's steps take; a GPU's memory is not known here.
+
+    Parameters
+    ----------
+    shard_images
+        Images of the largest shard.
+
+    Returns
+    -------
+    At most one warning: what the worst case may take.
+
+    Raises
+    ------
+    BlushError
+        If a step cannot run in that memory, or SLURM would kill it there.
+    """
+    if _on_gpu(config):
+        return []
+    given, box_px = config.compute.memory_gb * 1e9, particles.optics[0].box_px
+    needs = [*_expectation(config, particles, shard_images), _maps(config, box_px)]
+    largest = max(needs, key=lambda need: need.least)
+    if largest.least > given:
+        raise BlushError("the workers have too little memory", [_problem(config, box_px, largest, largest.least)])
+    largest = max(needs, key=lambda need: need.most)
+    return [_problem(config, box_px, largest, largest.most)] if largest.most > given else []
+
+
+def _expectation(config: RunConfig, particles: ParticleSet, shard_images: int) -> list[Need]:
+    """Image by image at the least; at the worst a whole block whose poses are all significant."""
+    needs = []
+    for size in step_sizes(config, particles):
+        block = min(shard_images, size.block_size(config.compute.memory_gb * 1e9, on_cpu=True))
+        worst = size.peak(block)
+        name = f"the expectation step with data to Nyquist ({'local' if size.local else 'global'} search)"
+        needs.append(Need(name, size.peak(1).total, worst.total, str(worst)))
+    return needs
+
+
+def _maps(config: RunConfig, box_px: int) -> Need:
+    """Only SLURM holds a worker to its memory; elsewhere the other workers are idle while maps are made."""
+    most = maps_bytes(box_px, getattr(torch, config.compute.precision).itemsize)
+    terms = "three sums of D and W, one padded transform with its workspace"
+    return Need("making the maps", most if config.compute.pool == "slurm" else 0, most, terms)
+
+
+def step_sizes(config: RunConfig, particles: ParticleSet) -> list[StepSize]:
+    """The finest global search that may come, if any, and a local one; both at Nyquist, where the last iteration is."""
+    optics, sampling = particles.optics[0], config.sampling
+    box_px, order = optics.box_px, sampling.local_from_order - 1
+    shifts = len(offset_grid(sampling.offset_range_px, sampling.offset_step_px))
+    itemsize = getattr(torch, config.compute.precision).itemsize
+    local = StepSize(box_px, box_px // 2, box_px // 2, LOCAL_NEIGHBOURS, shifts, itemsize, local=True)
+    if config.refinement.start_from == "poses" or sampling.healpix_order > order:
+        return [local]
+    coarse_px = coarse_size(box_px, optics.pixel_size_angst, config.particle_diameter_angst, order, box_px)
+    orientations = 72 * 8**order // len(operators(config.symmetry))
+    return [replace(local, coarse_radius=coarse_px // 2, n_orientations=orientations, local=False), local]
+
+
+def maps_bytes(box_px: int, itemsize: int) -> int:
+    """Peak of `denoise_and_trail` at Nyquist: process + 12 f c for three accumulators + 3 f (2N)^3 to transform one."""
+    return PROCESS_BYTES + itemsize * (12 * sphere_cells(box_px // 2) + 3 * (2 * box_px) ** 3)
+
+
+def _on_gpu(config: RunConfig) -> bool:
+    compute = config.compute
+    elsewhere = compute.pool == "attach" or (compute.pool == "slurm" and compute.slurm.gres is not None)
+    return compute.device.startswith("cuda") or (compute.device == "auto" and (elsewhere or torch.cuda.is_available()))
+
+
+def _problem(config: RunConfig, box_px: int, need: Need, needed: int) -> Problem:
+    enough = math.ceil(needed / 1e8 + 1) / 10
+    return Problem(
+        f"{need.step} takes up to {needed / 1e9:.1f} GB at a box of {box_px} px; in GB: {need.terms}",
+        f"set it to {enough:g} or more, with fewer workers if the machine has less, or refine smaller images",
+        where="compute.memory_gb",
+        value=f"{config.compute.memory_gb:g}",
+    )

@@ -1,0 +1,88 @@
+"""`compute.memory_gb` against what the steps take: refused, warned of, or left alone."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from blush.config import RunConfig
+from blush.errors import BlushError
+from blush.io.particles import ParticleSet, read_particles
+from blush.jobs import steps
+from blush.jobs.memory import check_memory, maps_bytes, step_sizes
+
+
+@pytest.fixture
+def particles(simulated) -> ParticleSet:
+    return read_particles(simulated / "particles.star")[0]
+
+
+def of_box(particles: ParticleSet, box_px: int) -> ParticleSet:
+    return replace(particles, optics=tuple(replace(group, box_px=box_px) for group in particles.optics))
+
+
+def config(make_config, tmp_path, memory_gb: float, **compute) -> RunConfig:
+    given = {"device": "cpu", "memory_gb": memory_gb} | compute
+    return make_config(tmp_path, compute=given, sampling={}, particle_diameter_angst=1100.0)
+
+
+@pytest.mark.parametrize(("box", "memory_gb"), [(32, 2.0), (64, 4.0), (128, 4.0), (200, 4.0), (256, 6.0)])
+def test_enough_memory_is_not_spoken_of(box, memory_gb, make_config, particles, tmp_path):
+    assert check_memory(config(make_config, tmp_path, memory_gb), of_box(particles, box), 2500) == []
+
+
+@pytest.mark.parametrize(("box", "memory_gb"), [(256, 2.0), (512, 4.0), (32, 0.2)])
+def test_a_step_that_cannot_run_is_refused_with_terms_and_remedy(box, memory_gb, make_config, particles, tmp_path):
+    given = config(make_config, tmp_path, memory_gb)
+    with pytest.raises(BlushError) as refused:
+        check_memory(given, of_box(particles, box), 2500)
+    text = str(refused.value)
+    assert "compute.memory_gb: the expectation step with data to Nyquist" in text
+    assert f"at a box of {box} px; in GB: process 0.29, transform" in text
+    assert f"(found {memory_gb:g}); set it to " in text
+    enough = float(text.split("set it to ")[1].split()[0])
+    check_memory(config(make_config, tmp_path, enough), of_box(particles, box), 2500)  # the remedy is one
+
+
+def test_what_only_the_maps_take_is_a_warning(make_config, particles, tmp_path):
+    """On one machine the other workers are idle then."""
+    (warning,) = check_memory(config(make_config, tmp_path, 4.0), of_box(particles, 256), 2500)
+    assert "making the maps takes up to 5.3 GB at a box of 256 px" in str(warning)
+
+
+def test_under_slurm_it_would_be_killed(make_config, particles, tmp_path):
+    with pytest.raises(BlushError, match=r"making the maps takes up to 5\.3 GB"):
+        check_memory(config(make_config, tmp_path, 4.0, pool="slurm"), of_box(particles, 256), 2500)
+
+
+@pytest.mark.parametrize("compute", [{"device": "cuda"}, {"device": "cuda:1"}, {"device": "auto", "pool": "attach",
+                         "scheduler_file": "scheduler.json"}])  # fmt: skip
+def test_the_memory_of_gpus_is_not_judged_here(compute, make_config, particles, tmp_path):
+    assert check_memory(config(make_config, tmp_path, 0.1, **compute), of_box(particles, 512), 2500) == []
+
+
+def test_small_shards_take_small_blocks(make_config, particles, tmp_path):
+    given = config(make_config, tmp_path, 0.9)
+    assert check_memory(given, of_box(particles, 64), 1) == []
+    (warning,) = check_memory(given, of_box(particles, 64), 2500)
+    assert "second pass" in str(warning)
+
+
+def test_local_refinement_makes_no_global_search(make_config, particles, tmp_path):
+    both = step_sizes(make_config(tmp_path), particles)
+    assert [size.local for size in both] == [False, True]
+    assert both[0].n_orientations == 72 * 8**3 // 8  # the last global order, in D4
+    for change in ({"refinement": {"start_from": "poses"}}, {"sampling": {"healpix_order": 4}}):
+        assert [size.local for size in step_sizes(make_config(tmp_path, **change), particles)] == [True]
+
+
+def test_double_precision_takes_twice_the_maps():
+    assert maps_bytes(64, 8) - maps_bytes(64, 4) == maps_bytes(64, 4) - maps_bytes(64, 0)
+    assert torch.float64.itemsize == 8
+
+
+def test_import_refuses_before_anything_is_written(make_config, tmp_path):
+    given = make_config(tmp_path / "out", compute={"device": "cpu", "memory_gb": 0.1})
+    with pytest.raises(BlushError, match="the workers have too little memory"):
+        steps.import_run(given)
+    assert not (tmp_path / "out").exists()
