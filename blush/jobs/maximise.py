@@ -20,7 +20,7 @@ from blush.io.mrc import read_volume, write_volume
 from blush.jobs.inputs import environment, read_config
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.reduce import load_sums
-from blush.maximization.halves import add_halves, half_sum_fsc, join_low_resolution, join_shell
+from blush.maximization.halves import add_halves, half_sum_fsc, join_low_resolution, join_shell, shared_part
 from blush.maximization.reconstruct import reconstruct
 from blush.maximization.spectra import reference_noise, signal_to_noise
 from blush.refine.state import RefinementState, load_state
@@ -153,10 +153,9 @@ def solvent_mask(
     if config.mask != "auto":
         given, _ = read_volume(folder.imported / "mask.mrc")
         return torch.from_numpy(given).to(like)
-    tau2 = np.where(np.arange(n // 2 + 1) <= shell, 1e30, 0.0)
     lowpass_angst = n * pixel / shell
-    shared = low_pass(reconstruct(total, tau2), lowpass_angst, pixel) * sphere
-    mask = auto_mask(shared, pixel, state.particle_diameter_angst, lowpass_angst).to(like) * sphere
+    shared = low_pass(reconstruct(shared_part(total, shell)), lowpass_angst, pixel)
+    mask = auto_mask(shared * sphere, pixel, state.particle_diameter_angst, lowpass_angst).to(like) * sphere
     iteration = state.iteration + 1
     write_volume(folder.iteration(iteration) / "mask.mrc", mask.cpu().numpy(), pixel)
     return mask

@@ -23,11 +23,21 @@ def join_shell(box_px: int, pixel_size_angst: float, join_angst: float, resoluti
 
 def join_low_resolution(first: Accumulator, second: Accumulator, shell: int) -> tuple[Accumulator, Accumulator]:
     """Replace D and W of both halves by their average for |k| <= shell, which keeps their poses in one frame."""
-    inside = sphere_k2(first.radius, first.grid.device) <= (first.pad * shell) ** 2
+    inside = _is_joined(first, shell)
     average = (first.grid + second.grid) / 2
     joined = (torch.where(inside[..., None], average, half.grid) for half in (first, second))
     one, two = (Accumulator(grid, first.box_px, first.r_max, first.pad) for grid in joined)
     return one, two
+
+
+def shared_part(sums: Accumulator, shell: int) -> Accumulator:
+    """The cells that `join_low_resolution` joins, and nothing else."""
+    return Accumulator(sums.grid * _is_joined(sums, shell)[..., None], sums.box_px, sums.r_max, sums.pad)
+
+
+def _is_joined(sums: Accumulator, shell: int) -> Tensor:
+    """(d, d, h) bool: cells with |k| <= shell."""
+    return sphere_k2(sums.radius, sums.grid.device) <= (sums.pad * shell) ** 2
 
 
 def add_halves(first: Accumulator, second: Accumulator) -> Accumulator:

@@ -7,7 +7,7 @@ import torch
 from blush.fourier.backproject import Accumulator, empty_accumulator, hermitian, symmetrise, trim
 from blush.fourier.transform import sphere_k2
 from blush.geometry.symmetry import operators
-from blush.maximization.halves import add_halves, half_sum_fsc, join_low_resolution, join_shell
+from blush.maximization.halves import add_halves, half_sum_fsc, join_low_resolution, join_shell, shared_part
 
 BOX, R_MAX = 24, 10
 
@@ -54,6 +54,14 @@ def test_joining_does_not_depend_on_which_half_is_first():
     other_two, other_one = join_low_resolution(second, first, 4)
     assert torch.equal(one.grid, other_one.grid)
     assert torch.equal(two.grid, other_two.grid)
+
+
+def test_the_shared_part_is_what_joined_halves_agree_in():
+    one, two = join_low_resolution(random_sums(1), random_sums(2), 4)
+    kept = shared_part(one, 4)
+    assert torch.equal(kept.grid, shared_part(two, 4).grid)
+    assert torch.equal(kept.data, torch.where(one.data == two.data, one.data, 0))
+    assert 0 < int((kept.weight > 0).sum()) < int((one.weight > 0).sum())
 
 
 def test_the_sum_of_halves_holds_all_particles():
