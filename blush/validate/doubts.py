@@ -11,8 +11,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-HALF_PERIOD = 0.5
-"""A density moved by half a period turns a crest into a trough: poses this uncertain hold nothing of that period."""
+PART_OF_PERIOD = 2 / 3
+"""Largest displacement, relative to the resolution, by poses that are as accurate as expected.
+
+The expected accuracy is what a likelihood ratio of 0.01 can tell apart, some three standard deviations: at two thirds
+of a period, little more than a third of the amplitude is left at the rim. Sound refinements were seen to stay below
+0.55; those of noise, or of particles too weak to align, lay at 0.6 to 1.2.
+"""
+UNCERTAIN_PMAX = 0.5
+"""Mean probability of the best pose below which, on a coarse grid, most particles have no certain pose."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ def _resolution(evidence: Evidence) -> str:
 
 def _accuracy(evidence: Evidence) -> str:
     """Whether poses as accurate as they are expected to be can give this resolution."""
-    limit = HALF_PERIOD * evidence.resolution_angst
+    limit = PART_OF_PERIOD * evidence.resolution_angst
     parts = []
     if evidence.accuracy_rotation_deg is not None:
         rim = math.radians(evidence.accuracy_rotation_deg) * evidence.particle_diameter_angst / 2
@@ -79,14 +86,14 @@ def _accuracy(evidence: Evidence) -> str:
     if not parts:
         return ""
     return (
-        f"poses are expected to be accurate to {' and '.join(parts)} only, which cannot give "
+        f"poses are expected to be accurate to {' and '.join(parts)} only, which hardly gives "
         f"{evidence.resolution_angst:.1f} Å: the agreement of the half-maps may be that of their common reference"
     )
 
 
 def _sampling(evidence: Evidence) -> str:
-    """Whether any finer grid than the first was of use."""
-    if not evidence.first_grid:
+    """Whether particles found certain poses, at least on the first grid."""
+    if not evidence.first_grid or evidence.average_pmax >= UNCERTAIN_PMAX:
         return ""
     return (
         f"the search for orientations never became finer than the first grid ({evidence.fine_step_deg:.3g}°), and the "

@@ -25,8 +25,8 @@ def weak_set(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def noise_set(tmp_path_factory):
-    """120 images of white noise, and a true map that is in none of them."""
-    folder = make_set(tmp_path_factory.mktemp("noise"), particles=120)
+    """200 images of white noise, and a true map that is in none of them."""
+    folder = make_set(tmp_path_factory.mktemp("noise"))
     replace_by_noise(folder)
     return folder
 

@@ -3,7 +3,7 @@
 The half-maps do agree beyond the shells that they share by design (42 Å at first, then 33.6 Å). With poses uncertain,
 expectation maximisation gives every half its reference back, and both halves' references hold the same low
 resolutions times the same mask, whose edges reach some shells further. Measured, over boxes of 32 and 48 px, 120 to
-400 images and several seeds: 21 to 28 Å are reported with a sphere, and from nothing to 15 Å with `mask: auto`. The
+400 images and several seeds: 21 to 34 Å are reported with a sphere, and from nothing to 15 Å with `mask: auto`. The
 FSC cannot tell this from signal, but the poses can; so the claim here is that the result is doubted, aloud.
 """
 
@@ -22,9 +22,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("mask", MASKS)
-def test_the_result_is_doubted_for_three_reasons(refined, mask):
+def test_the_result_is_doubted(refined, mask):
     said = " ".join(refined("noise", mask).summary["warnings"])
-    assert "poses are expected to be accurate to" in said
     assert "never became finer than the first grid" in said
     assert "poses had not settled" in said
 

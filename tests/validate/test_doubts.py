@@ -45,7 +45,12 @@ def test_each_doubt_names_its_figures(change, said):
     assert re.search(said, text), text
 
 
-def test_poses_are_doubted_from_half_a_period_on():
-    """5.58° move the rim of 150 Å by 7.3 Å, half the period of 14.6 Å."""
-    assert doubts(replace(SOUND, accuracy_rotation_deg=5.5, resolution_angst=14.6)) == []
-    assert len(doubts(replace(SOUND, accuracy_rotation_deg=5.6, resolution_angst=14.6))) == 1
+def test_poses_are_doubted_from_two_thirds_of_a_period_on():
+    """5.58° move the rim of 150 Å by 7.3 Å, two thirds of 10.95 Å."""
+    assert doubts(replace(SOUND, accuracy_rotation_deg=5.5, resolution_angst=10.95)) == []
+    assert len(doubts(replace(SOUND, accuracy_rotation_deg=5.65, resolution_angst=10.95))) == 1
+
+
+def test_certain_poses_on_the_first_grid_are_not_doubted():
+    """A run that is stopped early, or whose resolution ends before a finer grid is of use."""
+    assert doubts(replace(SOUND, first_grid=True, fine_step_deg=7.5, average_pmax=0.92)) == []
