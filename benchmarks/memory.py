@@ -89,12 +89,13 @@ def expected(box: int) -> dict[str, int]:
     """What the formulas say of the steps that have one."""
     from blush.expectation.memory import peak_bytes
     from blush.geometry.sampling import OrientationGrid, offset_grid
+    from blush.jobs.memory import maps_bytes
     from blush.refine.schedule import coarse_size
 
     grid, shifts = OrientationGrid.build(2, "C1"), len(offset_grid(5.0, 2.0))
     coarse_radius = coarse_size(box, PIXEL_ANGST, 0.7 * box * PIXEL_ANGST, 2, box) // 2
     step = peak_bytes(box, box // 2, coarse_radius, grid.n_orientations, shifts, PARTICLES // 4, 4)
-    return {"expectation": step, "other half": step}
+    return {"expectation": step, "other half": step, "maps": maps_bytes(box, 4)}
 
 
 def main() -> None:
