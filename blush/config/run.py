@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
+from blush.config.regulariser import RegulariserSettings
 from blush.config.sections import (
     Compute,
     Postprocess,
     Refinement,
-    Regulariser,
     Sampling,
     Section,
     Trailing,
@@ -31,6 +31,8 @@ _PATH_KEYS = (
     ("truth", "particles"),
     ("truth", "map"),
     ("truth", "mask"),
+    ("regulariser", "blush", "weights"),
+    ("regulariser", "cref", "weights"),
 )
 _KEYWORDS = ("auto", "sphere")
 
@@ -50,7 +52,7 @@ class RunConfig(Section):
     particle_diameter_angst: float = Field(gt=0, description="Diameter of the circle around the particle")
     symmetry: str = Field(default="C1", description="Point group: Cn, Dn, T, O, I or I1 to I4, RELION's settings")
     initial_lowpass_angst: float = Field(default=40.0, gt=0, description="Filter of the reference before iteration 1")
-    regulariser: Regulariser = Field(default=Regulariser(), description="Prior of the maps")
+    regulariser: RegulariserSettings = Field(default=RegulariserSettings(), description="Prior of the maps")
     trailing: Trailing = Field(default=Trailing(), description="Cut-off of the references")
     sampling: Sampling = Field(default=Sampling(), description="Poses that are searched")
     refinement: Refinement = Field(default=Refinement(), description="Iterations")

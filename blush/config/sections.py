@@ -14,14 +14,6 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Regulariser(Section):
-    """What turns unregularised half-maps into the references of the next alignment."""
-
-    name: Literal["wiener", "none"] = Field(
-        default="wiener", description="wiener: the Wiener filter by FSC; none: the unregularised maps"
-    )
-
-
 class Trailing(Section):
     """Cut-off that keeps references behind the resolution measured between the half-maps."""
 

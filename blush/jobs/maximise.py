@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +26,8 @@ from blush.maximization.halves import add_halves, half_sum_fsc, join_low_resolut
 from blush.maximization.reconstruct import reconstruct
 from blush.maximization.spectra import reference_noise, signal_to_noise
 from blush.refine.state import RefinementState, load_state
-from blush.regularise.base import HalfMaps, drive
+from blush.regularise.base import HalfMaps
+from blush.regularise.drive import Policy, Regularised, drive
 from blush.regularise.select import regulariser
 from blush.validate.phase_randomise import solvent_corrected_fsc
 
@@ -49,9 +52,10 @@ def denoise_and_trail(root: Path, iteration: int) -> Path:
     state = load_state(folder.state(iteration - 1))
     make = _final_maps if state.final else _references
     spectra, diagnostics = make(folder, config, state, device)
+    timing = diagnostics.pop("timing", {})
     write_json(folder.diagnostics(iteration), diagnostics | {"iteration": iteration, "final": state.final})
     save_npz(target, spectra)
-    folder.log(iteration=iteration, stage="regularise", done=1, total=1, device=str(device), **watch.read())
+    folder.log(iteration=iteration, stage="regularise", done=1, total=1, device=str(device), **watch.read(), **timing)
     return target
 
 
@@ -63,7 +67,7 @@ def _load(folder: RunFolder, state: RefinementState, device: torch.device) -> Pa
 
 def _references(
     folder: RunFolder, config: RunConfig, state: RefinementState, device: torch.device
-) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Order of refinement.md 3.5: join, FSC, tau2, regularise, filter after cross-correlation, flatten."""
     iteration = state.iteration + 1
     shell = join_shell(
@@ -78,22 +82,27 @@ def _references(
     tau2 = ssnr * noise
     wiener = [cache(_maker(half, tau2[index])) for index, half in enumerate(joined)]
     given = HalfMaps(
-        joined,
-        fsc,
-        unmasked,
-        tau2,
-        noise,
-        lambda h: maps[h](),
-        lambda h: wiener[h](),
-        state.pixel_size_angst,
-        state.particle_diameter_angst,
-        state.symmetry,
-        mask,
-        iteration,
-        state.local,
+        sums=joined,
+        fsc=fsc,
+        fsc_unmasked=unmasked,
+        tau2=tau2,
+        sigma2_ref=noise,
+        unregularised=lambda h: maps[h](),
+        wiener=lambda h: wiener[h](),
+        pixel_size_angst=state.pixel_size_angst,
+        particle_diameter_angst=state.particle_diameter_angst,
+        symmetry=state.symmetry,
+        mask=mask,
+        iteration=iteration,
+        local=state.local,
+        healpix_order=state.healpix_order,
+        current_size_px=state.current_size_px,
+        seed=state.seed * 1000 + state.iteration,
+        scratch=folder.iteration(iteration) / "regulariser",
     )
-    trailing = config.trailing.shells if config.trailing.enabled else None
-    made = drive(regulariser(config.regulariser.name), given, trailing_shells=trailing)
+    watch = Stopwatch()
+    made = _drive(config, given)
+    seconds = watch.read()
     for half, reference in enumerate(made.references, start=1):
         if state.first_cc:
             reference = low_pass(reference, config.initial_lowpass_angst, state.pixel_size_angst)
@@ -101,7 +110,22 @@ def _references(
     return {"fsc": fsc, "fsc_unmasked": unmasked, "ssnr": ssnr, "tau2": tau2, "sigma2_ref": noise}, {
         "regulariser": made.diagnostics,
         "join_shell": shell,
+        "timing": {f"regulariser_{key}": seconds[key] for key in ("seconds", "cpu_seconds")},
     }
+
+
+def _drive(config: RunConfig, given: HalfMaps) -> Regularised:
+    """Run the regulariser that was asked for."""
+    policy = Policy(
+        trailing_shells=config.trailing.shells if config.trailing.enabled else None,
+        starts=config.regulariser.starts,
+        fallback=config.regulariser.fallback,
+    )
+
+    def announce(text: str) -> None:
+        sys.stderr.write(f"blush: warning: {text}\n")
+
+    return drive(regulariser(config.regulariser), given, policy, announce)
 
 
 def _maker(half: Accumulator, tau2: Floats | None) -> Callable[[], Tensor]:
@@ -110,7 +134,7 @@ def _maker(half: Accumulator, tau2: Floats | None) -> Callable[[], Tensor]:
 
 def _final_maps(
     folder: RunFolder, config: RunConfig, state: RefinementState, device: torch.device
-) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Unregularised, unjoined halves; their FSC; and the Wiener-filtered map of all particles."""
     shell = join_shell(
         state.box_px, state.pixel_size_angst, config.refinement.low_resolution_join_angst, state.resolution_angst

@@ -1,29 +1,28 @@
-"""The contract of a regulariser, and the driver that treats every one of them alike.
+"""The contract of a regulariser: what it is given, what it returns, what it declares about itself.
 
 A regulariser gets both unregularised half-maps with their sums and spectra and returns the two references of the next
-alignment. It never touches the reported maps or their FSC. The driver checks what it returns, keeps it behind the
-measured resolution (`trailing`), and records per shell what it did.
+alignment. It never touches the reported maps or their FSC. `blush.regularise.drive` runs it, holds it to this contract
+and does what must be alike for all: trailing, cross-over, amplitudes, symmetry, checks, records.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from blush.errors import BlushError
 from blush.fourier.backproject import Accumulator
-from blush.regularise.trailing import cut_shell, trail
 
 Floats = NDArray[np.float64]
-LEAST_POWER = 1e-3
-"""Shells with less of the half-map's power left hold leakage from the map's border, whose FSC says nothing."""
 Coupling = Literal["none", "scalars", "field", "full"]
+Amplitude = Literal["keep", "cross_validated"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,14 @@ class HalfMaps:
         (N, N, N) solvent mask or None.
     iteration, local
         Number of the iteration, and whether searches have become local.
+    healpix_order
+        Of the sampling that made these maps.
+    current_size_px
+        Size of the images that were aligned; the maps hold nothing beyond half of it.
+    seed
+        For whatever is random: seed of the run and iteration in one.
+    scratch
+        Folder of this iteration for what a method must write, as an external program's files; None: none is given.
     """
 
     sums: tuple[Accumulator, Accumulator]
@@ -61,9 +68,39 @@ class HalfMaps:
     mask: Tensor | None
     iteration: int
     local: bool
+    healpix_order: int = 2
+    current_size_px: int | None = None
+    seed: int = 0
+    scratch: Path | None = None
+
+    @property
+    def box_px(self) -> int:
+        """N."""
+        return self.sums[0].box_px
+
+    @property
+    def device(self) -> torch.device:
+        """Where the maps are."""
+        return self.sums[0].grid.device
 
 
-class Regulariser(Protocol):
+@dataclass(frozen=True)
+class Outcome:
+    """What a regulariser returns.
+
+    Attributes
+    ----------
+    references
+        One per half, (N, N, N), at the scale of the half-maps.
+    notes
+        What it found out, for the report: numbers, texts and lists that JSON can hold, the same for the same input.
+    """
+
+    references: tuple[Tensor, Tensor]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class Regulariser(ABC):
     """One way to make references from half-maps.
 
     Attributes
@@ -76,73 +113,36 @@ class Regulariser(Protocol):
     trails
         Whether the driver cuts its references behind the measured resolution. False only for what adds nothing
         beyond it, as the Wiener filter.
+    equivariant
+        Whether a symmetric map stays symmetric. Where False, the driver symmetrises the references.
+    reads
+        "maps", or also "sums": whether it looks at D and W, not only at the maps made from them.
+    nyquist_angst
+        Finest period that it works at, where that is its own (a network of 1.5 Å voxels: 3 Å). Beyond it the driver
+        crosses over to the Wiener map. None: as fine as the maps.
+    amplitude
+        "keep", or "cross_validated" for a method whose amplitudes mean nothing: the driver scales each shell so that
+        the reference of one half predicts the other half best.
     """
 
-    name: str
-    couples: Coupling
-    trails: bool
+    name: ClassVar[str]
+    couples: ClassVar[Coupling] = "none"
+    trails: ClassVar[bool] = True
+    equivariant: ClassVar[bool] = True
+    reads: ClassVar[tuple[str, ...]] = ("maps",)
+    nyquist_angst: float | None = None
+    amplitude: ClassVar[Amplitude] = "keep"
 
-    def regularise(self, maps: HalfMaps) -> tuple[Tensor, Tensor]:
-        """Return the two references, (N, N, N) each, at the scale of the half-maps."""
-        ...
+    @abstractmethod
+    def regularise(self, maps: HalfMaps) -> Outcome:
+        """Return the two references, (N, N, N) each, at the scale of the half-maps.
 
-
-@dataclass(frozen=True)
-class Regularised:
-    """References and the record of what was done, shell by shell."""
-
-    references: tuple[Tensor, Tensor]
-    diagnostics: dict[str, object]
-
-
-def drive(regulariser: Regulariser, maps: HalfMaps, *, trailing_shells: int | None) -> Regularised:
-    """Run a regulariser on both halves and hold it to the contract.
-
-    Parameters
-    ----------
-    trailing_shells
-        Shells to stay behind FSC = 1/7, or None to switch trailing off.
-
-    Raises
-    ------
-    BlushError
-        If it mixes the halves, or returns a map that is not finite or has another shape.
-    """
-    if regulariser.couples == "full":
-        raise BlushError(f"regulariser {regulariser.name} mixes the half-maps, which gold-standard refinement forbids")
-    references = list(regulariser.regularise(maps))
-    if len(references) != 2:
-        raise BlushError(f"regulariser {regulariser.name} returned {len(references)} reference(s), not one per half")
-    cut = cut_shell(maps.fsc, trailing_shells) if trailing_shells is not None and regulariser.trails else None
-    for half, reference in enumerate(references):
-        _check(regulariser.name, half, reference, maps.sums[half].box_px)
-        if cut is not None:
-            references[half] = trail(reference, cut)
-    pair = (references[0], references[1])
-    return Regularised(
-        pair, {"name": regulariser.name, "couples": regulariser.couples, "trailing_shell": cut, **_diagnose(pair, maps)}
-    )
+        Raises
+        ------
+        RegulariserError
+            Where it cannot: the driver falls back if that was asked for, and stops with the message otherwise.
+        """
 
 
-def _check(name: str, half: int, reference: Tensor, box_px: int) -> None:
-    if reference.shape != (box_px,) * 3:
-        raise BlushError(
-            f"regulariser {name} returned shape {tuple(reference.shape)} for half {half + 1}, not {(box_px,) * 3}"
-        )
-    if not bool(torch.isfinite(reference).all()):
-        raise BlushError(f"regulariser {name} returned values that are not finite for half {half + 1}")
-
-
-def _diagnose(references: tuple[Tensor, Tensor], maps: HalfMaps) -> dict[str, object]:
-    from blush.fourier.fsc import fsc, power_spectrum
-
-    before = [power_spectrum(maps.unregularised(half)) for half in (0, 1)]
-    after = [power_spectrum(reference) for reference in references]
-    ratio = [a / b.clamp_min(torch.finfo(b.dtype).tiny) for a, b in zip(after, before, strict=True)]
-    present = torch.minimum(ratio[0], ratio[1]) > LEAST_POWER
-    curve = [float(value) if kept else None for value, kept in zip(fsc(*references), present, strict=True)]
-    return {
-        "power_ratio": [r.tolist() for r in ratio],
-        "fsc_in": maps.fsc_unmasked.tolist(),
-        "fsc_out": curve,
-    }
+class RegulariserError(Exception):
+    """A regulariser could not do its work on these maps; the text says why and what to do."""

@@ -1,16 +1,46 @@
-"""From the name in the configuration to the regulariser."""
+"""From the configuration to the regulariser: the one list of all there are."""
 
 from __future__ import annotations
 
-from blush.errors import BlushError
+from collections.abc import Callable
+from functools import lru_cache
+
+from blush.config.regulariser import RegulariserSettings
 from blush.regularise.base import Regulariser
-from blush.regularise.wiener import Unregularised, Wiener
-
-REGULARISERS: dict[str, type[Regulariser]] = {r.name: r for r in (Wiener, Unregularised)}
 
 
-def regulariser(name: str) -> Regulariser:
-    """Make the regulariser called `name`."""
-    if name not in REGULARISERS:
-        raise BlushError(f"regulariser.name is {name!r}; known are {', '.join(sorted(REGULARISERS))}")
-    return REGULARISERS[name]()
+def _wiener(_: RegulariserSettings) -> Regulariser:
+    from blush.regularise.wiener import Wiener
+
+    return Wiener()
+
+
+def _none(_: RegulariserSettings) -> Regulariser:
+    from blush.regularise.wiener import Unregularised
+
+    return Unregularised()
+
+
+def _lowpass(settings: RegulariserSettings) -> Regulariser:
+    from blush.regularise.wiener import LowPass
+
+    return LowPass(settings.lowpass.resolution_angst)
+
+
+MAKERS: dict[str, Callable[[RegulariserSettings], Regulariser]] = {
+    "wiener": _wiener,
+    "none": _none,
+    "lowpass": _lowpass,
+}
+
+
+@lru_cache(maxsize=2)
+def regulariser(settings: RegulariserSettings) -> Regulariser:
+    """The regulariser of a configuration. A worker keeps it, and with it the network it has loaded.
+
+    Raises
+    ------
+    BlushError
+        If its settings lack something, or its weights cannot be used.
+    """
+    return MAKERS[settings.name](settings)

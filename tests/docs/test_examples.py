@@ -10,7 +10,8 @@ import yaml
 
 from blush.config.run import RunConfig
 from blush.fourier.fsc import power_spectrum
-from blush.regularise.base import HalfMaps, Regulariser, drive
+from blush.regularise.base import HalfMaps, Regulariser
+from blush.regularise.drive import Policy, drive
 from blush.simulate.settings import SimulateConfig
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -52,7 +53,7 @@ def test_the_regulariser_of_the_documentation_keeps_the_contract():
     halves = torch.randn(2, 24, 24, 24, generator=generator)
     fsc = torch.where(torch.arange(13) < 6, 0.9, 0.0).numpy()
     maps = half_maps(halves, fsc)
-    made = drive(regulariser, maps, trailing_shells=2)
+    made = drive(regulariser, maps, Policy(trailing_shells=2))
     gain = power_spectrum(made.references[0]) / power_spectrum(halves[0])
     damping = 0.25 ** (torch.tensor([0.5, 1.5, 3.5, 4.5]) ** 2 / 6**2)  # power at the rims of shells 1 and 4
     assert damping[1] < gain[1] < damping[0]
@@ -61,7 +62,7 @@ def test_the_regulariser_of_the_documentation_keeps_the_contract():
 
 
 def half_maps(halves: torch.Tensor, fsc: object) -> HalfMaps:
-    sums = types.SimpleNamespace(box_px=halves.shape[-1])
+    sums = types.SimpleNamespace(box_px=halves.shape[-1], grid=halves)
     return HalfMaps(
         sums=(sums, sums),
         fsc=fsc,

@@ -1,165 +1,39 @@
-"""The contract that every regulariser keeps, and the driver that refuses those that do not."""
+"""The driver: what it refuses, what it does for every regulariser alike, and what it records."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from problem import BOX, blobs, half_maps
 
+from blush.config.regulariser import RegulariserSettings
 from blush.errors import BlushError
-from blush.fourier.backproject import Accumulator, empty_accumulator, trim
+from blush.fourier.filter import multiply_shells
 from blush.fourier.fsc import power_spectrum
-from blush.fourier.transform import transform
-from blush.maximization.halves import half_sum_fsc
-from blush.maximization.reconstruct import reconstruct
-from blush.maximization.spectra import reference_noise, signal_to_noise
-from blush.regularise.base import HalfMaps, Regularised, drive
-from blush.regularise.select import REGULARISERS, regulariser
-from blush.regularise.trailing import cut_shell, trail
+from blush.regularise.amplitude import cross_validated_gain
+from blush.regularise.base import HalfMaps, Outcome, Regulariser, RegulariserError
+from blush.regularise.drive import Policy, drive
+from blush.regularise.select import regulariser
+from blush.regularise.symmetry import symmetrised
+from blush.regularise.trailing import cross_over_shell, cut_shell, pass_below
+from blush.regularise.wiener import Unregularised, Wiener
 
-BOX, R_MAX, TRAILING = 24, 11, 2
-
-
-def half_sums(seed: int, dtype: torch.dtype) -> Accumulator:
-    """A common Gaussian with noise of its own: the FSC falls through 1/7 inside the sphere."""
-    axis = (torch.arange(BOX, dtype=torch.float64) - BOX // 2) ** 2
-    volume = torch.exp(-(axis[:, None, None] + axis[:, None] + axis) / (2 * 1.6**2))
-    noise = torch.randn(BOX, BOX, BOX, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    values = torch.view_as_real(transform(volume + 0.02 * noise, R_MAX, corrected=False).values)
-    sums = empty_accumulator(BOX, R_MAX, dtype=dtype)
-    sums.grid[..., :2], sums.grid[..., 2] = 40 * values.to(dtype), 40
-    return trim(sums)
+POLICY = Policy(trailing_shells=2)
 
 
-def half_maps(dtype: torch.dtype, *, swapped: bool = False) -> HalfMaps:
-    sums = [half_sums(seed, dtype) for seed in (1, 2)]
-    sums = sums[::-1] if swapped else sums
-    fsc = half_sum_fsc(*sums)
-    noise = np.stack([reference_noise(half) for half in sums])
-    tau2 = signal_to_noise(fsc, joined=False) * noise
-    return HalfMaps(
-        sums=(sums[0], sums[1]),
-        fsc=fsc,
-        fsc_unmasked=fsc,
-        tau2=tau2,
-        sigma2_ref=noise,
-        unregularised=lambda half: reconstruct(sums[half]),
-        wiener=lambda half: reconstruct(sums[half], tau2[half]),
-        pixel_size_angst=3.0,
-        particle_diameter_angst=50.0,
-        symmetry="C1",
-        mask=None,
-        iteration=3,
-        local=False,
-    )
+class Made(Regulariser):
+    """Returns what a function makes of half 2, and half 1 as it is."""
 
+    name = "made"
 
-@pytest.fixture(params=sorted(REGULARISERS))
-def name(request) -> str:
-    return request.param
-
-
-def driven(name: str, dtype: torch.dtype, *, swapped: bool = False) -> Regularised:
-    return drive(regulariser(name), half_maps(dtype, swapped=swapped), trailing_shells=TRAILING)
-
-
-def test_the_problem_resolves_something_but_not_all():
-    below = np.flatnonzero(half_maps(torch.float64).fsc[1:] < 1 / 7)
-    assert 4 < below[0] + 1 < R_MAX - 1
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_references_have_the_shape_type_and_scale_of_the_maps(name, dtype):
-    maps, made = half_maps(dtype), driven(name, dtype)
-    for half, reference in enumerate(made.references):
-        assert reference.shape == (BOX, BOX, BOX)
-        assert reference.dtype == dtype
-        assert torch.isfinite(reference).all()
-        low = slice(0, 4)  # shells that the data determine: within a tenth in amplitude
-        ratio = power_spectrum(reference)[low] / power_spectrum(maps.unregularised(half))[low]
-        assert ((ratio > 0.8) & (ratio < 1.2)).all()
-
-
-def test_swapping_the_halves_swaps_the_references(name):
-    first, second = driven(name, torch.float64), driven(name, torch.float64, swapped=True)
-    for one, two in zip(first.references, second.references[::-1], strict=True):
-        torch.testing.assert_close(one, two, rtol=0, atol=1e-13)
-
-
-def test_the_same_maps_give_the_same_references(name):
-    first, second = driven(name, torch.float32), driven(name, torch.float32)
-    for one, two in zip(first.references, second.references, strict=True):
-        assert torch.equal(one, two)
-    assert first.diagnostics == second.diagnostics
-
-
-def test_the_maps_given_are_not_changed(name):
-    maps = half_maps(torch.float64)
-    before = [half.grid.clone() for half in maps.sums], maps.fsc.copy(), maps.tau2.copy()
-    drive(regulariser(name), maps, trailing_shells=TRAILING)
-    for half, grid in zip(maps.sums, before[0], strict=True):
-        assert torch.equal(half.grid, grid)
-    assert np.array_equal(maps.fsc, before[1])
-    assert np.array_equal(maps.tau2, before[2])
-
-
-def test_a_half_is_made_from_its_own_data(name):
-    """What couples only by numbers: noise in half 2 alone, at the same FSC and tau2, leaves reference 1 as it is."""
-    maps, method = half_maps(torch.float64), regulariser(name)
-    if method.couples == "field":
-        pytest.skip("shares a field between halves by design")
-    noisy = torch.randn(BOX, BOX, BOX, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
-
-    def spoiled(make):
-        return lambda half: make(half) + (noisy if half == 1 else 0)
-
-    other = replace(maps, unregularised=spoiled(maps.unregularised), wiener=spoiled(maps.wiener))
-    one, two = (drive(method, m, trailing_shells=TRAILING).references for m in (maps, other))
-    assert torch.equal(one[0], two[0])
-    assert not torch.equal(one[1], two[1])
-
-
-def test_nothing_is_left_beyond_the_trailing_shell(name):
-    made, method = driven(name, torch.float64), regulariser(name)
-    cut = made.diagnostics["trailing_shell"]
-    if not method.trails:
-        assert cut is None
-        return
-    for reference in made.references:
-        spectrum = power_spectrum(reference)
-        assert float(spectrum[cut + 1 :].max()) < 1e-25 * float(spectrum.max())
-        assert float(spectrum[cut - 1]) > 1e-9 * float(spectrum.max())
-
-
-def test_trailing_can_be_switched_off(name):
-    made = drive(regulariser(name), half_maps(torch.float64), trailing_shells=None)
-    assert made.diagnostics["trailing_shell"] is None
-    plain = regulariser(name).regularise(half_maps(torch.float64))
-    for one, two in zip(made.references, plain, strict=True):
-        torch.testing.assert_close(one, two, rtol=0, atol=1e-13)
-
-
-def test_the_record_says_what_was_done_shell_by_shell(name):
-    diagnostics = driven(name, torch.float64).diagnostics
-    assert diagnostics["name"] == name
-    assert [len(ratio) for ratio in diagnostics["power_ratio"]] == [BOX // 2 + 1] * 2
-    assert len(diagnostics["fsc_in"]) == len(diagnostics["fsc_out"]) == BOX // 2 + 1
-    assert all(np.isfinite(ratio).all() for ratio in diagnostics["power_ratio"])
-    assert diagnostics["couples"] in ("none", "scalars", "field")
-
-
-class Broken:
-    """A regulariser with one fault."""
-
-    name = "broken"
-    couples = "none"
-    trails = True
-
-    def __init__(self, make) -> None:
+    def __init__(self, make=lambda volume: volume, **declared) -> None:
         self.make = make
+        for key, value in declared.items():
+            setattr(self, key, value)
 
-    def regularise(self, maps: HalfMaps) -> tuple[torch.Tensor, torch.Tensor]:
-        return maps.unregularised(0), self.make(maps.unregularised(1))
+    def regularise(self, maps: HalfMaps) -> Outcome:
+        return Outcome((maps.unregularised(0), self.make(maps.unregularised(1))))
 
 
 def spoil(value: float):
@@ -173,55 +47,183 @@ def spoil(value: float):
 
 def refuse(method, message: str) -> None:
     with pytest.raises(BlushError, match=message):
-        drive(method, half_maps(torch.float32), trailing_shells=TRAILING)
+        drive(method, half_maps(torch.float32), POLICY)
 
 
 def test_another_shape_is_refused():
-    refuse(Broken(lambda v: v[:-2, :-2, :-2]), r"broken returned shape \(22, 22, 22\) for half 2, not \(24, 24, 24\)")
+    refuse(Made(lambda v: v[:-2, :-2, :-2]), r"made returned shape \(22, 22, 22\) for half 2, not \(24, 24, 24\)")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_values_that_are_not_finite_are_refused(value):
-    refuse(Broken(spoil(value)), "broken returned values that are not finite for half 2")
+    refuse(Made(spoil(value)), "made returned values that are not finite for half 2")
 
 
 def test_mixing_the_halves_is_refused_before_it_runs():
-    method = Broken(lambda volume: pytest.fail("it ran"))
-    method.couples = "full"
-    refuse(method, "broken mixes the half-maps, which gold-standard refinement forbids")
+    refuse(Made(lambda _: pytest.fail("it ran"), couples="full"), "mixes the half-maps, which gold-standard refinement")
 
 
 def test_a_single_reference_is_refused():
-    class Half(Broken):
-        def regularise(self, maps: HalfMaps):
-            return (maps.unregularised(0),)
+    class Half(Made):
+        def regularise(self, maps: HalfMaps) -> Outcome:
+            return Outcome((maps.unregularised(0),))
 
-    refuse(Half(None), r"broken returned 1 reference\(s\), not one per half")
-
-
-def test_an_unknown_name_is_refused_with_those_known():
-    with pytest.raises(BlushError, match=r"regulariser\.name is 'magic'; known are none, wiener"):
-        regulariser("magic")
+    refuse(Half(), r"made returned 1 reference\(s\), not one per half")
 
 
-def test_the_configuration_knows_the_same_names():
-    from blush.config.sections import Regulariser
+@pytest.mark.parametrize("factor", [0.1, 10.0])
+def test_a_map_of_another_scale_is_refused(factor):
+    refuse(Made(lambda v: factor * v), "times the power of half 2 .* its map has another scale")
 
-    allowed = Regulariser.model_json_schema()["properties"]["name"]["enum"]
-    assert sorted(allowed) == sorted(REGULARISERS)
+
+def test_a_failure_ends_the_run_and_names_the_way_on():
+    refuse(Made(spoil(float("nan"))), "(?s)iteration 3: .* regulariser.fallback: wiener goes on")
+
+
+def test_wiener_takes_the_place_of_a_failure_where_asked_for_and_says_so():
+    said = []
+    maps = half_maps(torch.float64)
+    made = drive(Made(spoil(float("nan"))), maps, Policy(fallback="wiener"), said.append)
+    assert said == [
+        "iteration 3: made failed, Wiener took its place: made returned values that are not finite for half 2"
+    ]
+    assert made.diagnostics["name"] == "wiener"
+    assert made.diagnostics["asked_for"] == "made"
+    assert "not finite" in made.diagnostics["fallback"]
+    assert torch.equal(made.references[0], maps.wiener(0))
+
+
+def test_a_bug_is_not_taken_for_a_failure():
+    with pytest.raises(ZeroDivisionError):
+        drive(Made(lambda _: 1 / 0), half_maps(torch.float64), Policy(fallback="wiener"))
+
+
+def test_a_regulariser_may_wait_for_local_searches():
+    policy = Policy(starts="local")
+    waiting = drive(Made(), half_maps(torch.float64), policy)
+    assert (waiting.diagnostics["name"], waiting.diagnostics["waits_for"]) == ("wiener", "local searches")
+    assert drive(Made(), half_maps(torch.float64, local=True), policy).diagnostics["name"] == "made"
 
 
 def test_the_wiener_map_is_passed_on_as_it_is():
     """Its own damping is all: no cut-off comes on top."""
     maps = half_maps(torch.float64)
-    made = drive(regulariser("wiener"), maps, trailing_shells=TRAILING)
+    made = drive(Wiener(), maps, POLICY)
     for half in (0, 1):
         assert torch.equal(made.references[half], maps.wiener(half))
 
 
 def test_without_a_prior_the_maps_are_cut_alone():
     maps = half_maps(torch.float64)
-    made = drive(regulariser("none"), maps, trailing_shells=TRAILING)
-    cut = cut_shell(maps.fsc, TRAILING)
+    made = drive(Unregularised(), maps, POLICY)
+    cut = cut_shell(maps.fsc, 2)
     for half in (0, 1):
-        assert torch.equal(made.references[half], trail(maps.unregularised(half), cut))
+        assert torch.equal(made.references[half], pass_below(maps.unregularised(half), cut))
+
+
+def test_beyond_the_network_the_wiener_map_takes_over():
+    """At 3 Å voxels a network of 9 Å Nyquist ends at shell 8; two shells before it the references change hands."""
+    maps = half_maps(torch.float64, noise=1e-3)
+    assert cross_over_shell(BOX, 3.0, 9.0) == 6
+    made = drive(Made(lambda v: v.clone(), nyquist_angst=9.0), maps, Policy(trailing_shells=None))
+    assert made.diagnostics["cross_over_shell"] == 6
+    changed = drive(Made(lambda v: v.clone()), maps, Policy(trailing_shells=None))
+    assert changed.diagnostics["cross_over_shell"] is None
+    below, above = slice(1, 5), slice(9, 12)
+    reference, wiener = made.references[1], maps.wiener(1)
+    given = maps.unregularised(1)
+    torch.testing.assert_close(power_spectrum(reference)[below], power_spectrum(given)[below], rtol=0.02, atol=0)
+    torch.testing.assert_close(power_spectrum(reference)[above], power_spectrum(wiener)[above], rtol=0.3, atol=0)
+
+
+def test_a_cut_below_the_network_leaves_nothing_to_cross_over():
+    maps = half_maps(torch.float64)
+    made = drive(Made(nyquist_angst=6.5), maps, POLICY)
+    assert made.diagnostics["cross_over_shell"] is None
+    assert made.diagnostics["trailing_shell"] == cut_shell(maps.fsc, 2)
+
+
+def test_cross_validation_finds_the_scale_of_every_shell():
+    """A denoiser that scales shells at will, by 5 to 0.5, comes back at the scale of the signal."""
+    wild = 5 * torch.exp(-0.2 * torch.arange(BOX // 2 + 1, dtype=torch.float64))
+
+    class Wild(Made):
+        amplitude = "cross_validated"
+
+        def regularise(self, maps: HalfMaps) -> Outcome:
+            first, second = (multiply_shells(maps.wiener(half), wild) for half in (0, 1))
+            return Outcome((first, second))
+
+    maps = half_maps(torch.float64, noise=0.02)
+    made = drive(Wild(), maps, POLICY)
+    for half in (0, 1):
+        ratio = power_spectrum(made.references[half])[2:6] / power_spectrum(maps.wiener(half))[2:6]
+        assert ((ratio > 0.9) & (ratio < 1.1)).all()
+
+
+def test_the_cross_validated_gain_is_the_least_squares_one():
+    """Without noise, D = M/2 in every shell is doubled."""
+    volume = blobs()
+    gain = cross_validated_gain((volume / 2, volume / 2), (volume, volume))
+    torch.testing.assert_close(gain[1:10], torch.full_like(gain[1:10], 2.0))
+
+
+def test_noise_that_the_other_half_lacks_gets_no_amplitude():
+    generator = torch.Generator().manual_seed(3)
+    noise = [torch.randn(32, 32, 32, generator=generator, dtype=torch.float64) for _ in range(2)]
+    assert float(cross_validated_gain((noise[0], noise[1]), (noise[0], noise[1]))[4:].max()) < 0.15
+
+
+def test_what_breaks_symmetry_is_symmetrised():
+    maps = half_maps(torch.float64, symmetry="C4")
+    ramp = torch.linspace(0.5, 1.5, BOX, dtype=torch.float64)
+    made = drive(Made(lambda v: v * ramp, equivariant=False), maps, POLICY)
+    reference = made.references[1]
+    assert float((reference - symmetrised(reference, "C4")).norm() / reference.norm()) < 0.03
+    kept = drive(Made(lambda v: v * ramp), maps, POLICY).references[1]
+    assert float((kept - symmetrised(kept, "C4")).norm() / kept.norm()) > 0.1
+
+
+@pytest.mark.parametrize(("symmetry", "error"), [("C3", 0.01), ("D2", 1e-12), ("C4", 1e-12), ("O", 1e-12)])
+def test_symmetrising_a_symmetric_map_changes_nothing(symmetry, error):
+    """Exactly so where the axes are those of the grid."""
+    smooth = blobs(width_px=1.5)
+    once = symmetrised(smooth, symmetry)
+    assert float((symmetrised(once, symmetry) - once).norm() / once.norm()) < error
+    assert float((once - smooth).norm() / once.norm()) > 0.1  # it had not been symmetric before
+
+
+def test_symmetrising_a_gaussian_on_the_axis_changes_nothing():
+    """It turns about the centre voxel: half a voxel off, this would move by a third of its width."""
+    axis = torch.arange(BOX, dtype=torch.float64) - BOX // 2
+    line = torch.exp(-(axis**2) / (2 * 1.5**2))
+    gaussian = line[:, None, None] * line[:, None] * line
+    torch.testing.assert_close(symmetrised(gaussian, "I1"), gaussian, rtol=0, atol=1e-3)
+
+
+def test_an_unknown_name_is_refused_with_those_known():
+    from pydantic import ValidationError
+
+    with pytest.raises(ValidationError, match="'wiener', 'none', 'lowpass', 'blush'"):
+        RegulariserSettings(name="magic")
+
+
+@pytest.mark.parametrize(("name", "setting"), [("blush", "weights"), ("cref", "weights"), ("external", "command")])
+def test_what_a_regulariser_cannot_do_without_is_asked_for(name, setting):
+    with pytest.raises(ValueError, match=rf"needs regulariser\.{name}\.{setting}"):
+        RegulariserSettings(name=name)
+
+
+def test_a_worker_keeps_the_regulariser_it_made():
+    settings = RegulariserSettings(name="wiener")
+    assert regulariser(settings) is regulariser(settings.model_copy())
+
+
+def test_a_failure_of_wiener_itself_is_not_hidden():
+    maps = replace(half_maps(torch.float64), wiener=lambda half: np.nan * half_maps(torch.float64).wiener(half))
+    with pytest.raises(BlushError, match="wiener returned values that are not finite"):
+        drive(Wiener(), maps, POLICY)
+
+
+def test_errors_of_plug_ins_are_no_mistakes_of_the_user():
+    assert not issubclass(RegulariserError, BlushError)

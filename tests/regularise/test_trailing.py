@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from blush.fourier.fsc import power_spectrum
-from blush.fourier.grid import shell_index_3d
-from blush.regularise.trailing import FSC_LIMIT, cut_shell, trail
+from blush.fourier.grid import radius_3d
+from blush.regularise.trailing import FSC_LIMIT, cut_shell, pass_below, trail
 
 
 @pytest.mark.parametrize(
@@ -27,19 +27,31 @@ def test_the_cut_is_behind_the_first_shell_below_a_seventh(fsc, shells, expected
 
 @pytest.mark.parametrize("box", [16, 18, 17])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_shells_pass_below_the_cut_by_half_at_it_and_not_beyond(box, dtype):
+def test_frequencies_pass_below_the_cut_by_half_at_it_and_not_beyond(box, dtype):
     volume = torch.randn(box, box, box, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
     cut = 4
-    before, after = torch.fft.rfftn(volume), torch.fft.rfftn(trail(volume, cut))
-    shell = shell_index_3d(box)
+    before, after = torch.fft.rfftn(volume), torch.fft.rfftn(pass_below(volume, cut))
+    radius = radius_3d(box)
     eps = 20 * torch.finfo(dtype).eps * before.abs().max()
-    assert (after - before)[shell < cut].abs().max() < eps
-    assert (after - before / 2)[shell == cut].abs().max() < eps
-    assert after[shell > cut].abs().max() < eps  # beyond c + 1, and at it
+    assert (after - before)[radius <= cut - 1].abs().max() < eps
+    assert (after - before / 2)[radius == cut].abs().max() < eps
+    assert after[radius >= cut + 1].abs().max() < eps
 
 
 def test_a_second_cut_changes_nothing_below_the_first():
     volume = torch.randn(16, 16, 16, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    once, twice = trail(volume, 4), trail(trail(volume, 4), 7)
+    once, twice = pass_below(volume, 4), pass_below(pass_below(volume, 4), 7)
     torch.testing.assert_close(twice, once, rtol=0, atol=1e-14)
-    assert float(power_spectrum(once)[5:].max()) < 1e-28
+    assert float(power_spectrum(once)[6:].max()) < 1e-28
+
+
+def test_a_cut_below_the_cross_over_is_a_cut_alone():
+    volume = torch.randn(16, 16, 16, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    assert torch.equal(trail(volume, 4, 6, -volume, 8.0), pass_below(volume, 4))
+
+
+def test_denoised_and_wiener_maps_share_the_spectrum_at_the_cross_over():
+    """With the same map on both sides, and a sphere that holds all of it, nothing changes."""
+    axis = (torch.arange(24, dtype=torch.float64) - 12) ** 2
+    volume = torch.exp(-(axis[:, None, None] + axis[:, None] + axis) / 4)
+    torch.testing.assert_close(trail(volume, 12, 6, volume, 10.0), volume, rtol=0, atol=1e-9)

@@ -1,0 +1,127 @@
+"""Section `regulariser`: which prior the maps get, and the settings of each."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from blush.config.sections import PositiveInt, Section
+
+Name = Literal["wiener", "none", "lowpass", "blush", "cref", "nonuniform", "sidesplitter", "red", "external"]
+
+
+class LowPassSettings(Section):
+    """A sharp limit without damping."""
+
+    resolution_angst: float | None = Field(
+        default=None, gt=0, description="Limit of the references; null: where the half-map FSC falls below 1/7"
+    )
+
+
+class BlushSettings(Section):
+    """The Blush network: a denoising U-net trained on pairs of half-maps."""
+
+    weights: Path | None = Field(default=None, description="Weights (.safetensors); required for name: blush")
+    stride_px: PositiveInt = Field(default=20, le=64, description="Step between the network's 64-voxel patches")
+    batch: PositiveInt = Field(default=4, description="Patches computed at once")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="Type inside the network; auto: bfloat16 on a GPU, float32 on a CPU"
+    )
+    cpu_minutes: float = Field(
+        default=30,
+        gt=0,
+        description="Longest estimated time per iteration on a CPU; the run stops where it is longer",
+    )
+
+
+class CrefSettings(Section):
+    """crefDenoiser: a network trained to maximise the correlation with the true map."""
+
+    weights: Path | None = Field(default=None, description="Weights (.safetensors); required for name: cref")
+
+
+class NonuniformSettings(Section):
+    """Non-uniform refinement: the local low-pass that predicts the other half best."""
+
+    awf: float = Field(
+        default=3.0, ge=1.5, description="Adaptive window factor: window over cut-off wavelength of the local filter"
+    )
+    cutoffs: PositiveInt = Field(default=20, ge=3, description="Cut-off frequencies that are tried")
+    share_cutoffs: bool = Field(default=True, description="Whether both halves get the same local cut-offs")
+
+
+class SidesplitterSettings(Section):
+    """SIDESPLITTER: local filtering by local signal to noise, each half from its own values."""
+
+    taper: bool = Field(
+        default=True, description="true: voxels get their half low-passed locally; false: rescaled band by band"
+    )
+
+
+class RedSettings(Section):
+    """Regularisation by denoising: the denoised map as prior of the Wiener filter, trusted less at high resolution."""
+
+    denoiser: Literal["blush", "cref", "nonuniform", "sidesplitter"] = Field(
+        default="blush", description="Regulariser whose maps are the prior; its own section applies"
+    )
+    full_weight_angst: float = Field(
+        default=4.4,
+        gt=0,
+        description="Resolution up to which the prior counts fully",
+    )
+    no_weight_angst: float = Field(default=10.0, gt=0, description="Resolution at which the prior counts nothing")
+
+
+class ExternalSettings(Section):
+    """Any program that takes part in RELION's external reconstruction."""
+
+    command: str | None = Field(
+        default=None, description="Command line; gets the path of a STAR file as its last argument; required"
+    )
+    timeout_minutes: float = Field(default=60, gt=0, description="Time after which both halves' programs are ended")
+    job_files: bool = Field(
+        default=True, description="Whether the job's files that known wrappers read are laid beside"
+    )
+
+
+class RegulariserSettings(Section):
+    """What turns unregularised half-maps into the references of the next alignment."""
+
+    name: Name = Field(default="wiener", description="Which one; the section of the same name holds its settings")
+    starts: Literal["first", "local"] = Field(
+        default="first", description="first: from iteration 1; local: Wiener until searches are local"
+    )
+    fallback: Literal["error", "wiener"] = Field(
+        default="error", description="When it fails. error: the run stops; wiener: Wiener in that iteration, announced"
+    )
+    lowpass: LowPassSettings = Field(default=LowPassSettings(), description="Settings of lowpass")
+    blush: BlushSettings = Field(default=BlushSettings(), description="Settings of blush")
+    cref: CrefSettings = Field(default=CrefSettings(), description="Settings of cref")
+    nonuniform: NonuniformSettings = Field(default=NonuniformSettings(), description="Settings of nonuniform")
+    sidesplitter: SidesplitterSettings = Field(default=SidesplitterSettings(), description="Settings of sidesplitter")
+    red: RedSettings = Field(default=RedSettings(), description="Settings of red")
+    external: ExternalSettings = Field(default=ExternalSettings(), description="Settings of external")
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The regulariser and, for red, its denoiser."""
+        return (self.name, self.red.denoiser) if self.name == "red" else (self.name,)
+
+    @property
+    def weights(self) -> dict[str, Path]:
+        """Files of weights that this run loads, by their setting."""
+        sections = {"blush": self.blush.weights, "cref": self.cref.weights}
+        return {f"regulariser.{name}.weights": path for name, path in sections.items() if name in self.used and path}
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        required: dict[str, tuple[str, object]] = {
+            "blush": ("weights", self.blush.weights),
+            "cref": ("weights", self.cref.weights),
+            "external": ("command", self.external.command),
+        }
+        for name in self.used:
+            key, value = required.get(name, ("", ""))
+            if value is None:
+                raise ValueError(f"name: {self.name} needs regulariser.{name}.{key}")
+        return self
