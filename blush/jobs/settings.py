@@ -1,5 +1,6 @@
 """Which settings decide the course of a refinement, and taking up changes of the others while one is under way."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ FREE_SECTIONS = ("compute", "postprocess", "truth", "output", "name")
 """They may change at any time ..."""
 FREE_REFINEMENT = ("max_iterations", "keep_iterations")
 """... and so may these, which take effect from the next iteration on."""
+FREE_REGULARISER = ("cpu_minutes", "timeout_minutes")
+"""Limits of the settings of a regulariser; they never change what it returns."""
 DECISIVE_COMPUTE = ("shards_per_half", "precision", "kernels", "threads_per_worker", "memory_gb")
 """Of `compute`, these change results by rounding: they set the order of sums."""
 
@@ -31,8 +34,39 @@ def decisive_settings(config: RunConfig) -> dict[str, str]:
     parts: dict[str, Any] = {f"refinement.{k}": v for k, v in refinement.items() if k not in FREE_REFINEMENT}
     parts |= {key: value for key, value in settings.items() if key not in left_out}
     parts |= {f"compute.{key}": compute[key] for key in DECISIVE_COMPUTE}
+    parts["regulariser"] = _regulariser(config)
     parts["algorithm"] = ALGORITHM
     return {key: json.dumps(value, sort_keys=True) for key, value in sorted(parts.items())}
+
+
+def _regulariser(config: RunConfig) -> dict[str, Any]:
+    """Name and settings of the regulariser that is used, not of the others; weights by what is in them."""
+    chosen = config.regulariser
+    kept = ("name", "starts", "fallback", *chosen.used)
+    settings = {key: value for key, value in chosen.model_dump(mode="json").items() if key in kept}
+    for name in chosen.used:
+        path = getattr(getattr(chosen, name, None), "weights", None)
+        if path is not None:
+            settings[name]["weights"] = _digest(path)
+        if name in settings:
+            for key in FREE_REGULARISER:
+                settings[name].pop(key, None)
+    return settings
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file of weights.
+
+    Raises
+    ------
+    BlushError
+        If it cannot be read: better now than in the first iteration.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        problem = Problem(str(error.strerror), "correct the path", file=str(path), where="regulariser")
+        raise BlushError("the weights cannot be read", [problem]) from None
 
 
 def take_up(config: RunConfig) -> bool:

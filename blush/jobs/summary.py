@@ -28,7 +28,7 @@ def write_summary(
     target = folder.root / "summary.json"
     particles, plan = read_frozen_particles(folder.root), read_plan(folder.root)
     poses = load_npz(folder.poses(state.iteration))
-    content = {
+    content: dict[str, Any] = {
         "name": config.name,
         **measured,
         "iterations": state.iteration,
@@ -42,7 +42,7 @@ def write_summary(
         "box_px": state.box_px,
         "pixel_size_angst": state.pixel_size_angst,
         "symmetry": state.symmetry,
-        "regulariser": config.regulariser.model_dump(mode="json"),
+        "regulariser": _regulariser(folder, config, state.iteration),
         "poses": {
             "healpix_order": state.healpix_order,
             "accuracy_rotation_deg": state.accuracy_rotation_deg,
@@ -58,8 +58,32 @@ def write_summary(
         "timing": _timing(folder),
         "versions": {"blush": blush.__version__, "python": platform.python_version(), **_versions()},
     }
+    if failed := content["regulariser"]["fallbacks"]:
+        text = f"{config.regulariser.name} failed in iteration {', '.join(failed)}, where Wiener took its place"
+        content["warnings"] = [*content["warnings"], text]
     write_json(target, content)
     return target
+
+
+def _regulariser(folder: RunFolder, config: RunConfig, iterations: int) -> dict[str, Any]:
+    """Settings of what was used, and what it did: where it acted, where it failed, how far its references went."""
+    chosen = config.regulariser
+    kept = ("name", "starts", "fallback", *chosen.used)
+    settings = {key: value for key, value in chosen.model_dump(mode="json").items() if key in kept}
+    acted: list[int] = []
+    fallbacks: dict[str, str] = {}
+    last: dict[str, Any] = {}
+    for n in range(1, iterations + 1):
+        path = folder.diagnostics(n)
+        made = read_json(path).get("regulariser") if path.exists() else None
+        if made is None:
+            continue
+        if made["name"] == chosen.name:
+            acted.append(n)
+        if "fallback" in made:
+            fallbacks[str(n)] = made["fallback"]
+        last = {key: made[key] for key in ("name", "trailing_shell", "cross_over_shell", "damping", "notes")}
+    return settings | {"acted_in_iterations": acted, "fallbacks": fallbacks, "last": last}
 
 
 def _versions() -> dict[str, str]:

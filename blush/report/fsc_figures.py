@@ -1,4 +1,4 @@
-"""Curves over resolution: the final FSC, the FSC of every iteration, the Guinier plot, the regulariser."""
+"""Curves over resolution: the final FSC, the FSC of every iteration, the Guinier plot."""
 
 from __future__ import annotations
 
@@ -86,33 +86,6 @@ def guinier(run: RunData) -> str | None:
         axes.set_xlim(0, x[-1])
         axes.legend(loc="upper right")
         return svg(figure, "guinier")
-
-
-def regulariser(run: RunData) -> str | None:
-    """What the regulariser did in the last iteration that had one: power kept, and FSC before and after."""
-    found = [(n, d["regulariser"]) for n, d in run.diagnostics.items() if "regulariser" in d]
-    if not found:
-        return None
-    iteration, made = found[-1]
-    frequency = np.arange(len(made["fsc_in"])) / run.box_angst
-    with drawing(9.6, 3.0, ncols=2) as (figure, (left, right)):
-        for half, ratio in enumerate(made["power_ratio"]):
-            left.plot(frequency[1:], np.maximum(ratio[1:], 1e-8), color=SERIES[half], label=f"half {half + 1}")
-        left.set_yscale("log")
-        left.set_ylim(max(1e-6, min(0.1, 0.5 * min(min(ratio[1:]) for ratio in made["power_ratio"]))), None)
-        left.set_title(f"Power after / before, iteration {iteration}")
-        right.plot(frequency[1:], made["fsc_in"][1:], color=MUTED, label="before")
-        right.plot(frequency[1:], made["fsc_out"][1:], "--", color=SERIES[0], label="after")
-        right.set_title("FSC between the halves")
-        right.set_ylim(-0.05, 1.03)
-        for axes in (left, right):
-            resolution_axis(axes, 1 / frequency[-1], _coarsest(frequency))
-            if made.get("trailing_shell"):
-                axes.axvline(
-                    made["trailing_shell"] / run.box_angst, color=SERIES[3], linewidth=1.2, label="trailing cut"
-                )
-            axes.legend(loc="lower left")
-        return svg(figure, "regulariser")
 
 
 def _number(value: Any) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 import blush
 from blush.io.files import atomic_write
-from blush.report import fsc_figures, iteration_figures, map_figures, pose_figures, tables
+from blush.report import fsc_figures, iteration_figures, map_figures, pose_figures, regulariser_figures, tables
 from blush.report.run_data import RunData, read_run
 
 
@@ -131,7 +131,16 @@ def _regulariser(run: RunData) -> str:
         "something that the particles did not. Shells that it empties hold only what the borders of the map leak "
         "into them, and both halves share that."
     )
-    return _section("Regulariser", _figure(fsc_figures.regulariser(run), caption))
+    course = (
+        "How far the references went in each iteration: cut behind the measured resolution (trailing), or handed over "
+        "to the Wiener filter where the method itself ends (cross-over)."
+    )
+    return _section(
+        "Regulariser",
+        _figure(regulariser_figures.shells(run), caption),
+        _figure(regulariser_figures.course(run), course),
+        tables.regulariser_table(run),
+    )
 
 
 def _time(run: RunData) -> str:

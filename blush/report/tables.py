@@ -128,6 +128,17 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f'<div class="scroll"><table class="wide"><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
+def regulariser_table(run: RunData) -> str:
+    """Iterations in which something else than the configured regulariser made the references, and why."""
+    rows = []
+    for iteration, record in run.diagnostics.items():
+        made = record.get("regulariser", {})
+        if made.get("name") != made.get("asked_for"):
+            why = f"failed: {made['fallback']}" if "fallback" in made else f"waits for {made.get('waits_for')}"
+            rows.append([str(iteration), str(made["name"]), f"{made['asked_for']} {why}"])
+    return table(("Iteration", "Made by", "Because"), rows) if rows else ""
+
+
 def keys(values: Record) -> str:
     """Nested settings as rows of `section.key` and value; long lists are left out."""
     rows = "".join(f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, value in _flat(values))

@@ -123,6 +123,7 @@ DECISIVE = [
     {"initial_lowpass_angst": 41},
     {"trailing": {"shells": 3}},
     {"regulariser": {"name": "none"}},
+    {"regulariser": {"starts": "local"}},
     {"sampling": {"healpix_order": 2}},
     {"refinement": {"solvent_correct_fsc": False}},
     {"compute": {"device": "cpu", "memory_gb": 1, "shards_per_half": 4}},
@@ -130,6 +131,7 @@ DECISIVE = [
     {"compute": {"device": "cpu", "memory_gb": 1, "shards_per_half": 3, "kernels": "torch"}},
 ]
 FREE = [
+    {"regulariser": {"nonuniform": {"awf": 4}, "blush": {"stride_px": 32}}},  # not the one that is used
     {"refinement": {"max_iterations": 9}},
     {"refinement": {"keep_iterations": 1, "max_iterations": 3}},
     {"postprocess": {"adhoc_bfactor_angst2": -50}},
@@ -150,6 +152,24 @@ def test_what_decides_the_result_is_part_of_the_identity(change, make_config, pa
 @pytest.mark.parametrize("change", FREE, ids=as_id)
 def test_what_does_not_is_not(change, make_config, particles, tmp_path):
     assert identity(make_config(tmp_path), particles) == identity(make_config(tmp_path, **change), particles)
+
+
+def test_weights_count_by_their_content(make_config, particles, tmp_path):
+    same, other = (tmp_path / name for name in ("a.safetensors", "b.safetensors"))
+    for path, content in ((tmp_path / "w.safetensors", b"one"), (same, b"one"), (other, b"two")):
+        path.write_bytes(content)
+    ids = [
+        identity(make_config(tmp_path, regulariser={"name": "cref", "cref": {"weights": path}}), particles)
+        for path in (tmp_path / "w.safetensors", same, other)
+    ]
+    assert ids[0] == ids[1]
+    assert [key for key in ids[0] if ids[0][key] != ids[2][key]] == ["regulariser"]
+
+
+def test_weights_that_are_not_there_are_named_at_once(make_config, particles, tmp_path):
+    config = make_config(tmp_path, regulariser={"name": "blush", "blush": {"weights": tmp_path / "none.safetensors"}})
+    with pytest.raises(BlushError, match=r"(?s)weights cannot be read.*none\.safetensors, regulariser: No such file"):
+        identity(config, particles)
 
 
 def test_input_files_count_by_their_content(make_config, particles, simulated, tmp_path):

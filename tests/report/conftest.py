@@ -42,7 +42,9 @@ def write_iterations(root: Path) -> None:
         write_json(folder.state(n), state_after(n))
         if n == 0:
             continue
-        regulariser = {"name": "wiener", "power_ratio": [np.linspace(1, 0.01, SHELLS).tolist()] * 2,
+        regulariser = {"name": "wiener", "asked_for": "cref" if n == 1 else "wiener", "waits_for": "local searches",
+                       "damping": [np.linspace(1, 0.1, SHELLS).tolist()] * 2, "cross_over_shell": None,
+                       "power_ratio": [np.linspace(1, 0.01, SHELLS).tolist()] * 2,
                        "fsc_in": np.linspace(1, 0, SHELLS).tolist(), "fsc_out": np.linspace(1, 0.1, SHELLS).tolist(),
                        "trailing_shell": 9}  # fmt: skip
         write_json(folder.diagnostics(n), {"iteration": n} | ({} if n == 3 else {"regulariser": regulariser}))

@@ -85,7 +85,7 @@ def test_text_from_files_is_escaped(text):
 
 def test_figures_are_svg_that_parses_and_takes_its_colours_from_the_page(text):
     figures = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
-    assert len(figures) == 9
+    assert len(figures) == 10
     for figure in figures:
         ElementTree.fromstring(figure)
         assert "var(--" in figure
