@@ -34,9 +34,10 @@ def import_(
 def _check(source: Path, is_star: bool) -> None:
     """Report on every input; nothing is written."""
     from blush.config import load_config
-    from blush.io.check import check_inputs, check_particles
+    from blush.io.check import check_particles
+    from blush.jobs.importing import check_run
 
-    findings = check_particles(source) if is_star else check_inputs(load_config(source))
+    findings = check_particles(source) if is_star else check_run(load_config(source))
     for warning in findings.warnings:
         typer.echo(f"warning: {warning}", err=True)
     findings.refuse(str(source))

@@ -33,7 +33,7 @@ def refine(
     settings = load_config(config)
     hold_run(settings.run_dir)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as the workers have it; read at first use
-    with _shown(settings.run_dir, quiet):
+    with shown(settings.run_dir, quiet):
         run = autorefine(settings)
     for warning in read_json(run / "summary.json")["warnings"]:
         typer.echo(f"warning: {warning}", err=True)
@@ -41,7 +41,7 @@ def refine(
 
 
 @contextmanager
-def _shown(run: Path, quiet: bool) -> Iterator[None]:
+def shown(run: Path, quiet: bool) -> Iterator[None]:
     """Follow the run's files beside the work, as `blush watch` does."""
     from blush.cli.watch import follow
     from blush.report.watch import Watcher

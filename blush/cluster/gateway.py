@@ -37,6 +37,11 @@ class _Work:
     outcome: asyncio.Future[Answer]
     listeners: int = 0
 
+    @property
+    def name(self) -> tuple[str, str]:
+        """What makes it the same work as another's: runs that share a pool use the same keys."""
+        return self.task.run, self.task.key
+
 
 class Gateway:
     """Serves the clients of a pool.
@@ -62,8 +67,8 @@ class Gateway:
         self.token = token
         self.workers = 0
         self._client, self._about = client, about
-        self._waiting: dict[str, _Work] = {}
-        self._begun: dict[str, _Work] = {}
+        self._waiting: dict[tuple[str, str], _Work] = {}
+        self._begun: dict[tuple[str, str], _Work] = {}
         self._helpers: set[asyncio.Task[None]] = set()
 
     @property
@@ -75,7 +80,7 @@ class Gateway:
         """Give waiting tasks, first come first served, to as many workers as have none."""
         while self._waiting and len(self._begun) < self.workers:
             work = self._waiting.pop(next(iter(self._waiting)))
-            self._begun[work.task.key] = work
+            self._begun[work.name] = work
             helper = asyncio.create_task(self._finish(work))
             self._helpers.add(helper)
             helper.add_done_callback(self._helpers.discard)
@@ -116,17 +121,18 @@ class Gateway:
 
     def _join(self, task: Task) -> _Work:
         """Listen to a task, which waits for its turn if it is new."""
-        work = self._begun.get(task.key) or self._waiting.get(task.key)
+        new = _Work(task, asyncio.get_running_loop().create_future())
+        work = self._begun.get(new.name) or self._waiting.get(new.name)
         if work is None:
-            work = self._waiting[task.key] = _Work(task, asyncio.get_running_loop().create_future())
+            work = self._waiting[new.name] = new
         work.listeners += 1
         return work
 
     def _leave(self, work: _Work) -> None:
         """Stop listening; a task that nobody wants and that has not begun is withdrawn."""
         work.listeners -= 1
-        if work.listeners == 0 and self._waiting.get(work.task.key) is work:
-            del self._waiting[work.task.key]
+        if work.listeners == 0 and self._waiting.get(work.name) is work:
+            del self._waiting[work.name]
 
     async def _finish(self, work: _Work) -> None:
         """Have one task done, whatever happens to the workers."""
@@ -141,7 +147,7 @@ class Gateway:
             }
         except Exception as error:  # of Dask itself: those of the task come back as an answer
             answer = {"bug": f"{type(error).__name__}: {error}"}
-        del self._begun[task.key]
+        del self._begun[work.name]
         work.outcome.set_result(answer)
         self.deal()
 

@@ -18,7 +18,7 @@ class Task:
     Parameters
     ----------
     key
-        Name of the work: while a task of this name is under way, another one joins it.
+        Name of the work in its run: while a task of this name and run is under way, another one joins it.
     target
         "module:function"; the function takes the run folder first.
     run

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from blush.config import RunConfig
-from blush.errors import BlushError
+from blush.errors import BlushError, Problem
 from blush.fourier.filter import resize_volume
 from blush.geometry.symmetry import operators
-from blush.io.check import check_inputs
+from blush.io.check import Findings, check_inputs
 from blush.io.files import read_json, save_npz, write_json
 from blush.io.mrc import read_volume, write_volume
 from blush.io.particles import ParticleSet
@@ -25,6 +25,7 @@ from blush.io.star import write_star
 from blush.jobs.layout import RunFolder
 from blush.jobs.memory import check_memory
 from blush.jobs.settings import decisive_settings, input_files
+from blush.regularise.select import regulariser
 
 PARTICLES_PER_SHARD = 2500
 FEWEST_SHARDS = 4
@@ -40,7 +41,7 @@ def import_run(config: RunConfig) -> Path:
         With every mistake in the inputs, or if the folder holds a run of other inputs.
     """
     folder = RunFolder(config.run_dir.absolute())
-    findings = check_inputs(config)
+    findings = check_run(config)
     findings.refuse(str(config.particles))
     if findings.particles is None:
         raise BlushError(f"{config.particles} holds no particles")
@@ -64,6 +65,17 @@ def import_run(config: RunConfig) -> Path:
         _import_map(config.mask, folder.imported / "mask.mrc", box, pixel)
     write_json(folder.imported / "config.json", config.model_dump(mode="json"))
     return folder.imported / "config.json"
+
+
+def check_run(config: RunConfig) -> Findings:
+    """Every check of the inputs, and that the regulariser can be had: its weights are loaded once here."""
+    findings = check_inputs(config)
+    try:
+        regulariser(config.regulariser)
+    except BlushError as error:
+        stated = [p for p in error.problems if isinstance(p, Problem)]
+        findings.problems += stated or [Problem(str(error), where="regulariser")]
+    return findings
 
 
 def assign_halves(particles: ParticleSet, seed: int) -> NDArray[np.int8]:

@@ -88,13 +88,22 @@ def take_up(config: RunConfig) -> bool:
         return False
     known, wanted = read_json(folder.identity), decisive_settings(config)
     changed = [key for key in wanted if known.get(key) != wanted[key]]
-    if changed and folder.state(0).exists():
-        problems = [_changed(folder.root, key, known.get(key), wanted[key]) for key in changed]
+    if problems := conflicts(config):
         raise BlushError("this folder holds a refinement of other settings", problems)
     if changed or _files_changed(config, folder, read_json(path)):
         return False
     write_json(path, config.model_dump(mode="json"))
     return True
+
+
+def conflicts(config: RunConfig) -> list[Problem]:
+    """Why a run folder cannot be continued with this configuration: decisive settings other than it started with."""
+    folder = RunFolder(config.run_dir)
+    if not (folder.identity.exists() and folder.state(0).exists()):
+        return []
+    known, wanted = read_json(folder.identity), decisive_settings(config)
+    changed = [key for key in wanted if known.get(key) != wanted[key]]
+    return [_changed(folder.root, key, known.get(key), wanted[key]) for key in changed]
 
 
 def _files_changed(config: RunConfig, folder: RunFolder, imported: dict[str, Any]) -> bool:

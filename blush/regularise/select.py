@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 
 from blush.config.regulariser import RegulariserSettings
+from blush.errors import BlushError
 from blush.regularise.base import Regulariser
 
 
@@ -27,10 +29,75 @@ def _lowpass(settings: RegulariserSettings) -> Regulariser:
     return LowPass(settings.lowpass.resolution_angst)
 
 
+def _nonuniform(settings: RegulariserSettings) -> Regulariser:
+    from blush.regularise.nonuniform import Nonuniform
+
+    chosen = settings.nonuniform
+    return Nonuniform(chosen.awf, chosen.cutoffs, chosen.share_cutoffs)
+
+
+def _sidesplitter(settings: RegulariserSettings) -> Regulariser:
+    from blush.regularise.sidesplitter import Sidesplitter
+
+    return Sidesplitter(settings.sidesplitter.taper)
+
+
+def _red(settings: RegulariserSettings) -> Regulariser:
+    from blush.regularise.red import Red
+
+    chosen = settings.red
+    try:
+        return Red(MAKERS[chosen.denoiser](settings), chosen.full_weight_angst, chosen.no_weight_angst)
+    except ValueError as error:
+        raise BlushError("regulariser.red cannot be used", [str(error)]) from None
+
+
+def _external(settings: RegulariserSettings) -> Regulariser:
+    from blush.regularise.external import External
+
+    return External(settings.external)
+
+
+def _blush(settings: RegulariserSettings) -> Regulariser:
+    from blush.denoise.card import BLUSH
+    from blush.denoise.weights import load_weights
+    from blush.regularise.blush import Blush
+
+    chosen = settings.blush
+    return Blush(
+        load_weights(_given(chosen.weights, "blush"), BLUSH),
+        stride_px=chosen.stride_px,
+        batch=chosen.batch,
+        precision=chosen.precision,
+        cpu_minutes=chosen.cpu_minutes,
+    )
+
+
+def _cref(settings: RegulariserSettings) -> Regulariser:
+    from blush.denoise.card import CREF
+    from blush.denoise.weights import load_weights
+    from blush.regularise.cref import Cref
+
+    return Cref(load_weights(_given(settings.cref.weights, "cref"), CREF))
+
+
+def _given(weights: Path | None, name: str) -> Path:
+    """Weights that the configuration names."""
+    if weights is None:
+        raise BlushError(f"regulariser {name} needs weights: give regulariser.{name}.weights")
+    return weights
+
+
 MAKERS: dict[str, Callable[[RegulariserSettings], Regulariser]] = {
     "wiener": _wiener,
     "none": _none,
     "lowpass": _lowpass,
+    "blush": _blush,
+    "cref": _cref,
+    "nonuniform": _nonuniform,
+    "sidesplitter": _sidesplitter,
+    "red": _red,
+    "external": _external,
 }
 
 

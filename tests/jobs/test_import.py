@@ -172,6 +172,17 @@ def test_weights_that_are_not_there_are_named_at_once(make_config, particles, tm
         identity(config, particles)
 
 
+def test_damaged_weights_stop_the_import_beside_other_mistakes(make_config, tmp_path):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(b"not weights")
+    config = make_config(
+        tmp_path / "out", regulariser={"name": "blush", "blush": {"weights": path}}, particle_diameter_angst=1e4
+    )
+    with pytest.raises(BlushError, match=r"(?s)2 problem\(s\).*particle is wider than its box.*w\.safetensors"):
+        steps.import_run(config)
+    assert not (tmp_path / "out").exists()
+
+
 def test_input_files_count_by_their_content(make_config, particles, simulated, tmp_path):
     same, other = tmp_path / "same.mrc", tmp_path / "other.mrc"
     shutil.copy(simulated / "reference.mrc", same)

@@ -12,7 +12,9 @@ from blush.maximization.reconstruct import reconstruct
 from blush.maximization.spectra import reference_noise, signal_to_noise
 from blush.regularise.base import HalfMaps
 
-BOX, R_MAX, PIXEL_ANGST, DIAMETER_ANGST = 24, 11, 3.0, 50.0
+BOX, R_MAX, PIXEL_ANGST = 24, 11, 3.0
+DIAMETER_ANGST = 60.0
+"""Holds the molecule of `blobs`: a sphere of 50 Å would leave out a fifth of it."""
 
 
 def blobs(seed: int = 7, box: int = BOX, count: int = 12, width_px: float = 1.2) -> torch.Tensor:

@@ -1,0 +1,115 @@
+"""`blush denoise`: any regulariser, by hand, on the two half-maps of a finished refinement."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from blush.errors import BlushError, Problem
+
+if TYPE_CHECKING:
+    from blush.config.regulariser import RegulariserSettings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("denoise")(denoise)
+
+
+def denoise(
+    half1: Annotated[Path, typer.Argument(help="Unfiltered half-map 1.")],
+    half2: Annotated[Path, typer.Argument(help="Unfiltered half-map 2, of the same box and pixel size.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")],
+    method: Annotated[str, typer.Option(help="Regulariser, as in regulariser.name.")] = "nonuniform",
+    weights: Annotated[Path | None, typer.Option(help="Weights of a network (.safetensors).")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="Other settings, as nonuniform.awf=1.5; may be repeated.")
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(help="Solvent mask; none: the sphere of the diameter.")] = None,
+    diameter: Annotated[float | None, typer.Option(min=0, help="Particle diameter in Å; none: 0.9 of the box.")] = None,
+    symmetry: Annotated[str, typer.Option(help="Point group.")] = "C1",
+    trailing: Annotated[int, typer.Option(min=0, help="Shells to stay behind FSC = 1/7.")] = 2,
+    no_trailing: Annotated[bool, typer.Option("--no-trailing", help="Do not cut the maps.")] = False,
+    pixel_size: Annotated[float | None, typer.Option(help="Å per pixel, instead of the headers'.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, or a CUDA device.")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 1,
+) -> None:
+    """Regularise two half-maps as an iteration would; writes half1.mrc, half2.mrc and diagnostics.json.
+
+    The maps are references, made to be aligned to: report the resolution of the unfiltered halves alone.
+    """
+    settings = _settings(method, weights, setting or [])
+    import numpy as np
+
+    from blush.fourier.fsc import resolution_at
+    from blush.geometry.symmetry import operators
+    from blush.io.files import write_json
+    from blush.io.mrc import write_volume
+    from blush.regularise.drive import Policy, drive
+    from blush.regularise.from_maps import half_maps, particle_mask, read_half_maps
+    from blush.regularise.select import regulariser
+    from blush.validate.phase_randomise import solvent_corrected_fsc
+    from blush.validate.postprocess import FSC_THRESHOLD
+
+    files = read_half_maps(half1, half2, mask, pixel_size).to(device)
+    box, pixel = files.halves[0].shape[0], files.pixel_size_angst
+    try:
+        operators(symmetry)
+    except ValueError as error:
+        raise BlushError("the symmetry cannot be used", [str(error)]) from None
+    diameter = diameter or 0.9 * box * pixel
+    solvent = particle_mask(box, diameter / (2 * pixel), files.halves[0]) if files.mask is None else files.mask
+    curve = solvent_corrected_fsc(*files.halves, solvent, seed)
+    chosen = regulariser(settings)
+    maps = half_maps(
+        *files.halves,
+        pixel,
+        particle_diameter_angst=diameter,
+        fsc=curve.cpu().numpy().astype(np.float64),
+        mask=solvent,
+        symmetry=symmetry,
+        seed=seed,
+        scratch=out / "scratch",
+        pad=2 if "sums" in chosen.reads else 1,
+    )
+    made = drive(chosen, maps, Policy(trailing_shells=None if no_trailing else trailing))
+    for half, reference in enumerate(made.references, start=1):
+        write_volume(out / f"half{half}.mrc", reference.cpu().numpy(), pixel)
+    write_json(out / "diagnostics.json", made.diagnostics)
+    typer.echo(f"half-maps: FSC {FSC_THRESHOLD} at {resolution_at(curve, FSC_THRESHOLD, box, pixel):.2f} Å")
+    cut = made.diagnostics["trailing_shell"]
+    typer.echo(f"{method}: {f'cut at {box * pixel / cut:.2f} Å' if cut else 'not cut'}: {out}/half1.mrc, half2.mrc")
+
+
+def _settings(method: str, weights: Path | None, changes: list[str]) -> "RegulariserSettings":
+    """The section `regulariser` that the options spell out.
+
+    Raises
+    ------
+    BlushError
+        With every mistake of the options.
+    """
+    import yaml
+    from pydantic import ValidationError
+
+    from blush.config.regulariser import RegulariserSettings
+
+    content: dict[str, Any] = {"name": method}
+    for change in changes:
+        key, equals, text = change.partition("=")
+        section, dot, name = key.partition(".")
+        if not (equals and dot and name):
+            problem = Problem("is not SECTION.NAME=VALUE", "write it as nonuniform.awf=1.5", value=change)
+            raise BlushError("a setting cannot be used", [problem])
+        content.setdefault(section, {})[name] = yaml.safe_load(text)
+    if weights is not None:
+        network = content.get("red", {}).get("denoiser", "blush") if method == "red" else method
+        content.setdefault(network, {})["weights"] = weights
+    try:
+        return RegulariserSettings.model_validate(content)
+    except ValidationError as error:
+        problems = [
+            Problem(detail["msg"].removeprefix("Value error, "), where=".".join(str(part) for part in detail["loc"]))
+            for detail in error.errors(include_url=False)
+        ]
+        raise BlushError("the regulariser's settings cannot be used", problems) from None

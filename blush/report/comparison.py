@@ -1,0 +1,178 @@
+"""What the runs of a comparison found, side by side: `comparison.json`, and the lines that the terminal shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from blush.fourier.fsc import interpolated_resolution_at
+from blush.io.files import write_json
+from blush.jobs.compare_regularisers import Comparison, Member, is_finished
+from blush.jobs.progress import Record
+from blush.report.comparison_verdict import FIGURES, known_truth, summarise, verdict
+from blush.report.run_data import RunData, read_run
+from blush.report.timing import by_stage, closed, compact, spent
+
+HALF_THRESHOLD, TRUTH_THRESHOLD = 0.143, 0.5
+
+
+def write_comparison(comparison: Comparison, failures: Mapping[str, str]) -> Path:
+    """Write comparison.json and comparison.html from the runs that are finished.
+
+    Parameters
+    ----------
+    failures
+        By name of a member why it did not finish.
+
+    Returns
+    -------
+    The page.
+    """
+    from blush.report.comparison_page import write_page
+
+    content = collect(comparison, failures)
+    write_json(comparison.folder / "comparison.json", content)
+    return write_page(comparison.folder / "comparison.html", content)
+
+
+def collect(comparison: Comparison, failures: Mapping[str, str]) -> Record:
+    """Everything about a comparison, for JSON; what differs between equal comparisons is in `timing`."""
+    finished = [member for member in comparison.members if is_finished(member)]
+    runs = {member.name: read_run(member.run) for member in finished}
+    members = {member.name: _measured(member, runs[member.name]) for member in finished}
+    summary = summarise(members)
+    return {
+        "name": comparison.name,
+        "regularisers": list(dict.fromkeys(member.regulariser for member in comparison.members)),
+        "seeds": sorted({member.seed for member in comparison.members}),
+        "known_truth": known_truth(members),
+        "members": members,
+        "failures": dict(failures),
+        "summary": summary,
+        "verdict": verdict(members),
+        "timing": {name: _timing(run) for name, run in runs.items()},
+    }
+
+
+def _measured(member: Member, run: RunData) -> Record:
+    """What one run found."""
+    made = {n: d["regulariser"] for n, d in run.diagnostics.items() if "regulariser" in d}
+    states = [state for state in run.states if state["iteration"] > 0]
+    return {
+        "regulariser": member.regulariser,
+        "seed": member.seed,
+        "box_angst": run.box_angst,
+        "iterations": run.last["iteration"],
+        "stop_reason": run.last["stop_reason"],
+        "resolution_over_iterations_angst": [_finite(state["resolution_angst"]) for state in states],
+        "reported_resolution_angst": run.summary["resolution_angst"],
+        "accuracy_rotation_deg": run.last.get("accuracy_rotation_deg"),
+        "average_pmax": run.last.get("average_pmax"),
+        "fell_back": [n for n, record in made.items() if "fallback" in record],
+        "waited": [n for n, record in made.items() if "waits_for" in record],
+        "last_regularised": _shells(made),
+        "warnings": run.summary["warnings"],
+        **_half_maps(run),
+        **_truth(run),
+    }
+
+
+def _shells(made: Mapping[int, Record]) -> Record:
+    """What the regulariser did, shell by shell, in the last iteration in which it was itself at work."""
+    own = {n: record for n, record in made.items() if record["name"] == record["asked_for"]}
+    if not own:
+        return {}
+    iteration, record = list(own.items())[-1]
+    return {
+        "iteration": iteration,
+        "damping": np.mean(record["damping"], axis=0).tolist(),
+        "power_ratio": np.mean(record["power_ratio"], axis=0).tolist(),
+        "fsc_in": record["fsc_in"],
+        "fsc_out": record["fsc_out"],
+        "trailing_shell": record["trailing_shell"],
+        "couples": record["couples"],
+    }
+
+
+def _half_maps(run: RunData) -> Record:
+    table = run.postprocess["fsc"]
+    corrected = "rlnFourierShellCorrelationCorrected"
+    curve = [float(value) for value in table[corrected if corrected in table else _UNMASKED]]
+    return {
+        "half_fsc": curve,
+        "half_fsc_unmasked": [float(value) for value in table[_UNMASKED]],
+        "half_resolution_angst": _crossing(curve, HALF_THRESHOLD, run.box_angst),
+    }
+
+
+_UNMASKED = "rlnFourierShellCorrelationUnmaskedMaps"
+
+
+def _truth(run: RunData) -> Record:
+    """Map and poses against the truth, where it is known."""
+    if "fsc" not in run.truth:
+        return {}
+    poses = run.truth["poses"]
+    return {
+        "true_fsc": run.truth["fsc"],
+        "true_resolution_angst": _crossing(run.truth["fsc"], TRUTH_THRESHOLD, run.box_angst),
+        "angle_median_deg": poses["angle_median_deg"],
+        "angle_mean_deg": poses["angle_mean_deg"],
+        "within_5_deg": poses["within_5_deg"],
+        "shift_median_angst": poses["shift_median_angst"],
+    }
+
+
+def _crossing(curve: list[float], threshold: float, box_angst: float) -> float | None:
+    """Where a curve first crosses a threshold, between shells: differences are finer than a shell."""
+    values = torch.tensor(curve, dtype=torch.float64)
+    box = 2 * (len(curve) - 1)
+    return _finite(interpolated_resolution_at(values, threshold, box, box_angst / box))
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) and value < 999 else None
+
+
+def _timing(run: RunData) -> Record:
+    """Seconds per stage, and what of them the regulariser took."""
+    stages = {name: {"wall": s.wall, "busy": s.busy, "cpu": s.cpu} for name, s in by_stage(run.progress).items()}
+    total = spent(closed(run.progress))
+    own = sum(float(record.get("regulariser_seconds", 0.0)) for record in run.progress)
+    return {
+        "stages": stages,
+        "wall_seconds": total.wall,
+        "cpu_seconds": total.cpu,
+        "regulariser_seconds": own,
+        "regulariser_share": own / total.busy if total.busy else 0.0,
+    }
+
+
+def table_rows(content: Record) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Heading and rows of the table of results, one row per regulariser."""
+    figures = [figure for figure in FIGURES if figure.of_truth <= content["known_truth"]]
+    head = ("Regulariser", "Seeds", *(figure.label for figure in figures), "Time", "Its share")
+    rows = []
+    for name in content["regularisers"]:
+        found = content["summary"].get(name)
+        if found is None:
+            rows.append([name, "0", *["–"] * (len(head) - 2)])
+            continue
+        mine = [content["timing"][key] for key, m in content["members"].items() if m["regulariser"] == name]
+        cells = [figure.shown(found[figure.key]) for figure in figures]
+        share = float(np.mean([timing["regulariser_share"] for timing in mine]))
+        wall = compact(float(np.mean([timing["wall_seconds"] for timing in mine])))
+        rows.append([name, str(found["seeds"]), *cells, wall, f"{100 * share:.1f} %"])
+    return head, rows
+
+
+def text_table(content: Record) -> str:
+    """The same table in columns for a terminal, and what it says."""
+    head, rows = table_rows(content)
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows)]
+    return "\n".join([*(line.rstrip() for line in lines), "", *content["verdict"]["sentences"]])

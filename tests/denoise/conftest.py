@@ -1,0 +1,6 @@
+"""The networks that the regularisers' tests use."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "regularise"))

@@ -1,0 +1,139 @@
+"""Blush as a regulariser: what it refuses, notes and leaves to the driver."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from identity_networks import random_unet, write_identity_cref, write_identity_unet
+from problem import BOX, DIAMETER_ANGST, PIXEL_ANGST, blobs, half_maps
+
+from blush.config.regulariser import RegulariserSettings
+from blush.denoise.apply import denoise_map, plan_patches
+from blush.denoise.card import BLUSH, Card
+from blush.denoise.unet import UNet3d
+from blush.denoise.weights import load_weights, save_weights
+from blush.errors import BlushError
+from blush.regularise.base import RegulariserError
+from blush.regularise.blush import CPU_FLOP_PER_S, Blush
+from blush.regularise.drive import Policy, drive
+from blush.regularise.select import regulariser
+
+
+@pytest.fixture
+def path(tmp_path):
+    return write_identity_unet(tmp_path / "w.safetensors", block_px=48)
+
+
+def made(path, **settings) -> Blush:
+    return regulariser(RegulariserSettings(name="blush", blush={"weights": path, **settings}))
+
+
+def test_each_half_is_denoised_from_its_own_map_alone(tmp_path):
+    """A network that is not the identity: reference and denoised map agree, to the last bit."""
+    save_weights(tmp_path / "w.safetensors", random_unet(1, 1).state_dict(), Card(BLUSH, 1, 1, block_px=48))
+    method, maps = made(tmp_path / "w.safetensors"), half_maps(torch.float32)
+    outcome = method.regularise(maps)
+    plan = plan_patches(BOX, PIXEL_ANGST, DIAMETER_ANGST, 1.5, block_px=48)
+    for half in (0, 1):
+        expected = denoise_map(method.network, maps.unregularised(half), plan)
+        assert torch.equal(outcome.references[half], expected)
+        assert float((expected - maps.unregularised(half)).norm()) > 0.01 * float(expected.norm())
+
+
+def test_notes_say_what_was_used(path):
+    method = made(path)
+    notes = method.regularise(half_maps(torch.float32)).notes
+    assert notes == {
+        "weights_sha256": load_weights(path).sha256,
+        "voxel_size_angst": 1.5,
+        "model_box_px": 48,
+        "patches_per_half": 8,
+    }
+
+
+def test_nyquist_is_that_of_the_weights(tmp_path, path):
+    assert made(path).nyquist_angst == 3.0
+    coarse = write_identity_unet(tmp_path / "c.safetensors", block_px=48, voxel_size_angst=4.0)
+    assert made(coarse).nyquist_angst == 8.0
+
+
+def test_beyond_the_networks_nyquist_the_driver_fills_with_wiener(tmp_path):
+    """Voxels of 4 Å on maps of 3 Å: the network ends at 8 Å, the maps resolve more."""
+    coarse = write_identity_unet(tmp_path / "c.safetensors", block_px=48, voxel_size_angst=4.0)
+    place = torch.arange(BOX, dtype=torch.float64) - BOX // 2
+    line = torch.exp(-((place - 1) ** 2) / (2 * 1.2**2))  # well inside the mask, which is 7 voxels of 4 Å at most
+    maps = half_maps(torch.float64, noise=1e-4, volume=line[:, None, None] * line[:, None] * line)
+    result = drive(made(coarse), maps, Policy(trailing_shells=2))
+    shell = result.diagnostics["cross_over_shell"]
+    assert shell == int(BOX * PIXEL_ANGST / 8.0) - 2
+    ratio = torch.tensor(result.diagnostics["damping"][0])
+    assert ((ratio[1:10] > 0.9) & (ratio[1:10] < 1.1)).all()  # no gap on either side of it
+
+
+def test_a_run_that_would_take_hours_on_a_cpu_fails_before_it_begins(path, monkeypatch):
+    method, maps = made(path, cpu_minutes=1e-6), half_maps(torch.float32)
+    monkeypatch.setattr("blush.regularise.blush.denoise_map", lambda *_, **__: pytest.fail("it was computed"))
+    with pytest.raises(RegulariserError, match=r"16 patches .* minutes per iteration .*cpu_minutes: 1e-06; use a GPU"):
+        method.regularise(maps)
+    with pytest.raises(BlushError, match="regulariser blush failed in iteration 3"):
+        drive(method, maps, Policy())
+
+
+def test_the_estimate_counts_both_halves(path):
+    method = made(path)
+    plan = method.plan(half_maps(torch.float32))
+    flop = method.network.forward_flop(48)
+    assert method.estimated_minutes(plan) == pytest.approx(16 * flop / CPU_FLOP_PER_S / 60)
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "seconds"), [(16, 5, 0.57), (16, 4, 0.57), (16, 3, 0.58), (12, 4, 0.37), (8, 4, 0.29)]
+)
+def test_the_estimate_is_on_the_safe_side_of_what_was_measured(width, depth, seconds):
+    """Seconds per patch of 64³ on one core with AVX-512, batch 2."""
+    with torch.device("meta"):
+        estimate = UNet3d(width, depth).forward_flop(64) / CPU_FLOP_PER_S
+    assert seconds < estimate < 3 * seconds
+
+
+def test_a_map_with_nothing_in_it_is_a_failure_that_may_fall_back(path):
+    maps = replace(half_maps(torch.float32), unregularised=lambda _: torch.zeros(BOX, BOX, BOX))
+    with pytest.raises(RegulariserError, match="nothing to denoise"):
+        made(path).regularise(maps)
+
+
+def test_memory_that_runs_out_names_the_setting(path, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("blush.regularise.blush.denoise_map", full)
+    with pytest.raises(RegulariserError, match=r"4 patches at once .* lower regulariser\.blush\.batch"):
+        made(path).regularise(half_maps(torch.float32))
+
+
+def test_a_stride_with_gaps_is_refused_with_the_widest_that_has_none(path):
+    with pytest.raises(BlushError, match=r"regulariser\.blush\.stride_px: leaves gaps .*found 30.*give at most 24"):
+        made(path, stride_px=30)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    cref = write_identity_cref(tmp_path / "c.safetensors")
+    with pytest.raises(BlushError, match="are of another network"):
+        made(cref)
+    with pytest.raises(BlushError, match="are not those of the Blush network"):
+        Blush(load_weights(cref))
+
+
+def test_a_symmetric_molecule_gets_symmetric_references(tmp_path):
+    """The network does not keep symmetry, so the driver does."""
+    from blush.regularise.symmetry import symmetrised
+
+    save_weights(tmp_path / "w.safetensors", random_unet(1, 1).state_dict(), Card(BLUSH, 1, 1, block_px=48))
+    maps = half_maps(torch.float64, symmetry="C2", volume=symmetrised(blobs(), "C2"))
+    method = made(tmp_path / "w.safetensors")
+    plain = method.regularise(maps).references[0]
+    reference = drive(method, maps, Policy()).references[0]
+    assert float((plain - symmetrised(plain, "C2")).norm() / plain.norm()) > 1e-3
+    torch.testing.assert_close(
+        reference, symmetrised(reference, "C2"), rtol=0, atol=1e-9 * float(reference.abs().max())
+    )
