@@ -103,8 +103,9 @@ def _our_name(name: str) -> str:
 
 def _positive(path: Path, bundle: Mapping[str, Any], key: str) -> float:
     value = bundle.get(key)
-    single = isinstance(value, np.generic | np.ndarray | Tensor) and math.prod(value.shape) == 1
-    number = value.item() if single else value
+    number: object = value
+    if isinstance(value, np.generic | np.ndarray | Tensor) and math.prod(value.shape) == 1:
+        number = value.item()
     if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 < number < math.inf:
         raise _refusal(path, f"{key} is not a positive number", "give the bundle as it was published", repr(value)[:60])
     return float(number)
