@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ def _save_directions(folder: RunFolder, iteration: int, before: RefinementState,
 
 
 def _tidy(folder: RunFolder, iteration: int, keep: int) -> None:
-    """Remove shard results of this iteration, and sums and maps of those that are no longer kept."""
+    """Remove shard results of this iteration, and sums, maps and foreign files of those that are no longer kept."""
     for path in folder.iteration(iteration).glob("half*_shard*.npz"):
         path.unlink(missing_ok=True)
     for n in range(iteration - keep, 0, -1):
@@ -138,6 +139,7 @@ def _tidy(folder: RunFolder, iteration: int, keep: int) -> None:
             folder.iteration(n) / "mask.mrc",
         ]
         present = [path for path in old if path.exists()]
+        shutil.rmtree(folder.scratch(n), ignore_errors=True)
         if not present:
             break
         for path in present:

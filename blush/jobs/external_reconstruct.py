@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
@@ -31,9 +31,6 @@ from blush.regularise.base import HalfMaps
 from blush.regularise.drive import Policy, drive
 from blush.regularise.protocol import Call, Floats, Name, read_call, read_sums, write_result
 from blush.regularise.select import regulariser
-
-if TYPE_CHECKING:
-    from blush.config.run import RunConfig
 
 Mode = Literal["half", "final", "classification"]
 ONE_HALF = ("wiener", "none", "lowpass", "blush")
@@ -132,7 +129,7 @@ def _load(
     request: Request, settings: EmbeddedConfig, wait_seconds: float
 ) -> tuple[tuple[Accumulator, Accumulator], tuple[Floats, Floats], int]:
     """Sums and T tau^2 of both halves, and which of them is this call's; a lone map stands for both."""
-    device, dtype = environment(cast("RunConfig", settings))  # it reads `compute` alone
+    device, dtype = environment(settings)
     half, call = request.name.half, request.call
     if half is None or _one_half(settings):
         sums = read_sums(call, dtype, device)

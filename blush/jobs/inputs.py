@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blush.config import RunConfig
+from blush.config.embedded import EmbeddedConfig
 from blush.errors import BlushError, Problem
 from blush.io.files import load_npz, read_json
 from blush.io.particles import ParticleSet
@@ -123,7 +124,7 @@ def missing_shards(root: Path, iteration: int, half: int) -> list[int]:
     return [s for s in range(plan.n_shards(half)) if not folder.shard(iteration, half, s, key).exists()]
 
 
-def environment(config: RunConfig) -> tuple[torch.device, torch.dtype]:
+def environment(config: RunConfig | EmbeddedConfig) -> tuple[torch.device, torch.dtype]:
     """Set this process up for reproducible work and return its device and real type.
 
     Raises

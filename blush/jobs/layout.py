@@ -66,6 +66,10 @@ class RunFolder:
         """What the regulariser did, for the report."""
         return self.iteration(n) / "maps.json"
 
+    def scratch(self, n: int) -> Path:
+        """Files that a regulariser exchanges with another program."""
+        return self.iteration(n) / "regulariser"
+
     def reference(self, n: int, half: int) -> Path:
         """Reference that iteration n made for iteration n + 1."""
         return self.root / f"run_it{n:03d}_half{half}_class001.mrc"

@@ -98,7 +98,7 @@ def _references(
         healpix_order=state.healpix_order,
         current_size_px=state.current_size_px,
         seed=state.seed * 1000 + state.iteration,
-        scratch=folder.iteration(iteration) / "regulariser",
+        scratch=folder.scratch(iteration),
     )
     watch = Stopwatch()
     made = _drive(config, given)
