@@ -51,6 +51,32 @@ SETS: dict[str, dict] = {
         "noise": {"snr": 0.12},
         "initial_lowpass_angst": 30,
     },
+    # The same with a quarter less signal: on the edge of what can be aligned, where regularisers differ
+    "lowsnr": {
+        "specimen": {"model": "1e9g.cif.gz", "symmetry": "C2", "copies": "average"},
+        "imaging": {
+            "n_particles": 400,
+            "box_px": 64,
+            "pixel_size_angst": 2.2,
+            "offset_sd_angst": 3,
+            "defocus_min_angst": 6000,
+            "defocus_max_angst": 16000,
+            "envelope_bfactor_angst2": 100,
+        },
+        "noise": {"snr": 0.09},
+        "initial_lowpass_angst": 30,
+    },
+    # The channel in its micelle at coarser pixels, so that many refinements can be compared
+    "micelle": {
+        "specimen": {
+            "model": "8eow.cif.gz",
+            "symmetry": "C4",
+            "copies": "average",
+            "belt": {"center_z_angst": 38, "core_height_angst": 30, "core_width_angst": 14},
+        },
+        "imaging": {"n_particles": 400, "box_px": 64, "pixel_size_angst": 3.4, "envelope_bfactor_angst2": 100},
+        "noise": {"snr": 0.09},
+    },
     # KcsA with Fabs, 0.23 MDa, C4, seen mostly along its axis and from one side
     "preferred": {
         "specimen": {"model": "1k4c.cif.gz", "assembly": "1", "symmetry": "C4", "copies": "average"},
@@ -61,10 +87,11 @@ SETS: dict[str, dict] = {
 }
 
 
-def make_set(name: str, target: Path, models: Path, changes: dict) -> Path:
-    """Simulate one set and write its `set.json`."""
-    content = json.loads(json.dumps(SETS[name]))
+def make_set(name: str, target: Path, models: Path, changes: dict, seed: int = 1) -> Path:
+    """Simulate one set and write its `set.json`; seeds other than 1 go to folders of their own."""
+    content = json.loads(json.dumps(SETS[name])) | {"seed": seed}
     content["specimen"]["model"] = str(models / content["specimen"]["model"])
+    name = name if seed == 1 else f"{name}_seed{seed}"
     content["output"] = str(target / name)
     for key, value in changes.items():
         section, _, field = key.partition(".")
@@ -91,12 +118,14 @@ def main() -> None:
     parser.add_argument("models", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(SETS)}")
     parser.add_argument("--snr", type=float)
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--particles", type=int)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     changes = {"noise.snr": chosen.snr, "imaging.n_particles": chosen.particles}
     for name in chosen.names or SETS:
-        made = make_set(name, chosen.target, chosen.models, {k: v for k, v in changes.items() if v is not None})
+        given = {k: v for k, v in changes.items() if v is not None}
+        made = make_set(name, chosen.target, chosen.models, given, chosen.seed)
         print(made, (made / "set.json").read_text())
 
 

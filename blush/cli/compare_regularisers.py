@@ -49,7 +49,9 @@ def register(app: typer.Typer) -> None:
 def compare_regularisers(
     config: Annotated[Path, typer.Argument(help="Configuration (YAML); its sections hold the settings of each.")],
     regularisers: Annotated[list[str], typer.Option(help="Names, one after the other: wiener nonuniform ...")],
-    seeds: Annotated[list[int] | None, typer.Option(help="Seeds, one after the other; none: that of the file.")] = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option(min=0, help="Seeds, one after the other; none: that of the file.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing on the way.")] = False,
 ) -> None:
     """Refine the same particles with each regulariser, and say what differs; the same command again continues.

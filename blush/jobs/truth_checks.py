@@ -175,18 +175,9 @@ class _Particles:
 
     def noise(self) -> Iterator[Check]:
         """(b): images of noise give back the first reference, and no more of it than with Wiener."""
-        runs, what = self._noise_runs(self.settings), "nothing but noise"
-        usual: list[Finished] = []
-        if self.settings.name != "wiener":
-            usual = self._noise_runs(RegulariserSettings(name="wiener"))
-            limit = float(np.mean([run.reported_shell for run in usual])) + 1
-            reported = float(np.mean([run.reported_shell for run in runs]))
-            yield Check("b", f"{what}: mean reported shell, Wiener's plus one", reported, limit)
-        for key, first in (("halves", SHARED + 1), ("truth", REFERENCE + OUT_OF_REACH)):
-            title = f"{what}: {'halves' if key == 'halves' else 'map and truth'} beyond shell {first - 1}"
-            yield from by_chance(
-                "b", title, [getattr(r, key)[first:] for r in runs], [getattr(r, key)[first:] for r in usual]
-            )
+        runs = self._noise_runs(self.settings)
+        usual = [] if self.settings.name == "wiener" else self._noise_runs(RegulariserSettings(name="wiener"))
+        yield from noise_figures(runs, usual)
 
     def _noise_runs(self, settings: RegulariserSettings) -> list[Finished]:
         """Other images and another seed each time, so that the runs are independent."""
@@ -253,17 +244,36 @@ def evenness(run: Path) -> Floats:
     return share.clip(0, 1)
 
 
-def by_chance(letter: Letter, what: str, curves: list[Floats], usual: Sequence[Floats] = ()) -> Iterator[Check]:
+def noise_figures(runs: Sequence[Finished], usual: Sequence[Finished]) -> Iterator[Check]:
+    """(b) for the same images refined by a method and, `usual`, by Wiener; without the latter for Wiener itself.
+
+    What halves of noise share because both began with one reference is the same for both, image set by image set. So a
+    method is judged by what it adds, from the end of that reference on.
+    """
+    what, first = "nothing but noise", REFERENCE + OUT_OF_REACH
+    if not usual:
+        yield from by_chance("b", f"{what}: halves beyond shell {SHARED}", [run.halves[SHARED + 1 :] for run in runs])
+        yield from by_chance(
+            "b", f"{what}: map and truth beyond shell {first - 1}", [run.truth[first:] for run in runs]
+        )
+        return
+    reported, limit = (float(np.mean([run.reported_shell for run in of])) for of in (runs, usual))
+    yield Check("b", f"{what}: mean reported shell, Wiener's plus one", reported, limit + 1)
+    pairs = list(zip(runs, usual, strict=True))
+    more = f"beyond shell {first - 1}, more than Wiener's"
+    halves = [(run.halves - other.halves)[first:] / np.sqrt(2) for run, other in pairs]
+    yield from by_chance("b", f"{what}: halves {more}", halves)
+    truth = [(run.truth - other.truth)[first:] / np.sqrt(2) for run, other in pairs]
+    yield from by_chance("b", f"{what}: map and truth {more}", truth)
+
+
+def by_chance(letter: Letter, what: str, curves: list[Floats]) -> Iterator[Check]:
     """The largest value of all curves and their mean, in standard deviations of what chance gives.
 
-    Only what is too much in common counts: maps that differ by more than chance share nothing. Where the Wiener
-    filter, `usual`, has more in common than chance, that is the limit.
+    Only what is too much in common counts: maps that differ by more than chance share nothing.
     """
-    limits = deviations(sum(map(len, curves))), deviations(1)
-    if usual:
-        limits = max(limits[0], _largest(usual)), max(limits[1], _mean(usual))
-    yield Check(letter, f"{what}: largest FSC, sd of chance", _largest(curves), limits[0])
-    yield Check(letter, f"{what}: mean FSC, sd of chance", _mean(curves), limits[1])
+    yield Check(letter, f"{what}: largest, sd of chance", _largest(curves), deviations(sum(map(len, curves))))
+    yield Check(letter, f"{what}: mean, sd of chance", _mean(curves), deviations(1))
 
 
 def _largest(curves: Sequence[Floats]) -> float:

@@ -22,6 +22,7 @@ from blush.jobs.layout import RunFolder
 from blush.jobs.truth_checks import (
     BOX_ANGST,
     SIZES,
+    Finished,
     Size,
     by_chance,
     chance,
@@ -29,6 +30,7 @@ from blush.jobs.truth_checks import (
     check_particles,
     deviations,
     evenness,
+    noise_figures,
     replaced_by_noise,
 )
 from blush.regularise import select
@@ -152,7 +154,32 @@ def test_what_halves_have_in_common_is_more_than_chance():
     leak[2] = 9
     assert not next(iter(by_chance("a", "leak", [leak]))).passed
     assert all(check.passed for check in by_chance("a", "opposed", [-leak]))
-    assert all(check.passed for check in by_chance("b", "no more than usual", [leak], [leak + 0.1]))
+
+
+def test_on_noise_a_method_is_judged_by_what_it_adds_to_wiener():
+    """The shared start shows in both; a leak of the method alone is caught, in the halves and against the truth."""
+    random = np.random.default_rng(5)
+
+    def run(shell=6, halves=0.0, truth=0.0):
+        start = np.where(np.arange(17) < 13, 5.0, 0.0)
+        return Finished(shell, start + halves + random.normal(size=17), start + truth + random.normal(size=17))
+
+    def failing(*runs):
+        checks = list(noise_figures(runs, [run() for _ in runs]))
+        assert len(checks) == 5
+        return [check.what for check in checks if not check.passed]
+
+    assert failing(run(), run(), run()) == []
+    assert [name for name in failing(*[run(halves=2.0)] * 3) if "halves" in name]
+    assert [name for name in failing(*[run(truth=2.0)] * 3) if "truth" in name]
+    assert failing(*[run(shell=8)] * 3)[0].startswith("nothing but noise: mean reported shell")
+
+
+def test_wiener_itself_is_judged_by_chance_alone():
+    runs = [Finished(6, np.full(17, 0.1), np.full(17, 0.1))] * 3
+    assert all(check.passed for check in noise_figures(runs, []))
+    leaking = [Finished(6, np.full(17, 2.0), np.full(17, 0.1))] * 3
+    assert sum(not check.passed for check in noise_figures(leaking, [])) == 1
 
 
 def test_directions_seen_seldom_leave_fewer_coefficients(finished, tmp_path):
