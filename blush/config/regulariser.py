@@ -75,6 +75,13 @@ class RedSettings(Section):
     )
     no_weight_angst: float = Field(default=10.0, gt=0, description="Resolution at which the prior counts nothing")
 
+    @model_validator(mode="after")
+    def _weight_falls(self) -> Self:
+        if self.no_weight_angst <= self.full_weight_angst:
+            limits = f"no_weight_angst {self.no_weight_angst} is not above full_weight_angst {self.full_weight_angst}"
+            raise ValueError(f"{limits}; raise it")
+        return self
+
 
 class ExternalSettings(Section):
     """Any program that takes part in RELION's external reconstruction."""
@@ -97,6 +104,11 @@ class RegulariserSettings(Section):
     )
     fallback: Literal["error", "wiener"] = Field(
         default="error", description="When it fails. error: the run stops; wiener: Wiener in that iteration, announced"
+    )
+    amplitude: Literal["method", "keep", "cross_validated"] = Field(
+        default="method",
+        description="Scale of each shell. keep: as it comes; cross_validated: that by which one half predicts the "
+        "other best; method: what suits the regulariser",
     )
     lowpass: LowPassSettings = Field(default=LowPassSettings(), description="Settings of lowpass")
     blush: BlushSettings = Field(default=BlushSettings(), description="Settings of blush")

@@ -104,6 +104,9 @@ def external_reconstruct(
 
 def _one_half(settings: EmbeddedConfig) -> bool:
     """Whether the regulariser, and for red its denoiser, looks at one half-map and the FSC alone."""
+    chosen = settings.regulariser
+    if chosen.amplitude == "cross_validated" and chosen.name != "wiener":
+        return False
     return all(name in ONE_HALF for name in settings.regulariser.used if name != "red")
 
 
@@ -189,7 +192,7 @@ def _regularised(
     """The regulariser's map; classes are not trailed, since they have no FSC."""
     chosen, trailing = settings.regulariser, settings.trailing
     trails = trailing.enabled and request.mode != "classification"
-    policy = Policy(trailing.shells if trails else None, chosen.starts, chosen.fallback)
+    policy = Policy(trailing.shells if trails else None, chosen.starts, chosen.fallback, chosen.amplitude)
     made = drive(regulariser(chosen), maps, policy, _warn)
     return made.references[mine], made.diagnostics
 

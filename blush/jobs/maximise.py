@@ -120,6 +120,7 @@ def _drive(config: RunConfig, given: HalfMaps) -> Regularised:
         trailing_shells=config.trailing.shells if config.trailing.enabled else None,
         starts=config.regulariser.starts,
         fallback=config.regulariser.fallback,
+        amplitude=config.regulariser.amplitude,
     )
 
     def announce(text: str) -> None:

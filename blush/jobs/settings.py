@@ -42,7 +42,7 @@ def decisive_settings(config: RunConfig) -> dict[str, str]:
 def _regulariser(config: RunConfig) -> dict[str, Any]:
     """Name and settings of the regulariser that is used, not of the others; weights by what is in them."""
     chosen = config.regulariser
-    kept = ("name", "starts", "fallback", *chosen.used)
+    kept = ("name", "starts", "fallback", "amplitude", *chosen.used)
     settings = {key: value for key, value in chosen.model_dump(mode="json").items() if key in kept}
     for name in chosen.used:
         path = getattr(getattr(chosen, name, None), "weights", None)

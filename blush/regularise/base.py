@@ -126,12 +126,12 @@ class Regulariser(ABC):
     """
 
     name: ClassVar[str]
-    couples: ClassVar[Coupling] = "none"
+    couples: Coupling = "none"
     trails: ClassVar[bool] = True
-    equivariant: ClassVar[bool] = True
+    equivariant: bool = True
     reads: ClassVar[tuple[str, ...]] = ("maps",)
     nyquist_angst: float | None = None
-    amplitude: ClassVar[Amplitude] = "keep"
+    amplitude: Amplitude = "keep"
 
     @abstractmethod
     def regularise(self, maps: HalfMaps) -> Outcome:

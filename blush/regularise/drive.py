@@ -45,11 +45,14 @@ class Policy:
         "local": Wiener until searches are local.
     fallback
         What a failure leads to: the end of the run, or Wiener in this iteration.
+    amplitude
+        "method": what the regulariser declares; or the same for every one but Wiener.
     """
 
     trailing_shells: int | None = 2
     starts: Literal["first", "local"] = "first"
     fallback: Literal["error", "wiener"] = "error"
+    amplitude: Literal["method", "keep", "cross_validated"] = "method"
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,8 @@ def _finish(regulariser: Regulariser, maps: HalfMaps, policy: Policy, record: di
     halves = maps.unregularised(0), maps.unregularised(1)
     if not regulariser.equivariant and maps.symmetry != "C1":
         pair = symmetrised(pair[0], maps.symmetry), symmetrised(pair[1], maps.symmetry)
-    if regulariser.amplitude == "cross_validated":
+    wanted = regulariser.amplitude if policy.amplitude == "method" or not regulariser.trails else policy.amplitude
+    if wanted == "cross_validated":
         gain = cross_validated_gain(pair, halves)
         pair = multiply_shells(pair[0], gain), multiply_shells(pair[1], gain)
         record["amplitude_gain"] = gain.tolist()

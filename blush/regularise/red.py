@@ -60,9 +60,8 @@ class Red(Regulariser):
         self.denoiser = denoiser
         self.full_weight_angst, self.no_weight_angst = full_weight_angst, no_weight_angst
         self.nyquist_angst = denoiser.nyquist_angst
-        couples = max("scalars", denoiser.couples, key=_COUPLINGS.index)
-        # Constants of every other class; here the denoiser decides them.
-        vars(self).update(couples=couples, equivariant=denoiser.equivariant)
+        self.couples = max("scalars", denoiser.couples, key=_COUPLINGS.index)
+        self.equivariant = denoiser.equivariant
 
     def regularise(self, maps: HalfMaps) -> Outcome:
         """Both halves' sums, each with its own denoised map as what is expected."""

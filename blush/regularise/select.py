@@ -46,10 +46,7 @@ def _red(settings: RegulariserSettings) -> Regulariser:
     from blush.regularise.red import Red
 
     chosen = settings.red
-    try:
-        return Red(MAKERS[chosen.denoiser](settings), chosen.full_weight_angst, chosen.no_weight_angst)
-    except ValueError as error:
-        raise BlushError("regulariser.red cannot be used", [str(error)]) from None
+    return Red(MAKERS[chosen.denoiser](settings), chosen.full_weight_angst, chosen.no_weight_angst)
 
 
 def _external(settings: RegulariserSettings) -> Regulariser:

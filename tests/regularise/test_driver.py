@@ -161,6 +161,21 @@ def test_cross_validation_finds_the_scale_of_every_shell():
         assert ((ratio > 0.9) & (ratio < 1.1)).all()
 
 
+def test_the_user_may_choose_how_amplitudes_are_made():
+    """Half the amplitude is kept where that is asked for, and made whole by cross-validation."""
+
+    class Halved(Made):
+        def regularise(self, maps: HalfMaps) -> Outcome:
+            return Outcome((maps.wiener(0) / 2, maps.wiener(1) / 2))
+
+    maps = half_maps(torch.float64, noise=0.02)
+    for amplitude, expected in (("method", 0.25), ("keep", 0.25), ("cross_validated", 1.0)):
+        made = drive(Halved(), maps, Policy(amplitude=amplitude))
+        ratio = power_spectrum(made.references[1])[2:6] / power_spectrum(maps.wiener(1))[2:6]
+        torch.testing.assert_close(ratio, torch.full_like(ratio, expected), rtol=0.1, atol=0)
+    assert torch.equal(drive(Wiener(), maps, Policy(amplitude="cross_validated")).references[0], maps.wiener(0))
+
+
 def test_the_cross_validated_gain_is_the_least_squares_one():
     """Without noise, D = M/2 in every shell is doubled."""
     volume = blobs()

@@ -8,8 +8,7 @@ import pytest
 import torch
 from problem import BOX, blobs, half_maps, half_sums, maps_of
 
-from blush.config.regulariser import RedSettings, RegulariserSettings
-from blush.errors import BlushError
+from blush.config.regulariser import RedSettings
 from blush.fourier.backproject import Accumulator
 from blush.fourier.transform import inverse_transform, transform
 from blush.maximization.reconstruct import FIRST_REGULARISED_SHELL, divide, reconstruct, transform_of_map
@@ -17,7 +16,6 @@ from blush.maximization.spectra import shells_of_cells
 from blush.regularise.base import Outcome, Regulariser, RegulariserError
 from blush.regularise.drive import Policy, drive
 from blush.regularise.red import Red, fuse, prior_weight
-from blush.regularise.select import regulariser
 from blush.regularise.wiener import LowPass
 
 FULL = {"full_weight_angst": 100.0, "no_weight_angst": 200.0}
@@ -179,6 +177,10 @@ def test_half_maps_that_agree_nowhere_get_the_wiener_map():
 
 
 def test_limits_the_wrong_way_round_are_a_mistake_of_the_user():
-    settings = RegulariserSettings(name="red", red=RedSettings(denoiser="nonuniform", full_weight_angst=12))
-    with pytest.raises(BlushError, match="no weight at 10 Å is not beyond full weight at 12 Å"):
-        regulariser(settings)
+    with pytest.raises(ValueError, match=r"no_weight_angst 10\.0 is not above full_weight_angst 12\.0; raise it"):
+        RedSettings(denoiser="nonuniform", full_weight_angst=12)
+
+
+def test_limits_the_wrong_way_round_are_refused():
+    with pytest.raises(ValueError, match="no weight at 10 Å is not beyond full weight at 12 Å"):
+        Red(NeverAsked(), full_weight_angst=12, no_weight_angst=10)
