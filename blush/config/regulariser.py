@@ -48,7 +48,9 @@ class NonuniformSettings(Section):
     """Non-uniform refinement: the local low-pass that predicts the other half best."""
 
     awf: float = Field(
-        default=3.0, ge=1.5, description="Adaptive window factor: window over cut-off wavelength of the local filter"
+        default=1.5,
+        ge=1.5,
+        description="Adaptive window factor: width of the window over the wavelength of the cut-off",
     )
     cutoffs: PositiveInt = Field(default=20, ge=3, description="Cut-off frequencies that are tried")
     share_cutoffs: bool = Field(default=True, description="Whether both halves get the same local cut-offs")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from blush.fourier.fsc import shell_sum
 from blush.fourier.grid import shell_index_3d
 from blush.regularise.bands import Radial, butterworth
-from blush.regularise.base import Floats, HalfMaps, Outcome, Regulariser
+from blush.regularise.base import HalfMaps, Outcome, Regulariser
 from blush.regularise.trailing import cut_shell
 
 COARSEST_ANGST = 30.0
@@ -28,7 +28,7 @@ FINEST_OVER_GLOBAL = 1.15
 
 
 class Nonuniform(Regulariser):
-    """Each voxel gets the cut-off of a low-pass filter that cross-validates best around it.
+    """Each voxel gets the cut-off of a Butterworth filter of order 8 that cross-validates best around it.
 
     Cut-offs c_k are equally spaced in frequency. With m_i the halves and h_k the filters, the error is
 
@@ -44,13 +44,10 @@ class Nonuniform(Regulariser):
     Parameters
     ----------
     awf
-        Adaptive window factor: window over wavelength of the cut-off.
+        Adaptive window factor: window, of twice its sigma, over wavelength of the cut-off. The paper has 3 for windows
+        of a width it does not define; the narrowest that it allows, 1.5, refined better here (docs/benchmarks.md).
     cutoffs
         How many are tried.
-    shape
-        "butterworth": of order 8, as published. It passes what correlates better than 0.5 and nothing else, so that
-        maps of little signal lose what a Wiener filter would keep. "wiener": the half-map FSC over frequency, stretched
-        to end at the cut-off; without anything local to find, that is the Wiener filter.
     share_cutoffs
         Whether the errors of both halves choose one cut-off for both. Otherwise each half gets the cut-off with which
         it predicts the other; what the other half holds decides then, too, so that a field is shared in any case.
@@ -61,19 +58,18 @@ class Nonuniform(Regulariser):
 
     def __init__(
         self,
-        awf: float = 3.0,
+        awf: float = 1.5,
         cutoffs: int = 20,
         share_cutoffs: bool = True,
-        shape: Literal["butterworth", "wiener"] = "butterworth",
     ) -> None:
-        self.awf, self.count, self.share, self.shape = awf, cutoffs, share_cutoffs, shape
+        self.awf, self.count, self.share = awf, cutoffs, share_cutoffs
 
     def regularise(self, maps: HalfMaps) -> Outcome:
         """Locally filtered half-maps."""
         halves = maps.unregularised(0), maps.unregularised(1)
         radial = Radial.like(halves[0])
         cutoffs = self.cutoffs_per_px(maps)
-        gains = self._gains(maps, cutoffs, radial)
+        gains = [butterworth(radial.frequency, cutoff) for cutoff in cutoffs]
         spectra = torch.fft.rfftn(halves[0]), torch.fft.rfftn(halves[1])
         pairs: Sequence[tuple[int, ...]] = [(0, 1)] if self.share else [(0,), (1,)]
         positions = [self._best(halves, spectra, which, cutoffs, gains, radial) for which in pairs]
@@ -87,12 +83,6 @@ class Nonuniform(Regulariser):
         finest = max(FINEST_OVER_GLOBAL * cut_shell(maps.fsc, 0) / maps.box_px, 2 * coarsest)
         step = (finest - coarsest) / (self.count - 1)
         return [coarsest + step * k for k in range(self.count)]
-
-    def _gains(self, maps: HalfMaps, cutoffs: list[float], radial: Radial) -> list[Tensor]:
-        """The filter of each cut-off as a table of `radial`."""
-        if self.shape == "butterworth":
-            return [butterworth(radial.frequency, cutoff) for cutoff in cutoffs]
-        return [_stretched(maps.fsc, cutoff, maps.box_px, radial.frequency) for cutoff in cutoffs]
 
     def _best(
         self,
@@ -121,14 +111,6 @@ class Nonuniform(Regulariser):
 def _smooth(volume: Tensor, sigma_px: float, radial: Radial) -> Tensor:
     """Average over a Gaussian, borders wrapping around."""
     return radial.filtered(torch.fft.rfftn(volume), torch.exp(-2 * (math.pi * sigma_px * radial.frequency) ** 2))
-
-
-def _stretched(fsc: Floats, cutoff: float, box_px: int, frequency: Tensor) -> Tensor:
-    """The FSC up to where it ends, never rising, with that end moved to the cut-off: over `frequency`."""
-    curve = np.minimum.accumulate(np.clip(fsc, 0, 1))
-    end = cut_shell(fsc, 0) / box_px
-    at = frequency.cpu().numpy() * box_px * (end / cutoff)
-    return torch.from_numpy(np.interp(at, np.arange(len(curve)), curve, right=0.0)).to(frequency)
 
 
 def _blended(spectrum: Tensor, position: Tensor, gains: list[Tensor], radial: Radial) -> Tensor:
