@@ -57,7 +57,7 @@ def test_a_method_writes_both_references_and_the_record_of_the_driver(halves, tm
 
 def test_settings_and_trailing_are_those_asked_for(halves, tmp_path):
     run("denoise", *halves, "--method", "nonuniform", "-o", tmp_path / "a")
-    run("denoise", *halves, "--method", "nonuniform", "-o", tmp_path / "b", "--set", "nonuniform.awf=1.5")
+    run("denoise", *halves, "--method", "nonuniform", "-o", tmp_path / "b", "--set", "nonuniform.awf=3")
     run("denoise", *halves, "--method", "nonuniform", "-o", tmp_path / "c", "--no-trailing")
     first, second, third = (read_volume(tmp_path / name / "half1.mrc")[0] for name in "abc")
     assert not np.array_equal(first, second)
