@@ -75,7 +75,7 @@ SETS: dict[str, dict] = {
             "belt": {"center_z_angst": 38, "core_height_angst": 30, "core_width_angst": 14},
         },
         "imaging": {"n_particles": 400, "box_px": 64, "pixel_size_angst": 3.4, "envelope_bfactor_angst2": 100},
-        "noise": {"snr": 0.09},
+        "noise": {"snr": 0.06},
     },
     # KcsA with Fabs, 0.23 MDa, C4, seen mostly along its axis and from one side
     "preferred": {
