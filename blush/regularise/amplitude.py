@@ -13,6 +13,8 @@ from blush.fourier.fsc import shell_sum
 from blush.fourier.grid import shell_index_3d
 
 SMOOTHING_SHELLS = 3
+EMPTY = 1e-6
+"""Share of the half-map's power below which a shell of the denoised map is empty: rounding has no right amplitude."""
 
 
 def cross_validated_gain(denoised: tuple[Tensor, Tensor], halves: tuple[Tensor, Tensor]) -> Tensor:
@@ -27,17 +29,22 @@ def cross_validated_gain(denoised: tuple[Tensor, Tensor], halves: tuple[Tensor, 
 
     Returns
     -------
-    (N // 2 + 1,) float64. Both halves get the same factors.
+    (N // 2 + 1,) float64, 0 in shells that the method left empty. Both halves get the same factors.
     """
     box = denoised[0].shape[-1]
     shell, n = shell_index_3d(box, denoised[0].device), box // 2 + 1
     spectra = [torch.fft.rfftn(volume) for volume in (*denoised, *halves)]
-    tiny = torch.finfo(torch.float64).tiny
-    factors = []
-    for own, other in ((spectra[0], spectra[3]), (spectra[1], spectra[2])):
-        power = shell_sum(own.abs().square(), shell, n).clamp_min(tiny)
-        factors.append((shell_sum((own * other.conj()).real, shell, n) / power).clamp_min(0))
-    return _smoothed((factors[0] + factors[1]) / 2)
+    pairs = ((spectra[0], spectra[2], spectra[3]), (spectra[1], spectra[3], spectra[2]))
+    first, second = (_least_squares(*parts, shell, n) for parts in pairs)
+    return _smoothed((first + second) / 2)
+
+
+def _least_squares(denoised: Tensor, own: Tensor, other: Tensor, shell: Tensor, n: int) -> Tensor:
+    """Factor per shell by which a half's denoised transform predicts the other half best."""
+    power, given = (shell_sum(values.abs().square(), shell, n) for values in (denoised, own))
+    cross = shell_sum((denoised * other.conj()).real, shell, n)
+    factor = (cross / power.clamp_min(torch.finfo(torch.float64).tiny)).clamp_min(0)
+    return torch.where(power > EMPTY * given, factor, torch.zeros_like(factor))
 
 
 def _smoothed(gain: Tensor) -> Tensor:

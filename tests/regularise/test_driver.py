@@ -183,6 +183,17 @@ def test_the_cross_validated_gain_is_the_least_squares_one():
     torch.testing.assert_close(gain[1:10], torch.full_like(gain[1:10], 2.0))
 
 
+def test_shells_that_a_method_left_empty_get_no_gain_and_spoil_none_beside_them():
+    """Only rounding is left in them, a ten-billionth of the power, yet it correlates with the other half."""
+    noise = torch.randn(32, 32, 32, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    leftover = torch.where(torch.arange(17) < 8, 1.0, 1e-5).double()
+    denoised = multiply_shells(noise, leftover)
+    gain = cross_validated_gain((denoised, denoised), (noise, noise))
+    torch.testing.assert_close(gain[1:7], torch.ones(6, dtype=torch.float64))
+    assert float(gain.max()) < 1.01
+    assert float(gain[9:].max()) == 0
+
+
 def test_noise_that_the_other_half_lacks_gets_no_amplitude():
     generator = torch.Generator().manual_seed(3)
     noise = [torch.randn(32, 32, 32, generator=generator, dtype=torch.float64) for _ in range(2)]
