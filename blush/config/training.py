@@ -149,6 +149,9 @@ class Fit(Section):
     )
     compile: bool = Field(default=False, description="Compile the network (GPU)")
     device: str = Field(default="auto", description="auto: every GPU, or else the CPU; cpu; cuda:0")
+    processes: PositiveInt = Field(
+        default=1, description="Processes that share a step on CPU cores; GPUs have one each. Changes rounding"
+    )
     loaders: Annotated[int, Field(ge=0)] = Field(default=0, description="Processes that make patches; 0: none apart")
     checkpoint_minutes: Positive = Field(default=3, description="Time between checkpoints")
 

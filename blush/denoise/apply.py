@@ -152,22 +152,22 @@ def local_deviation(volume: Tensor) -> Tensor:
     Parameters
     ----------
     volume
-        (N, N, N), unmasked.
+        (..., N, N, N), unmasked; each map has a mean of its own.
     """
     variance = (_windowed(volume.square()) - _windowed(volume).square()).clamp_min(0)
     deviation = variance.sqrt()
-    return deviation / deviation.mean()
+    return deviation / deviation.mean((-3, -2, -1), keepdim=True)
 
 
 def _windowed(volume: Tensor) -> Tensor:
     """Mean under the window, axis after axis, as products with a banded matrix."""
-    place = torch.arange(volume.shape[0], device=volume.device, dtype=torch.float64)
+    place = torch.arange(volume.shape[-1], device=volume.device, dtype=torch.float64)
     distance = place[:, None] - place
     taps = torch.exp(-((KERNEL_STEP * distance) ** 2)).where(distance.abs() <= KERNEL_REACH_PX, 0)
     reach = torch.arange(-KERNEL_REACH_PX, KERNEL_REACH_PX + 1, device=volume.device, dtype=torch.float64)
     band = (taps / torch.exp(-((KERNEL_STEP * reach) ** 2)).sum()).to(volume.dtype)
     for _ in range(3):  # each product works on the last axis and brings it to the front
-        volume = (volume @ band.T).permute(2, 0, 1)
+        volume = (volume @ band.T).movedim(-1, -3)
     return volume.contiguous()
 
 

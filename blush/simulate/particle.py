@@ -70,9 +70,14 @@ def build_particle(settings: SimulateConfig) -> Particle:
     BlushError
         Where the model is unusable or does not fit the box.
     """
-    box, pixel = settings.imaging.box_px, settings.imaging.pixel_size_angst
-    atoms, belt = read_atoms(settings.specimen), settings.specimen.belt
+    atoms = read_atoms(settings.specimen)
     _check_size(atoms, settings)
+    return build_particle_of(atoms, settings.specimen.belt, settings)
+
+
+def build_particle_of(atoms: Atoms, belt: Belt | None, settings: SimulateConfig) -> Particle:
+    """Density of atoms in solvent, and of a micelle around them, in the box of the settings."""
+    box, pixel = settings.imaging.box_px, settings.imaging.pixel_size_angst
     occupied = excluded_volume(atoms, box, pixel)
     contrast = belt_contrast(belt, atoms, occupied, box, pixel) if belt else None
     solvent = -settings.specimen.solvent_density * occupied.float()

@@ -1,0 +1,49 @@
+"""Batches step after step, made in this process or in others beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from blush.config.training import TrainingConfig
+from blush.training.batches import Batch, BatchMaker
+from blush.training.ranks import Rank
+from blush.training.schedule import stage_at
+
+
+class Steps(Dataset[Batch]):
+    """The batch of each step that is left, for one rank."""
+
+    def __init__(self, maker: BatchMaker, config: TrainingConfig, rank: Rank, first: int) -> None:
+        self.maker, self.config, self.rank, self.first = maker, config, rank, first
+
+    def __len__(self) -> int:
+        return self.config.fit.steps - self.first
+
+    def __getitem__(self, index: int) -> Batch:
+        step = self.first + index
+        stage = stage_at(self.config.fit, step)
+        return self.maker(step, stage.block_px, range(self.rank.number, stage.batch, self.rank.world))
+
+
+def batches(maker: BatchMaker, config: TrainingConfig, rank: Rank, first: int) -> Iterator[tuple[int, Batch]]:
+    """Steps from `first` on, with their batches."""
+    steps = Steps(maker, config, rank, first)
+    if config.fit.loaders == 0 or rank.device.type != "cpu":
+        for index in range(len(steps)):
+            yield first + index, steps[index]
+        return
+    loader = DataLoader(
+        steps,
+        batch_size=None,
+        num_workers=config.fit.loaders,
+        worker_init_fn=_one_thread,
+        multiprocessing_context="fork",
+    )
+    yield from enumerate(loader, start=first)
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)
