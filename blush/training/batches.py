@@ -38,14 +38,14 @@ class Batch:
     seen
         (b, s, s, s): the particle's sphere.
     other
-        (b, s, s, s): the other half with its noise, filtered as the input; what crefDenoiser's loss is made of.
+        (b, s, s, s): the other half with its noise, filtered as the input, for crefDenoiser's loss; else None.
     """
 
     inputs: Tensor
     target: Tensor
     mask: Tensor
     seen: Tensor
-    other: Tensor
+    other: Tensor | None = None
 
 
 class BatchMaker:
@@ -59,6 +59,8 @@ class BatchMaker:
         Of the patches, where there are both.
     noise2noise_share
         Of the patches with a known truth: those whose target is the other half instead.
+    both
+        Whether batches hold the other half too.
     """
 
     def __init__(
@@ -70,13 +72,14 @@ class BatchMaker:
         seed: int,
         simulated_share: float = 0.5,
         noise2noise_share: float = 0.1,
+        both: bool = False,
     ) -> None:
         if simulated is None and pairs is None:
             raise ValueError("there are no maps to train on")
         self.simulated, self.pairs = simulated, pairs
         self.voxel_size_angst, self.seed = voxel_size_angst, seed
         self.simulated_share = 1.0 if pairs is None else 0.0 if simulated is None else simulated_share
-        self.noise2noise_share = noise2noise_share
+        self.noise2noise_share, self.both = noise2noise_share, both
         self._chances = {id(lib): _chances(lib) for lib in (simulated, pairs) if lib is not None}
 
     def __call__(self, step: int, side_px: int, patches: Sequence[int]) -> Batch:
@@ -104,13 +107,15 @@ class BatchMaker:
         signals, masks, spheres, factors = [], [], [], []
         for d, entry in zip(draws, loaded, strict=True):
             positions = patch_positions(d, wide, device)
-            channel = entry.channel("truth")
-            signals.append(torch.stack(turned_halves(entry.maps[channel : channel + 1], d, positions, wide)))
-            masks.append(sample(entry.maps[entry.channel("mask")][None], positions[None], wide)[0, 0])
+            first, second, mask = turned_halves(entry.maps, d, positions, wide)
+            signals.append(torch.stack([first, second]))
+            masks.append(mask)
             spheres.append(sphere(d, entry, positions, wide))
             factors.append(bulge(d, entry, positions, wide))
-        noisy, clean = half_spectra(torch.stack(signals, 1), draws, loaded, grid, torch.stack(factors))
-        wanted = torch.where(_flags([d.noisy_target for d in draws], noisy[1]), noisy[1], clean[1])
+        real = [d.noisy_target for d in draws]
+        count = 2 if self.both or any(real) else 1
+        noisy, clean = half_spectra(torch.stack(signals, 1), draws, loaded, grid, torch.stack(factors), count)
+        wanted = torch.where(_flags(real, clean), noisy[1], clean[1]) if any(real) else clean[1]
         return self._finished(noisy, wanted, draws, grid, torch.stack(masks), torch.stack(spheres))
 
     def _paired(self, draws: Sequence[Draw], loaded: Sequence[Loaded], side_px: int) -> Batch:
@@ -146,14 +151,15 @@ class BatchMaker:
         widths = [d.blur_angst for d in draws]
         blur = spectra.gaussian(grid, widths, axes, [d.blur_ratio for d in draws])
         less = spectra.gaussian(grid, widths, axes, [d.target_ratio for d in draws])
-        maps = torch.stack([noisy[0] * blur, noisy[1] * blur, wanted * less])
-        half, other, target = torch.fft.irfftn(maps, s=(grid.side_px,) * 3)
+        maps = [noisy[0] * blur, wanted * less, *([noisy[1] * blur] if self.both else [])]
+        half, target, *others = torch.fft.irfftn(torch.stack(maps), s=(grid.side_px,) * 3)
         deviation = local_deviation(half)
         core = slice(MARGIN_PX, grid.side_px - MARGIN_PX)
         cut = (..., core, core, core)
         seen = spheres[cut]
         inputs = torch.stack([half[cut] * seen, deviation[cut] * seen], 1)
-        return Batch(inputs, target[cut] * seen, masks[cut].clamp(0, 1), seen, other[cut] * seen)
+        other = others[0][cut] * seen if others else None
+        return Batch(inputs, target[cut] * seen, masks[cut].clamp(0, 1), seen, other)
 
 
 def _chances(library: Library) -> np.ndarray:
@@ -186,5 +192,9 @@ def _outside_low_passed(values: Tensor, mask: Tensor, grid: Frequencies) -> Tens
 
 def joined(batches: Sequence[Batch]) -> Batch:
     """One batch of several."""
-    parts = [(b.inputs, b.target, b.mask, b.seen, b.other) for b in batches]
-    return Batch(*(torch.cat(same) for same in zip(*parts, strict=True)))
+    if len(batches) == 1:
+        return batches[0]
+    parts = [(b.inputs, b.target, b.mask, b.seen) for b in batches]
+    others = [b.other for b in batches if b.other is not None]
+    inputs, target, mask, seen = (torch.cat(same) for same in zip(*parts, strict=True))
+    return Batch(inputs, target, mask, seen, torch.cat(others) if others else None)

@@ -127,7 +127,7 @@ def draw(
         bulge_radius=random.uniform(0.4, 1.2),
         streak=_log_uniform(random, 2, 10) if random.random() < 0.3 else 0.0,
         streak_pattern=int(random.integers(8)),
-        pose_error=pose_errors(random, voxel_size_angst) if made_here and random.random() < 0.5 else None,
+        pose_error=pose_errors(random, voxel_size_angst) if made_here and random.random() < 0.4 else None,
         sphere=random.uniform(0.95, 1.2) if random.random() < 0.8 else 0.0,
         extra_noise=_log_uniform(random, 0.05, 2) if not made_here and random.random() < 0.5 else 0.0,
         noisy_target=bool(random.random() < noise2noise_share),

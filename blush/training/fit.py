@@ -239,6 +239,7 @@ def batch_maker(config: TrainingConfig, store: Path, device: torch.device) -> Ba
         seed=config.seed,
         simulated_share=config.sources.simulated_share,
         noise2noise_share=config.fit.noise2noise_share,
+        both=config.network.arch == "cref",
     )
 
 

@@ -60,6 +60,8 @@ def cref_loss(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]
     -------
     Loss, the same, and 0.
     """
+    if batch.other is None:
+        raise ValueError("crefDenoiser's loss needs both halves")
     first, second = batch.inputs[:, 0], batch.other
     mean = (first + second) / 2
     std, average = torch.std_mean(mean, dim=(1, 2, 3), keepdim=True, correction=0)

@@ -34,26 +34,26 @@ def sample(maps: Tensor, positions: Tensor, side_px: int) -> Tensor:
     return found[0].view(-1, copies, side_px, side_px, side_px)
 
 
-def turned_halves(maps: Tensor, draw: Draw, positions: Tensor, side_px: int) -> tuple[Tensor, Tensor]:
+def turned_halves(maps: Tensor, draw: Draw, positions: Tensor, side_px: int) -> tuple[Tensor, Tensor, Tensor]:
     """Noise-free signal of two halves whose particles are misaligned: the truth averaged over their errors of pose.
 
     Parameters
     ----------
     maps
-        (1, N, N, N), the truth.
+        (2, N, N, N): truth and mask.
 
     Returns
     -------
-    (s, s, s) each; the same twice where there are no errors.
+    Both signals, the same where there are no errors, and the mask, (s, s, s) each.
     """
     if draw.pose_error is None:
-        signal = sample(maps, positions[None], side_px)[0, 0]
-        return signal, signal
+        signal, mask = sample(maps, positions[None], side_px)[:, 0]
+        return signal, signal, mask
     errors = torch.from_numpy(draw.pose_error).to(positions)
     turns = small_rotations(errors[..., :3])  # (2, copies, 3, 3)
     moved = torch.einsum("hkij,pj->hkpi", turns, positions) + errors[:, :, None, 3:]
-    halves = [sample(maps, moved[half], side_px)[0].mean(0) for half in range(2)]
-    return halves[0], halves[1]
+    halves = [sample(maps[:1], moved[half], side_px)[0].mean(0) for half in range(2)]
+    return halves[0], halves[1], sample(maps[1:], positions[None], side_px)[0, 0]
 
 
 def small_rotations(vectors: Tensor) -> Tensor:

@@ -50,9 +50,9 @@ def noise_amplitude(grid: Frequencies, draws: Sequence[Draw], loaded: Sequence[L
 
 
 def half_spectra(
-    signals: Tensor, draws: Sequence[Draw], loaded: Sequence[Loaded], grid: Frequencies, factor: Tensor
+    signals: Tensor, draws: Sequence[Draw], loaded: Sequence[Loaded], grid: Frequencies, factor: Tensor, noisy: int = 2
 ) -> tuple[Tensor, Tensor]:
-    """Transforms of the two noisy halves, and of their noise-free signals.
+    """Transforms of noisy halves, and of the noise-free signals.
 
     Parameters
     ----------
@@ -60,22 +60,25 @@ def half_spectra(
         (2, b, s, s, s).
     factor
         (b, s, s, s): what noise is multiplied by in real space.
+    noisy
+        1: noise for the first half alone.
 
     Returns
     -------
-    (2, b, s, s, s / 2 + 1) each.
+    (noisy, b, s, s, s / 2 + 1), and (2, b, s, s, s / 2 + 1).
     """
     side = grid.side_px
-    decay = spectra.bfactor(grid, [d.bfactor_angst2 for d in draws])
-    clean = torch.fft.rfftn(signals, dim=(-3, -2, -1)) * decay
-    values = torch.stack([white(d, 2, side, signals.device) for d in draws], 1)
-    amplitude = noise_amplitude(grid, draws, loaded)
-    noise = torch.fft.rfftn(values, dim=(-3, -2, -1)) * amplitude
-    if any(d.bulge for d in draws):
-        noise = torch.fft.rfftn(torch.fft.irfftn(noise, s=(side,) * 3) * factor, dim=(-3, -2, -1))
-    cuts = spectra.per_patch([1 / d.cut_angst**2 if d.cut_angst else np.inf for d in draws], decay)
+    cuts = spectra.per_patch([1 / d.cut_angst**2 if d.cut_angst else np.inf for d in draws], signals)
     seen = grid.squared <= cuts
-    return (clean + noise) * seen, clean * seen
+    decay = spectra.bfactor(grid, [d.bfactor_angst2 for d in draws]) * seen
+    clean = torch.fft.rfftn(signals, dim=(-3, -2, -1)) * decay
+    values = torch.stack([white(d, noisy, side, signals.device) for d in draws], 1)
+    amplitude = noise_amplitude(grid, draws, loaded)
+    bulging = any(d.bulge for d in draws)
+    noise = torch.fft.rfftn(values, dim=(-3, -2, -1)) * (amplitude if bulging else amplitude * seen)
+    if bulging:
+        noise = torch.fft.rfftn(torch.fft.irfftn(noise, s=(side,) * 3) * factor, dim=(-3, -2, -1)) * seen
+    return noise.add_(clean[:noisy]), clean
 
 
 def simulated_pair(
@@ -110,7 +113,7 @@ def simulated_pair(
         resolution_angst=resolution_angst or drawn.resolution_angst,
     )
     positions = patch_positions(still, box, truth.device)
-    halves = turned_halves(loaded.maps[:1], still, positions, box)
+    halves = turned_halves(loaded.maps, still, positions, box)[:2]
     grid = spectra.frequencies(box, voxel_size_angst, str(truth.device))
     factor = bulge(still, loaded, positions, box)[None]
     noisy, clean = half_spectra(torch.stack(halves)[:, None], [still], [loaded], grid, factor)

@@ -1,56 +1,17 @@
 """A store of small maps: blobs in a box, some as truths and some as pairs of halves."""
 
+import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
-from blush.config.training import TrainingConfig
-from blush.fourier.filter import low_pass
-from blush.fourier.grid import centred_radius
-from blush.training.store import add_entry, write_index
+sys.path.insert(0, str(Path(__file__).parent))
 
-BOX_PX, VOXEL_ANGST = 40, 2.0
-
-
-def blob(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A structured map with a variance of 1 inside its mask, and the mask."""
-    noise = torch.randn((BOX_PX,) * 3, generator=torch.Generator().manual_seed(seed))
-    mask = torch.sigmoid(10 - centred_radius(BOX_PX)).float()
-    volume = (low_pass(noise, 7.0, VOXEL_ANGST) + 2 * low_pass(noise.flip(0), 25.0, VOXEL_ANGST).clamp_min(0)) * mask
-    return volume / volume[mask > 0.5].std(), mask
+from training_problem import write_store
 
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("maps")
-    entries = []
-    for number in range(4):
-        truth, mask = blob(number)
-        maps = {"truth": truth.numpy(), "mask": mask.numpy()}
-        if number >= 2:
-            noise = np.random.default_rng(number).standard_normal((2, *truth.shape)).astype(np.float32)
-            maps |= {"half1": maps["truth"] + noise[0], "half2": maps["truth"] + noise[1]}
-        source = "folder" if number >= 2 else "simulated"
-        made = add_entry(folder, f"m{number}", maps, group=f"g{number}", split="train", source=source)
-        entries.append(made)
-    write_index(folder, VOXEL_ANGST, entries)
+    write_store(folder)
     return folder
-
-
-def training_config(**fit: object) -> TrainingConfig:
-    content = {
-        "name": "small",
-        "network": {"width": 4, "depth": 3, "voxel_size_angst": VOXEL_ANGST, "dropout": 0.2},
-        "sources": {"simulated": {"models": "models.npz"}},
-        "fit": {
-            "steps": 24,
-            "stages": [{"share": 0.5, "block_px": 16, "batch": 4}, {"share": 0.5, "block_px": 24, "batch": 2}],
-            "learning_rate": 2e-3,
-            "warmup_steps": 5,
-            "recursion": [0.6, 0.4],
-        }
-        | fit,
-    }
-    return TrainingConfig.model_validate(content)

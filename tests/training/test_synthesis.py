@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from training_problem import BOX_PX, VOXEL_ANGST, blob
 
 from blush.fourier.fsc import fsc
 from blush.training import spectra
@@ -16,7 +17,6 @@ from blush.training.library import Library, sharpened
 from blush.training.sampling import patch_positions, sample, small_rotations, turned_halves
 from blush.training.store import open_store
 from blush.training.synthesis import simulated_pair
-from tests.training.conftest import BOX_PX, VOXEL_ANGST, blob
 
 CPU = torch.device("cpu")
 
@@ -139,9 +139,9 @@ def test_misaligned_halves_differ_and_aligned_ones_do_not(store: Path) -> None:
     drawn = draw(np.random.default_rng(1), 0, entry, VOXEL_ANGST, 0)
     positions = patch_positions(drawn, 20, CPU)
     random = np.random.default_rng(2)
-    first, second = turned_halves(entry.maps[:1], replace(drawn, pose_error=pose_errors(random, 2.0)), positions, 20)
+    first, second, _ = turned_halves(entry.maps, replace(drawn, pose_error=pose_errors(random, 2.0)), positions, 20)
     assert not torch.equal(first, second)
-    first, second = turned_halves(entry.maps[:1], replace(drawn, pose_error=None), positions, 20)
+    first, second, _ = turned_halves(entry.maps, replace(drawn, pose_error=None), positions, 20)
     assert torch.equal(first, second)
 
 
@@ -176,5 +176,5 @@ def test_the_target_knows_nothing_of_the_noise_of_the_input(store: Path) -> None
     assert abs(float(sums[0] / (sums[1] * sums[2]).sqrt())) < 0.1
     batch = make(0, 24, range(4))
     assert batch.inputs.shape == (4, 2, 24, 24, 24)
-    assert batch.target.shape == batch.mask.shape == batch.seen.shape == batch.other.shape == (4, 24, 24, 24)
+    assert batch.target.shape == batch.mask.shape == batch.seen.shape == (4, 24, 24, 24)
     assert (batch.inputs[:, 1] >= 0).all()
