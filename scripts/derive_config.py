@@ -14,7 +14,7 @@ def main() -> None:
     content = load_config(source).model_dump(mode="json")
     content |= {"name": "run", "output": str(folder / "results")}
     content["compute"] |= {"workers": workers, "pool": "local"}
-    print(yaml.safe_dump(content))  # noqa: T201
+    print(yaml.safe_dump(content))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def main() -> None:
         "report": str(run / "report.html"),
     }
     for name, text in lines.items():
-        print(f"{name:<20} {text}")  # noqa: T201
+        print(f"{name:<20} {text}")
 
 
 if __name__ == "__main__":

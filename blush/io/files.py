@@ -49,11 +49,12 @@ def read_json(path: Path | str) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def save_npz(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays as an uncompressed npz, in name order and without time stamps: equal content gives equal bytes."""
-    with atomic_write(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
+def save_npz(path: Path | str, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:
+    """Write arrays as an npz, in name order and without time stamps: equal content gives equal bytes."""
+    with atomic_write(path) as beside, zipfile.ZipFile(beside, "w") as archive:
         for name in sorted(arrays):
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=_ZIP_EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
             with archive.open(entry, "w", force_zip64=True) as stream:
                 # order="C" without ascontiguousarray, which would turn a scalar into a vector
                 np.lib.format.write_array(stream, np.asarray(arrays[name], order="C"), allow_pickle=False)

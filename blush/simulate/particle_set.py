@@ -18,11 +18,20 @@ from blush.simulate.slices import Slicer
 Progress = Callable[[str, int, int], None]
 
 
-def simulate(settings: SimulateConfig, progress: Progress = lambda stage, done, total: None) -> Path:
+def simulate(
+    settings: SimulateConfig,
+    progress: Progress = lambda stage, done, total: None,
+    particle: Particle | None = None,
+) -> Path:
     """Make a particle set; the same settings give the same bytes, and memory is that of one micrograph.
 
     Writes into `settings.output`: particles.star (no poses), stacks/, truth.star (poses and half sets), true_map.mrc
     (on the images' grey scale, their envelope included), mask.mrc, reference.mrc and simulation.json.
+
+    Parameters
+    ----------
+    particle
+        What the images show; None: what the settings describe.
 
     Returns
     -------
@@ -35,7 +44,7 @@ def simulate(settings: SimulateConfig, progress: Progress = lambda stage, done, 
     """
     out = settings.output
     progress("density", 0, 1)
-    particle, seen = build_particle(settings), draw_acquisition(settings)
+    particle, seen = particle or build_particle(settings), draw_acquisition(settings)
     radius_px = min(particle.diameter_angst / 2 / particle.pixel_size_angst, 0.49 * particle.box_px)
     variance = _pilot_variance(particle, seen, settings, radius_px)
     # In units of the noise, which normalisation then leaves near 1.

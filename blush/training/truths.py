@@ -20,7 +20,7 @@ from blush.errors import BlushError, Problem
 from blush.simulate.atoms import Atoms
 from blush.simulate.particle import build_particle_of
 from blush.simulate.settings import Belt, SimulateConfig
-from blush.training.models import ModelRow, read_models
+from blush.training.models import Model, read_models
 from blush.training.store import Entry, add_entry
 
 FILLED = 0.85
@@ -42,24 +42,25 @@ def add_truths(config: TrainingConfig, out: Path, tell: Callable[[str], None]) -
         return []
     models = read_models(source.models)
     side = source.box_px * config.network.voxel_size_angst
-    fitting = [row for row in models if 2 * row.atoms.radius_angst <= FILLED * side]
+    fitting = [model for model in models if 2 * model.atoms.radius_angst <= FILLED * side]
     if not fitting:
         problem = Problem("holds no model that fits the box", "raise sources.simulated.box_px", str(source.models))
         raise BlushError("cannot make maps of models", [problem])
     begun = time.monotonic()
     entries: list[Entry] = []
-    for number, row in enumerate(fitting, start=1):
-        entries.extend(_entry(config, row, variant, out) for variant in range(source.variants))
+    for number, model in enumerate(fitting, start=1):
+        entries.extend(_entry(config, model, variant, out) for variant in range(source.variants))
         if number % 10 == 0 or number == len(fitting):
             left = (time.monotonic() - begun) / number * (len(fitting) - number)
-            tell(f"model {number} of {len(fitting)}: {row.name}, {left / 60:.0f} min left")
+            tell(f"model {number} of {len(fitting)}: {model.row.name}, {left / 60:.0f} min left")
     return entries
 
 
-def _entry(config: TrainingConfig, row: ModelRow, variant: int, out: Path) -> Entry:
+def _entry(config: TrainingConfig, model: Model, variant: int, out: Path) -> Entry:
     """Maps of one variant."""
+    row = model.row
     random = _random(config.seed, row.name, variant)
-    atoms = disordered(row.atoms, random)
+    atoms = disordered(model.atoms, random)
     belt = _micelle(atoms, random) if row.kind == "membrane" and random.random() < 0.7 else None
     settings = SimulateConfig.model_validate(
         {
