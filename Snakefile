@@ -3,53 +3,25 @@
 #     snakemake --profile local --configfile my.yaml      this machine: its CPU cores, or every GPU it has
 #     snakemake --profile slurm --configfile my.yaml      a cluster: the workers are SLURM jobs
 #
+# Or a denoiser's training, from half-maps to weights, where the configuration is one of a training:
+#
+#     snakemake --profile local train --configfile train.yaml
+#
 # The same command again continues a run, wherever it was stopped. Every number is computed by the package `blush`; the
 # rules say what follows from what. `config/default.yaml` lists the settings.
-import os
 import sys
 from pathlib import Path
 from snakemake.utils import min_version
 
 sys.path.insert(0, workflow.basedir)
 
-from blush.cluster.client import stop_pool
 from blush.cluster.lock import hold_run
-from blush.cluster.resident import pool_folder
 from blush.errors import BlushError
-from blush.jobs.layout import ALGORITHM
-from blush.jobs.settings import decisive_settings, input_files, take_up
 
 min_version("9.19")
 
 
 include: "workflow/rules/common.smk"
-
-
-RUN_CONFIG = checked_config()
-
-
-pathvars:
-    run=str(RUN_CONFIG.run_dir),
-
-
-wildcard_constraints:
-    n=r"(?!000)\d{3}",
-    half="[12]",
-
-
-# Thin clients, which hand their work to the run's pool of workers; without a pool every rule is a job of its own.
-if RUN_CONFIG.compute.pool != "inline":
-
-    localrules:
-        start,
-        expectation,
-        reduce,
-        denoise_and_trail,
-        converge,
-
-
-localrules:
-    all,
 
 
 # With its parent's death a step dies too, instead of writing behind the back of the next run.
@@ -58,37 +30,10 @@ shell.prefix(
 )
 
 
-include: "workflow/rules/import.smk"
-include: "workflow/rules/refine.smk"
-include: "workflow/rules/results.smk"
+if is_training():
 
+    include: "workflow/rules/train.smk"
 
-onstart:
-    # Not for a dry run. The lock stands in for Snakemake's own, which stays behind when Snakemake is killed.
-    try:
-        hold_run(RUN_CONFIG.run_dir)
-        take_up(RUN_CONFIG)
-    except BlushError as error:
-        raise SystemExit(f"blush: {error}") from None
-    executor = workflow.executor_plugin.name
-    os.environ.update(BLUSH_POOL="slurm" if executor == "slurm" else "local")
+else:
 
-
-onsuccess:
-    stop_pool(pool_folder(RUN_CONFIG.run_dir))
-
-
-onerror:
-    stop_pool(pool_folder(RUN_CONFIG.run_dir))
-    print(
-        f"The same command continues this run. Logs: {RUN_CONFIG.run_dir}/logs, {RUN_CONFIG.run_dir}/.pool"
-    )
-
-
-rule all:
-    default_target: True
-    input:
-        results_of_last_iteration,
-        "<run>/postprocess/postprocess.mrc",
-        "<run>/summary.json",
-        "<run>/report.html",
+    include: "workflow/rules/refinement.smk"

@@ -70,6 +70,9 @@ class SimulatedSource(Section):
     models: Path | None = Field(
         default=None, description="Packed models (.npz) or a folder of mmCIF files; null: no simulated half-maps"
     )
+    largest_number: PositiveInt | None = Field(
+        default=None, description="Models taken at most, in the order of their names; null: all"
+    )
     variants: PositiveInt = Field(default=2, description="Density maps per model, each with its own disorder")
     box_px: PositiveInt = Field(default=96, description="Box of these maps; models that do not fit are left out")
 
@@ -152,6 +155,7 @@ class Fit(Section):
     processes: PositiveInt = Field(
         default=1, description="Processes that share a step on CPU cores; GPUs have one each. Changes rounding"
     )
+    gpus: Annotated[int, Field(ge=0)] = Field(default=1, description="GPUs that a cluster's job asks for; 0: none")
     loaders: Annotated[int, Field(ge=0)] = Field(default=0, description="Processes that make patches; 0: none apart")
     checkpoint_minutes: Positive = Field(default=3, description="Time between checkpoints")
 
@@ -177,6 +181,7 @@ class TrainingConfig(Section):
     )
     evaluate: Evaluate = Field(default=Evaluate(), description="What is measured in the end")
     fit: Fit = Field(default=Fit(), description="Optimisation")
+    export_half: bool = Field(default=False, description="Store weights in half precision, if results stay the same")
     licence: str = Field(default="CC0-1.0", description="Of the weights, as the model card says")
     seed: int = Field(default=1, ge=0, le=2**32 - 1, description="Seed of everything random")
     output: Path = Field(default=Path("training"), description="Folder of all trainings")

@@ -43,6 +43,7 @@ def add_truths(config: TrainingConfig, out: Path, tell: Callable[[str], None]) -
     models = read_models(source.models)
     side = source.box_px * config.network.voxel_size_angst
     fitting = [model for model in models if 2 * model.atoms.radius_angst <= FILLED * side]
+    fitting = _some(fitting, source.largest_number)
     if not fitting:
         problem = Problem("holds no model that fits the box", "raise sources.simulated.box_px", str(source.models))
         raise BlushError("cannot make maps of models", [problem])
@@ -54,6 +55,15 @@ def add_truths(config: TrainingConfig, out: Path, tell: Callable[[str], None]) -
             left = (time.monotonic() - begun) / number * (len(fitting) - number)
             tell(f"model {number} of {len(fitting)}: {model.row.name}, {left / 60:.0f} min left")
     return entries
+
+
+def _some(models: list[Model], largest_number: int | None) -> list[Model]:
+    """As many models as are wanted, of both splits."""
+    if largest_number is None:
+        return models
+    held_out = [model for model in models if model.row.split == "test"][: max(1, largest_number // 4)]
+    trained_on = [model for model in models if model.row.split == "train"][: largest_number - len(held_out)]
+    return sorted([*held_out, *trained_on], key=lambda model: model.row.name)
 
 
 def _entry(config: TrainingConfig, model: Model, variant: int, out: Path) -> Entry:

@@ -2,21 +2,44 @@
 import json
 import shlex
 from pathlib import Path
+import yaml
 from blush.config import RunConfig, load_config
+from blush.config.training import load_training
 from blush.errors import BlushError
 from blush.jobs.layout import RunFolder
 from snakemake.exceptions import WorkflowError
 
 
-def checked_config():
-    """The configuration, with every mistake in it told before any job runs."""
+def config_file():
+    """The one configuration that was given."""
     files = workflow.overwrite_configfiles
     if len(files) != 1:
         raise WorkflowError(
             "give one configuration: --configfile my.yaml (config/default.yaml lists the settings)"
         )
+    return files[0]
+
+
+def is_training():
+    """Whether the configuration is one of a training: it has `sources`, which a refinement has not."""
     try:
-        return load_config(files[0], overrides=config)
+        content = yaml.safe_load(Path(config_file()).read_text())
+    except (OSError, yaml.YAMLError):
+        return False  # told by whoever reads it next
+    if not isinstance(content, dict) or "sources" not in content:
+        return False
+    both = sorted({"particles", "reference", "regulariser"} & content.keys())
+    if both:
+        raise WorkflowError(
+            f"{config_file()} has sources, as a training, and {', '.join(both)}, as a refinement: keep one of them"
+        )
+    return True
+
+
+def checked_config(load=load_config):
+    """The configuration, with every mistake in it told before any job runs."""
+    try:
+        return load(config_file(), overrides=config)
     except BlushError as error:
         raise WorkflowError(str(error)) from None
 

@@ -1,0 +1,72 @@
+"""`blush train` and its steps: a denoiser, from half-maps to weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from blush.config.training import TrainingConfig
+
+Config = Annotated[
+    Path, typer.Argument(help="YAML file of the training (config/train_default.yaml lists the settings).")
+]
+Setting = Annotated[
+    list[str] | None, typer.Option("--set", help="Another value of a setting, as fit.steps=100; may be repeated.")
+]
+STEPS = {
+    "fetch": "Download half-maps of published structures from the EMDB; a run that was cut off goes on.",
+    "curate": "Judge pairs of half-maps by their figures; writes curated.tsv and a page with slices and FSC.",
+    "prepare": "Bring all maps to one voxel size, in the files that training maps into memory.",
+    "fit": "Train the network, or go on from its checkpoint.",
+    "evaluate": "Measure the network on structures held out of training, beside classical regularisers.",
+    "export": "Write weights, model card and manifest.",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add `train`, and `train-STEP` for each of its steps."""
+    app.command("train", help="Train a denoiser: all steps in one process, from half-maps to weights.")(_command("run"))
+    for name, text in STEPS.items():
+        app.command(f"train-{name}", help=text)(_command(name))
+
+
+def _command(step: str) -> Callable[..., None]:
+    """The command of a step."""
+
+    def command(config: Config, setting: Setting = None) -> None:
+        read = _read(config, setting or [])
+        from blush.jobs import training
+
+        path = getattr(training, step)(read, lambda text: typer.echo(text))
+        typer.echo(str(path))
+
+    return command
+
+
+def _read(path: Path, changes: list[str]) -> "TrainingConfig":
+    """The configuration, with changed settings.
+
+    Raises
+    ------
+    BlushError
+        Where a change is not NAME=VALUE, or the configuration has mistakes.
+    """
+    import yaml
+
+    from blush.config.training import load_training
+    from blush.errors import BlushError, Problem
+
+    overrides: dict[str, Any] = {}
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not (equals and key):
+            problem = Problem("is not NAME=VALUE", "write it as fit.steps=100", value=change)
+            raise BlushError("a setting cannot be used", [problem])
+        *sections, name = key.split(".")
+        target = overrides
+        for section in sections:
+            target = target.setdefault(section, {})
+        target[name] = yaml.safe_load(text)
+    return load_training(path, overrides)

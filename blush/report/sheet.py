@@ -1,0 +1,63 @@
+"""The frame of a self-contained page: head, style, sections, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+import blush
+from blush.io.files import atomic_write
+
+
+def write_sheet(target: Path, title: str, lead: str, body: str, note: str, warnings: Sequence[str] = ()) -> Path:
+    """Write a page, beside and renamed.
+
+    Parameters
+    ----------
+    body
+        HTML of its sections; the other texts are plain.
+    """
+    css = files("blush.report").joinpath("report.css").read_text(encoding="utf-8")
+    listed = "".join(f"<li>{escape(text)}</li>" for text in warnings)
+    text = (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)} – Blush</title>\n"
+        f"<style>\n{css}</style>\n</head>\n<body>\n<header>\n<h1>{escape(title)}</h1>\n"
+        f'<p class="lead">{escape(lead)}</p>\n</header>\n'
+        + (f'<ul class="warnings">{listed}</ul>\n' if listed else "")
+        + body
+        + f'<p class="note">Written by Blush {escape(blush.__version__)}. {escape(note)}</p>\n</body>\n</html>\n'
+    )
+    with atomic_write(target) as beside:
+        beside.write_text(text, encoding="utf-8")
+    return target
+
+
+def section(title: str, *parts: str) -> str:
+    """A section; nothing where all its parts are empty."""
+    content = "\n".join(part for part in parts if part)
+    return f"<section>\n<h2>{escape(title)}</h2>\n{content}\n</section>\n" if content else ""
+
+
+def figure(image: str | None, caption: str, kind: str = "") -> str:
+    """A drawing and what it shows."""
+    return f'<figure class="{kind}">\n{image}\n<figcaption>{escape(caption)}</figcaption>\n</figure>' if image else ""
+
+
+def pictures(images: Sequence[tuple[str, str]]) -> str:
+    """PNG data addresses with captions, side by side."""
+    parts = (
+        f'<figure><img src="{data}" alt="{escape(name)}"><figcaption>{escape(name)}</figcaption></figure>'
+        for name, data in images
+    )
+    return f'<div class="maps">{"".join(parts)}</div>' if images else ""
+
+
+def rows(head: Sequence[str], lines: Sequence[Sequence[str]], kind: str = "keys") -> str:
+    """A table of plain texts."""
+    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
+    return f'<div class="scroll"><table class="{kind} wide"><tr>{top}</tr>{body}</table></div>' if lines else ""

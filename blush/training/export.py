@@ -1,0 +1,192 @@
+"""Weights as they are shipped: safetensors with card and hash, a model card to read, a manifest to repeat them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from blush.config.training import TrainingConfig
+from blush.denoise.unet import UNet3d, denoise_patches
+from blush.denoise.weights import fill, load_weights, save_weights
+from blush.errors import BlushError, Problem
+from blush.io.files import atomic_write, read_json, write_json
+from blush.training.checkpoint import LOSSES
+from blush.training.store import Store, open_store
+
+LARGEST_SHARD_BYTES = 14_000_000
+PUBLISHED_PATCHES = 950_000 * 16
+"""Passes of the published training: 950,000 steps of 8 pairs, both halves (Kimanius et al. 2024)."""
+LARGEST_ROUNDING = 1e-3
+PACKAGES = ("blush", "torch", "numpy", "scipy", "safetensors")
+
+
+def export(config: TrainingConfig, fit: Path, store_folder: Path, evaluation: Path | None, out: Path) -> Path:
+    """Write `NAME.safetensors`, `MODEL_CARD.md` and `manifest.json` of a finished training.
+
+    Parameters
+    ----------
+    fit
+        Folder of the training's weights and losses.
+    evaluation
+        File of its evaluation; None: none was made, which the card says.
+
+    Returns
+    -------
+    The file of weights to load, an index where they are in several files.
+
+    Raises
+    ------
+    BlushError
+        Where half precision was asked for and changes the network's results.
+    """
+    loaded = load_weights(fit / "weights.safetensors")
+    tensors = dict(loaded.network.state_dict())
+    if config.export_half:
+        tensors = _halved(loaded.network, tensors)
+    card = replace(loaded.card, licence=config.licence)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    shard = LARGEST_SHARD_BYTES if size > LARGEST_SHARD_BYTES else None
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{config.name}.safetensors"
+    sha256 = save_weights(path, tensors, card, largest_shard_bytes=shard)
+    manifest = _manifest(config, store_folder, fit, sha256)
+    write_json(out / "manifest.json", manifest)
+    figures = read_json(evaluation) if evaluation is not None else None
+    with atomic_write(out / "MODEL_CARD.md") as beside:
+        beside.write_text(model_card(config, open_store(store_folder), manifest, figures), encoding="utf-8")
+    return path if shard is None else path.with_name(path.name + ".index.json")
+
+
+def _halved(network: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights in half precision, where the network's results stay the same to 1e-3."""
+    made = {name: tensor.half() for name, tensor in tensors.items()}
+    torch.manual_seed(0)
+    patches = torch.randn(2, 2, 32, 32, 32).abs()
+    with torch.no_grad():
+        before = _result(network, patches)
+        twin = UNet3d(network.width, network.depth) if isinstance(network, UNet3d) else type(network)()
+        fill(twin, made)
+        after = _result(twin, patches)
+    change = float((after - before).norm() / before.norm())
+    if change > LARGEST_ROUNDING:
+        remedy = "set export_half: false"
+        problem = Problem(
+            f"changes results by {change:.1e}, more than {LARGEST_ROUNDING:g}", remedy, where="export_half"
+        )
+        raise BlushError("the weights cannot be stored in half precision", [problem])
+    return made
+
+
+def _result(network: nn.Module, patches: Tensor) -> Tensor:
+    return denoise_patches(network, patches)[0] if isinstance(network, UNet3d) else network(patches[:, :1])
+
+
+def _manifest(config: TrainingConfig, store_folder: Path, fit: Path, sha256: str) -> dict[str, Any]:
+    """Everything a repetition needs: configuration, maps by their hashes, versions."""
+    store = open_store(store_folder)
+    content = config.model_dump(mode="json", exclude={"output"})
+    for keys in (("sources", "simulated", "models"), ("sources", "folder", "pairs"), ("fit", "start")):
+        _named(content, keys)
+    rows = (fit / LOSSES).read_text().splitlines()[1:]
+    last = rows[-1].split("\t")
+    steps, batches = 0, 0
+    for row in rows:
+        cells = row.split("\t")
+        batches += (int(cells[0]) - steps) * int(cells[2])
+        steps = int(cells[0])
+    return {
+        "weights_sha256": sha256,
+        "configuration": content,
+        "start_sha256": load_weights(config.fit.start).sha256 if config.fit.start else None,
+        "voxel_size_angst": store.voxel_size_angst,
+        "entries": [asdict(entry) for entry in store.entries],
+        "entries_sha256": hashlib.sha256((store_folder / "index.json").read_bytes()).hexdigest(),
+        "steps": steps,
+        "patches": batches,
+        "hours": round(float(last[-1]) / 3600, 3),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "machine": f"{platform.machine()}, {platform.processor() or platform.system()}",
+        "device": config.fit.device,
+    }
+
+
+def _named(content: dict[str, Any], keys: tuple[str, ...]) -> None:
+    """Keep the name of a file, not its folder."""
+    section: Any = content
+    for key in keys[:-1]:
+        section = section[key]
+    if section[keys[-1]]:
+        section[keys[-1]] = Path(section[keys[-1]]).name
+
+
+def model_card(config: TrainingConfig, store: Store, manifest: dict[str, Any], figures: dict[str, Any] | None) -> str:
+    """What the weights are, in words for whoever wants to use them."""
+    network, fit = config.network, config.fit
+    kinds = {split: store.select(split) for split in ("train", "test")}
+    shape = f"width {network.width}, depth {network.depth}" if network.arch == "blush" else "crefDenoiser"
+    stages = ", ".join(f"{s.share:.0%} of the steps with {s.batch} patches of {s.block_px} px" for s in fit.stages)
+    share = manifest["patches"] / PUBLISHED_PATCHES
+    lines = [
+        f"# {config.name}",
+        "",
+        f"Denoiser of half-maps ({network.arch}: {shape}), for maps of {network.voxel_size_angst:g} Å per voxel.",
+        f"SHA-256 of the numbers: `{manifest['weights_sha256']}`. Licence: {config.licence}.",
+        "",
+        "## Data",
+        "",
+        f"{len(kinds['train'])} maps of {len({e.group for e in kinds['train']})} groups of similar structures to train "
+        f"on; {len(kinds['test'])} of {len({e.group for e in kinds['test']})} groups held out. By source: "
+        + ", ".join(
+            f"{sum(e.source == s for e in store.entries)} {s}" for s in sorted({e.source for e in store.entries})
+        )
+        + f". SHA-256 of their list: `{manifest['entries_sha256']}`; `manifest.json` has every entry.",
+        "",
+        "## Recipe",
+        "",
+        f"{manifest['steps']:,} steps, {manifest['patches']:,} patches ({stages}), {manifest['hours']:.2f} h"
+        f" ({manifest['machine']}). The published Blush network saw 15.2 million patches; this is {share:.2%} of that.",
+        f"AdamW, learning rate {fit.learning_rate:g} to {fit.last_learning_rate:g}, averaged over {fit.ema:g}; "
+        f"recursion {list(fit.recursion)} from {fit.recursion_from:.0%} on; seed {config.seed}."
+        + (f" It started from the weights `{manifest['start_sha256'][:16]}…`." if manifest["start_sha256"] else ""),
+        "",
+        "## What it does, on structures it was not trained on",
+        "",
+        *_findings(figures),
+        "",
+        "## Limits",
+        "",
+        f"Nothing is learned beyond {2 * network.voxel_size_angst:g} Å: there the driver goes over to the Wiener map. "
+        "Denoised maps are references to align to; the reported maps and resolutions never come from them. "
+        "What the table above says FAILED is a reason not to interpret the denoised map itself.",
+        "",
+        "## Again",
+        "",
+        "```bash",
+        f"snakemake --profile local train --configfile config/train_{config.name}.yaml",
+        "```",
+        "",
+        "The same versions on the same kind of processor give the same bytes; others give the same within the spread "
+        "that the evaluation states.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _findings(figures: dict[str, Any] | None) -> list[str]:
+    if figures is None:
+        return ["Not evaluated."]
+    lines = ["| | figure | limit |", "|---|---|---|"]
+    for verdict in figures["verdicts"]:
+        limit = verdict["limit"]
+        text = f"{limit[0]:g} to {limit[1]:g}" if isinstance(limit, list) else f"{limit:g}"
+        figure = "–" if verdict["figure"] is None else f"{verdict['figure']:.3f}"
+        state = "" if verdict["passed"] else "**FAILED** "
+        lines.append(f"| {state}{verdict['what']} | {figure} | {text} |")
+    return lines

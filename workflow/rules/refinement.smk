@@ -1,0 +1,69 @@
+# A refinement: its configuration, what its rules have in common, its target.
+import os
+
+from blush.cluster.client import stop_pool
+from blush.cluster.resident import pool_folder
+from blush.jobs.layout import ALGORITHM
+from blush.jobs.settings import decisive_settings, input_files, take_up
+
+RUN_CONFIG = checked_config()
+
+
+pathvars:
+    run=str(RUN_CONFIG.run_dir),
+
+
+wildcard_constraints:
+    n=r"(?!000)\d{3}",
+    half="[12]",
+
+
+# Thin clients, which hand their work to the run's pool of workers; without a pool every rule is a job of its own.
+if RUN_CONFIG.compute.pool != "inline":
+
+    localrules:
+        start,
+        expectation,
+        reduce,
+        denoise_and_trail,
+        converge,
+
+
+localrules:
+    all,
+
+
+include: "import.smk"
+include: "refine.smk"
+include: "results.smk"
+
+
+onstart:
+    # Not for a dry run. The lock stands in for Snakemake's own, which stays behind when Snakemake is killed.
+    try:
+        hold_run(RUN_CONFIG.run_dir)
+        take_up(RUN_CONFIG)
+    except BlushError as error:
+        raise SystemExit(f"blush: {error}") from None
+    executor = workflow.executor_plugin.name
+    os.environ.update(BLUSH_POOL="slurm" if executor == "slurm" else "local")
+
+
+onsuccess:
+    stop_pool(pool_folder(RUN_CONFIG.run_dir))
+
+
+onerror:
+    stop_pool(pool_folder(RUN_CONFIG.run_dir))
+    print(
+        f"The same command continues this run. Logs: {RUN_CONFIG.run_dir}/logs, {RUN_CONFIG.run_dir}/.pool"
+    )
+
+
+rule all:
+    default_target: True
+    input:
+        results_of_last_iteration,
+        "<run>/postprocess/postprocess.mrc",
+        "<run>/summary.json",
+        "<run>/report.html",

@@ -1,0 +1,184 @@
+# A training: half-maps are fetched, judged, prepared; a network is trained, evaluated, exported. Only the steps that the
+# sources of the configuration need are run. What must survive an interruption - downloads, prepared maps, the
+# checkpoint - is not declared: Snakemake removes what is.
+from blush.io.files import write_json
+from blush.jobs import training
+
+RUN_CONFIG = checked_config(load_training)
+
+
+pathvars:
+    run=str(RUN_CONFIG.run_dir),
+
+
+onstart:
+    try:
+        hold_run(RUN_CONFIG.run_dir)
+    except BlushError as error:
+        raise SystemExit(f"blush: {error}") from None
+    # What the steps read: the file that was given, with what --config changed in it.
+    write_json(settings_file(), RUN_CONFIG.model_dump(mode="json"))
+
+
+localrules:
+    train,
+
+
+def settings_file():
+    """Settings of this training, every one of them."""
+    return RUN_CONFIG.run_dir / "settings.json"
+
+
+def decisive(*sections):
+    """What makes a step's results other ones when it changes."""
+    content = RUN_CONFIG.model_dump(mode="json")
+    return {name: content[name] for name in (*sections, "seed", "network")}
+
+
+rule train:
+    default_target: True
+    input:
+        "<run>/export/manifest.json",
+        "<run>/fit/fit.html",
+        "<run>/evaluation/evaluation.html",
+
+
+rule fetch:
+    output:
+        "<run>/download/manifest.tsv",
+    log:
+        "<run>/logs/fetch.log",
+    benchmark:
+        "<run>/benchmarks/fetch.tsv"
+    retries: 2
+    conda:
+        "../../envs/blush.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=2880,
+    params:
+        settings=settings_file(),
+        emdb=RUN_CONFIG.sources.emdb.model_dump(mode="json"),
+    shell:
+        "blush train-fetch {params.settings} > {log} 2>&1"
+
+
+rule curate:
+    input:
+        branch(RUN_CONFIG.sources.emdb.enabled, "<run>/download/manifest.tsv", []),
+        branch(
+            RUN_CONFIG.sources.folder.pairs,
+            str(RUN_CONFIG.sources.folder.pairs),
+            [],
+        ),
+        branch(RUN_CONFIG.curate.decisions, str(RUN_CONFIG.curate.decisions), []),
+    output:
+        multiext("<run>/curation/", "curated.tsv", "curation.html"),
+    log:
+        "<run>/logs/curate.log",
+    benchmark:
+        "<run>/benchmarks/curate.tsv"
+    conda:
+        "../../envs/blush.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=1440,
+    params:
+        settings=settings_file(),
+        decisive=decisive("curate"),
+    shell:
+        "blush train-curate {params.settings} > {log} 2>&1"
+
+
+rule prepare:
+    input:
+        branch(training.has_pairs(RUN_CONFIG), "<run>/curation/curated.tsv", []),
+        branch(
+            RUN_CONFIG.sources.simulated.models,
+            str(RUN_CONFIG.sources.simulated.models),
+            [],
+        ),
+        branch(RUN_CONFIG.held_out, str(RUN_CONFIG.held_out), []),
+    output:
+        "<run>/maps/index.json",
+    log:
+        "<run>/logs/prepare.log",
+    benchmark:
+        "<run>/benchmarks/prepare.tsv"
+    retries: 1
+    conda:
+        "../../envs/blush.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=1440,
+    params:
+        settings=settings_file(),
+        decisive=decisive("sources", "evaluate"),
+    shell:
+        "blush train-prepare {params.settings} > {log} 2>&1"
+
+
+rule fit:
+    input:
+        "<run>/maps/index.json",
+    output:
+        "<run>/fit/fit.html",
+    log:
+        "<run>/logs/fit.log",
+    benchmark:
+        "<run>/benchmarks/fit.tsv"
+    retries: 2
+    conda:
+        "../../envs/blush.yaml"
+    threads: RUN_CONFIG.fit.processes + RUN_CONFIG.fit.loaders
+    resources:
+        mem_mb=16000,
+        runtime=10080,
+        gpu=0 if RUN_CONFIG.fit.device == "cpu" else RUN_CONFIG.fit.gpus,
+    params:
+        settings=settings_file(),
+        decisive=decisive("fit"),
+    shell:
+        "blush train-fit {params.settings} > {log} 2>&1"
+
+
+rule evaluate:
+    input:
+        "<run>/fit/fit.html",
+    output:
+        multiext("<run>/evaluation/", "evaluation.json", "evaluation.html"),
+    log:
+        "<run>/logs/evaluate.log",
+    benchmark:
+        "<run>/benchmarks/evaluate.tsv"
+    retries: 1
+    conda:
+        "../../envs/blush.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=1440,
+    params:
+        settings=settings_file(),
+        decisive=decisive("evaluate"),
+    shell:
+        "blush train-evaluate {params.settings} > {log} 2>&1"
+
+
+rule export:
+    input:
+        "<run>/fit/fit.html",
+        "<run>/evaluation/evaluation.json",
+    output:
+        multiext("<run>/export/", "manifest.json", "MODEL_CARD.md"),
+    log:
+        "<run>/logs/export.log",
+    conda:
+        "../../envs/blush.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=settings_file(),
+        decisive=decisive("licence", "export_half"),
+    shell:
+        "blush train-export {params.settings} > {log} 2>&1"
