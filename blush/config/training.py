@@ -15,6 +15,7 @@ _PATH_KEYS = (
     ("output",),
     ("sources", "folder", "pairs"),
     ("sources", "simulated", "models"),
+    ("sources", "emdb", "repeat"),
     ("curate", "decisions"),
     ("held_out",),
     ("fit", "start"),
@@ -47,6 +48,9 @@ class EmdbSource(Section):
         description="Search, in EMDB's query language",
     )
     entries: tuple[str, ...] = Field(default=(), description="Entries as EMD-1234 instead of a search")
+    repeat: Path | None = Field(
+        default=None, description="Manifest of another training: fetch its files, and refuse others"
+    )
     largest_number: PositiveInt = Field(default=500, description="Entries that are taken at most")
     largest_gb: Positive = Field(default=150, description="Stop downloading beyond this many GB")
     interval_s: Annotated[float, Field(ge=0)] = Field(default=0.5, description="Least time between two requests")

@@ -163,9 +163,11 @@ class BatchMaker:
 
 
 def _chances(library: Library) -> np.ndarray:
-    """Chance of each entry: every group has the same, and shares it among its own."""
-    groups = [entry.group for entry in library.entries]
-    chance = np.array([1 / groups.count(group) for group in groups])
+    """Chance of each entry: every group has the same, weighed by its asymmetric units, and shares it among its own."""
+    total: dict[str, float] = {}
+    for entry in library.entries:
+        total[entry.group] = total.get(entry.group, 0.0) + 1
+    chance = np.array([entry.weight / total[entry.group] for entry in library.entries])
     return chance / chance.sum()
 
 

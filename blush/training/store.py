@@ -43,6 +43,9 @@ class Entry:
         "emdb", "folder" or "simulated".
     resolution_angst
         Half-map FSC of 0.143 in the mask; None where halves are made while training.
+    weight
+        How often it is drawn beside others of its group: one over the order of the point group, so that an asymmetric
+        unit counts once.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Entry:
     source: str
     sha256: str
     resolution_angst: float | None = None
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ def add_entry(
     split: Split,
     source: str,
     resolution_angst: float | None = None,
+    weight: float = 1.0,
 ) -> Entry:
     """Write the maps of one entry, beside and renamed; equal maps give equal bytes.
 
@@ -108,7 +113,8 @@ def add_entry(
     with atomic_write(folder / f"{name}.npy") as beside, beside.open("wb") as stream:
         np.save(stream, stacked)
     sha256 = hashlib.sha256(stacked.tobytes()).hexdigest()
-    return Entry(name, f"{name}.npy", channels, stacked.shape[1], group, split, source, sha256, resolution_angst)
+    file, box = f"{name}.npy", stacked.shape[1]
+    return Entry(name, file, channels, box, group, split, source, sha256, resolution_angst, weight)
 
 
 def write_index(folder: Path, voxel_size_angst: float, entries: Sequence[Entry]) -> Store:

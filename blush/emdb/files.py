@@ -1,0 +1,108 @@
+"""Checks of downloaded maps: whole gzip, a header that is one of a cubic map, the size that it says."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+HEADER_BYTES = 1024
+BYTES_OF_MODE = {0: 1, 1: 2, 2: 4, 6: 2, 12: 2}
+BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class MapHeader:
+    """What the header of an MRC or CCP4 file says.
+
+    Attributes
+    ----------
+    box_px
+        (x, y, z) columns, rows, sections.
+    axes
+        1, 2, 3 where columns, rows and sections are x, y and z.
+    start_px
+        First column, row, section.
+    """
+
+    box_px: tuple[int, int, int]
+    mode: int
+    pixel_size_angst: float
+    axes: tuple[int, int, int]
+    start_px: tuple[int, int, int]
+    extended_bytes: int
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of the whole file, unpacked."""
+        nx, ny, nz = self.box_px
+        return HEADER_BYTES + self.extended_bytes + nx * ny * nz * BYTES_OF_MODE.get(self.mode, 0)
+
+
+def parse_header(block: bytes) -> MapHeader | None:
+    """Read the first 1,024 bytes of a map, in either byte order; None where they are none."""
+    if len(block) < HEADER_BYTES:
+        return None
+    for order in "<>":
+        words = struct.unpack(f"{order}10i6f3i3f2i", block[:96])
+        box, mode, start, grid = words[0:3], words[3], words[4:7], words[7:10]
+        if mode in BYTES_OF_MODE and all(0 < n < 10_000 for n in box):
+            pixel = words[10] / grid[0] if grid[0] > 0 else 0.0
+            axes = words[16:19]
+            return MapHeader(box, mode, pixel, axes if any(axes) else (1, 2, 3), start, words[23])
+    return None
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def damage(path: Path, box_px: int | None, pixel_size_angst: float | None) -> str:
+    """What is wrong with a downloaded map, in words; empty where it is whole and what the entry says.
+
+    Parameters
+    ----------
+    box_px, pixel_size_angst
+        Of the entry, where known. Half-maps and masks share both with their map.
+    """
+    size, first = 0, b""
+    try:
+        with _opened(path) as stream:
+            first = stream.read(HEADER_BYTES)
+            size = len(first)
+            while block := stream.read(BLOCK_BYTES):
+                size += len(block)
+    except (OSError, EOFError, zlib.error) as error:
+        return f"is not a whole gzip file: {error}"
+    header = parse_header(first)
+    if header is None:
+        return "is not an MRC or CCP4 map"
+    if size != header.file_bytes:
+        return f"has {size} bytes, its header says {header.file_bytes}"
+    if len(set(header.box_px)) != 1:
+        return f"is not cubic: {'x'.join(map(str, header.box_px))}"
+    if sorted(header.axes) != [1, 2, 3]:
+        return f"has axes {header.axes}"
+    if box_px is not None and header.box_px[0] != box_px:
+        return f"is a map of {header.box_px[0]} px, the entry's has {box_px}"
+    if pixel_size_angst is not None and abs(header.pixel_size_angst - pixel_size_angst) > 0.01 * pixel_size_angst:
+        return f"has {header.pixel_size_angst:.4g} Å per pixel, the entry {pixel_size_angst:.4g}"
+    return ""
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """A file, unpacked where its first bytes say that it is packed."""
+    with path.open("rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+    if packed or path.name.endswith(".gz"):
+        return cast(IO[bytes], gzip.open(path, "rb"))
+    return path.open("rb")
