@@ -39,10 +39,38 @@ def _command(step: str) -> Callable[..., None]:
         read = _read(config, setting or [])
         from blush.jobs import training
 
-        path = getattr(training, step)(read, lambda text: typer.echo(text))
+        if step == "run":
+            path = training.run(read, _tell, lambda name: _write_page(name, read))
+        else:
+            path = getattr(training, step)(read, _tell)
+            _write_page(step, read)
         typer.echo(str(path))
 
     return command
+
+
+def _tell(text: str) -> None:
+    """One line of progress."""
+    typer.echo(text)
+
+
+def _write_page(step: str, config: "TrainingConfig") -> None:
+    """The page of a step that has one."""
+    from blush.jobs.training import TrainingFolder
+
+    folder = TrainingFolder(config.run_dir)
+    if step == "curate":
+        from blush.report.curation import write_page
+
+        write_page(folder.curation / "curation.json", folder.curation / "curation.html")
+    elif step == "fit":
+        from blush.report.training_page import write_page as write_fit
+
+        write_fit(folder.fit, folder.fit / "fit.html", config.name)
+    elif step == "evaluate":
+        from blush.report.training_evaluation import write_page as write_evaluation
+
+        write_evaluation(folder.evaluation / "evaluation.json", folder.evaluation / "evaluation.html")
 
 
 def _read(path: Path, changes: list[str]) -> "TrainingConfig":

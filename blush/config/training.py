@@ -98,6 +98,9 @@ class Curate(Section):
     worst_resolution_angst: Positive = Field(default=4.0, description="Half-map FSC of 0.143 in the mask, at least")
     largest_pixel_size_angst: Positive = Field(default=2.0, description="Coarser maps are rejected")
     largest_fsc_at_nyquist: Share = Field(default=0.2, description="More is a sign of filtered or masked halves")
+    least_solvent_variance: Share = Field(
+        default=0.02, description="Of the variance inside the mask; less is a sign of masked halves"
+    )
     largest_deviation_angst: Positive = Field(
         default=0.5, description="Between the resolution found and the one deposited"
     )

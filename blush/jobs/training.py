@@ -13,6 +13,7 @@ from pathlib import Path
 from blush.config.training import TrainingConfig
 
 Tell = Callable[[str], None]
+Step = Callable[[TrainingConfig, Tell], Path]
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,11 @@ def fetch(config: TrainingConfig, tell: Tell) -> Path:
 
 
 def curate(config: TrainingConfig, tell: Tell) -> Path:
-    """Judge every pair of half-maps, and write a page to look at."""
-    from blush.report.curation import write_page
+    """Judge every pair of half-maps."""
     from blush.training.curate import curate as step
 
     folder = TrainingFolder(config.run_dir)
     step(config, folder.manifest if config.sources.emdb.enabled else None, folder.curation, tell)
-    write_page(folder.curation / "curation.json", folder.curation / "curation.html")
     return folder.curated
 
 
@@ -94,23 +93,18 @@ def prepare(config: TrainingConfig, tell: Tell) -> Path:
 
 def fit(config: TrainingConfig, tell: Tell) -> Path:
     """Train, or go on training."""
-    from blush.report.training_page import write_page
     from blush.training.fit import fit as step
 
     folder = TrainingFolder(config.run_dir)
-    weights = step(config, folder.maps, folder.fit, tell)
-    write_page(folder.fit, folder.fit / "fit.html", config.name)
-    return weights
+    return step(config, folder.maps, folder.fit, tell)
 
 
 def evaluate(config: TrainingConfig, tell: Tell) -> Path:
     """Judge the weights on what was held out."""
-    from blush.report.training_evaluation import write_page
     from blush.training.evaluate import evaluate as step
 
     folder = TrainingFolder(config.run_dir)
     step(config, folder.fit / "weights.safetensors", folder.maps, folder.evaluation, tell)
-    write_page(folder.evaluation / "evaluation.json", folder.evaluation / "evaluation.html")
     return folder.evaluation / "evaluation.json"
 
 
@@ -130,18 +124,26 @@ def has_pairs(config: TrainingConfig) -> bool:
     return config.sources.emdb.enabled or config.sources.folder.pairs is not None
 
 
-def run(config: TrainingConfig, tell: Tell) -> Path:
-    """All steps, in one process."""
+def run(config: TrainingConfig, tell: Tell, after: Callable[[str], None] = lambda step: None) -> Path:
+    """All steps, in one process.
+
+    Parameters
+    ----------
+    after
+        Is told the name of each step when it is done.
+    """
     from blush.training.store import INDEX
 
     folder = TrainingFolder(config.run_dir)
-    if config.sources.emdb.enabled and not folder.manifest.exists():
-        fetch(config, tell)
-    if has_pairs(config) and not folder.curated.exists():
-        curate(config, tell)
-    if not (folder.maps / INDEX).exists():
-        prepare(config, tell)
-    fit(config, tell)
-    if not (folder.evaluation / "evaluation.json").exists():
-        evaluate(config, tell)
+    steps: tuple[tuple[str, Step, bool], ...] = (
+        ("fetch", fetch, config.sources.emdb.enabled and not folder.manifest.exists()),
+        ("curate", curate, has_pairs(config) and not folder.curated.exists()),
+        ("prepare", prepare, not (folder.maps / INDEX).exists()),
+        ("fit", fit, True),
+        ("evaluate", evaluate, not (folder.evaluation / "evaluation.json").exists()),
+    )
+    for name, step, is_due in steps:
+        if is_due:
+            step(config, tell)
+            after(name)
     return export(config, tell)

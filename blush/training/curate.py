@@ -30,8 +30,6 @@ from blush.io.files import atomic_write, write_json
 from blush.training.pairs import Pair, PairMaps, all_pairs, read_maps
 
 MASK_LOWPASS_ANGST, MASK_DILATE_ANGST, MASK_EDGE_ANGST = 10.0, 3.0, 6.0
-LEAST_OUTSIDE = 0.02
-"""Variance of the solvent's corners over that inside the mask; less is a sign of masked halves."""
 COLUMNS = ("name", "verdict", "half1", "half2", "mask", "truth", "source", "group", "symmetry", "contour", "box_px",
            "pixel_size_angst", "resolution_found_angst", "resolution_angst", "fsc_at_nyquist", "outside",
            "reasons", "remarks")  # fmt: skip
@@ -153,7 +151,7 @@ def judge(pair: Pair, settings: Curate) -> Judgement:
         hard.append("both halves are the same map")
     elif at_nyquist > settings.largest_fsc_at_nyquist:
         hard.append(f"FSC of {at_nyquist:.2f} at Nyquist: the halves are filtered, or one map")
-    if outside < LEAST_OUTSIDE:
+    if outside < settings.least_solvent_variance:
         hard.append(f"variance of the solvent is {outside:.3f} of the particle's: the halves are masked")
     if pixel > settings.largest_pixel_size_angst:
         soft.append(f"pixel of {pixel:.2f} Å")
