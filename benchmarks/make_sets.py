@@ -84,6 +84,53 @@ SETS: dict[str, dict] = {
         "views": {"preferred_axes": [[0, 0, 1], [0, 0, -1], [1, 0.4, 0.2]], "concentration": 12},
         "noise": {"snr": 0.06},
     },
+    # Four more on the edge of what can be aligned, of structures that no shipped network was trained on.
+    # Cysteine desulfurase complex, 99 kDa, without symmetry
+    "soluble99": {
+        "specimen": {"model": "4lw4.cif.gz"},
+        "imaging": {
+            "n_particles": 400,
+            "box_px": 64,
+            "pixel_size_angst": 2.6,
+            "offset_sd_angst": 3,
+            "envelope_bfactor_angst2": 100,
+        },
+        "noise": {"snr": 0.11},
+        "initial_lowpass_angst": 30,
+    },
+    # Formate dehydrogenase H, 81 kDa, one compact chain
+    "soluble81": {
+        "specimen": {"model": "1fdo.cif.gz"},
+        "imaging": {
+            "n_particles": 400,
+            "box_px": 64,
+            "pixel_size_angst": 2.3,
+            "offset_sd_angst": 3,
+            "envelope_bfactor_angst2": 100,
+        },
+        "noise": {"snr": 0.095},
+        "initial_lowpass_angst": 30,
+    },
+    # Sliding clamp on DNA, 88 kDa
+    "nucleic88": {
+        "specimen": {"model": "3bep.cif.gz"},
+        "imaging": {
+            "n_particles": 400,
+            "box_px": 64,
+            "pixel_size_angst": 2.4,
+            "offset_sd_angst": 3,
+            "envelope_bfactor_angst2": 100,
+        },
+        "noise": {"snr": 0.1},
+        "initial_lowpass_angst": 30,
+    },
+    # KcsA with Fabs again, with less signal
+    "preferredlow": {
+        "specimen": {"model": "1k4c.cif.gz", "assembly": "1", "symmetry": "C4", "copies": "average"},
+        "imaging": {"n_particles": 400, "box_px": 64, "pixel_size_angst": 2.8, "envelope_bfactor_angst2": 100},
+        "views": {"preferred_axes": [[0, 0, 1], [0, 0, -1], [1, 0.4, 0.2]], "concentration": 12},
+        "noise": {"snr": 0.04},
+    },
 }
 
 

@@ -151,7 +151,7 @@ def prepared(pair: Pair, voxel_size_angst: float, resolution_angst: float) -> di
     mask = particle_mask(pair, maps)
     box = len(mask)
     pixel = maps.pixel_size_angst
-    target = 2 * math.ceil(box * pixel / voxel_size_angst / 2)
+    target = 2 * math.ceil(box * pixel / voxel_size_angst / 2 - 1e-4)
 
     def moved(values: Tensor) -> Tensor:
         return resize_volume(values, pixel, target, voxel_size_angst)
