@@ -41,3 +41,5 @@ reference: setup
 	$(BIN)/python -m blush.config.reference markdown > docs/configuration.md
 	$(BIN)/python -m blush.config.reference defaults > config/default.yaml
 	$(BIN)/python -m blush.config.reference schema > workflow/schemas/config.schema.json
+	$(BIN)/python -m blush.config.reference training-markdown > docs/training-configuration.md
+	$(BIN)/python -m blush.config.reference training-defaults > config/train_default.yaml

@@ -1,4 +1,4 @@
-"""Texts generated from the configuration models: `python -m blush.config.reference [defaults | schema | markdown]`."""
+"""Texts made from the configuration models: `python -m blush.config.reference [defaults | schema | markdown | ...]`."""
 
 import inspect
 import json
@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from blush.config.run import RunConfig
 from blush.config.sections import Section
+from blush.config.training import TrainingConfig
 
 _REQUIRED_EXAMPLES = {
     "name": "my-particle",
@@ -24,11 +25,16 @@ _REQUIRED_EXAMPLES = {
 }
 
 
-def defaults_yaml() -> str:
+def defaults_yaml(config: type[Section] = RunConfig) -> str:
     """Every setting with its default and its description, as a file to start from."""
     head = "# Generated from blush/config by `make reference`: every setting, with its default.\n"
     head += "# The first settings without a default hold examples; paths start at this file's folder.\n"
-    return head + "\n".join(_yaml_lines(RunConfig, 0)) + "\n"
+    return head + "\n".join(_yaml_lines(config, 0)) + "\n"
+
+
+def training_defaults() -> str:
+    """The same for a training; the one source it needs is the shipped models."""
+    return defaults_yaml(TrainingConfig).replace("    models: null\n", "    models: training/models.npz\n")
 
 
 def _yaml_lines(section: type[Section], depth: int) -> Iterator[str]:
@@ -37,7 +43,7 @@ def _yaml_lines(section: type[Section], depth: int) -> Iterator[str]:
         indent = "  " * depth
         yield f"{indent}# {field.description}"
         inner = _section_of(field)
-        if inner is not None and field.default is not None:
+        if inner is not None and isinstance(field.default, Section):
             yield f"{indent}{name}:"
             yield from _yaml_lines(inner, depth + 1)
         else:
@@ -47,7 +53,9 @@ def _yaml_lines(section: type[Section], depth: int) -> Iterator[str]:
 def _yaml_value(name: str, field: FieldInfo) -> str:
     """Default of a field as YAML, or an example where it has none."""
     value = _REQUIRED_EXAMPLES[name] if field.default is PydanticUndefined else field.default
-    text = yaml.safe_dump(str(value) if isinstance(value, Path) else value, default_flow_style=True)
+    if isinstance(value, tuple):
+        value = [item.model_dump() if isinstance(item, Section) else item for item in value]
+    text = yaml.safe_dump(str(value) if isinstance(value, Path) else value, default_flow_style=True, width=1000)
     return text.removesuffix("\n").removesuffix("\n...")
 
 
@@ -70,6 +78,14 @@ def markdown() -> str:
     return head + " `make reference`.\n" + "\n".join(_markdown_sections(RunConfig, "Top level"))
 
 
+def training_markdown() -> str:
+    """The reference of every setting of a training."""
+    head = "# Configuration of a training\n\nOne YAML file describes one training (`docs/training.md`).\n"
+    head += "Unknown keys are errors. Relative paths start at the folder of the file.\n"
+    head += "`config/train_default.yaml` is a file to start from. This page is generated from `blush/config` by"
+    return head + " `make reference`.\n" + "\n".join(_markdown_sections(TrainingConfig, "Top level"))
+
+
 def _markdown_sections(section: type[Section], title: str) -> Iterator[str]:
     """One table per section, the sections inside it after it."""
     yield f"\n## {title}\n\n{inspect.cleandoc(section.__doc__ or '')}\n"
@@ -88,7 +104,7 @@ def _default_text(field: FieldInfo, section: type[Section] | None) -> str:
     """Default as the table shows it."""
     if field.default is PydanticUndefined:
         return "required"
-    if section is not None and field.default is not None:
+    if section is not None and isinstance(field.default, Section):
         return "see below"
     return f"`{_yaml_value('', field)}`"
 
@@ -122,7 +138,13 @@ def _bound_text(constraint: Any) -> str:
     return ", ".join(bounds)
 
 
-_WRITERS: dict[str, Callable[[], str]] = {"markdown": markdown, "defaults": defaults_yaml, "schema": schema_json}
+_WRITERS: dict[str, Callable[[], str]] = {
+    "markdown": markdown,
+    "defaults": defaults_yaml,
+    "schema": schema_json,
+    "training-markdown": training_markdown,
+    "training-defaults": training_defaults,
+}
 
 if __name__ == "__main__":
     sys.stdout.write(_WRITERS[sys.argv[1] if len(sys.argv) > 1 else "markdown"]())

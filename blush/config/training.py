@@ -116,6 +116,7 @@ class Evaluate(Section):
 
     share: Share = Field(default=0.15, description="Share of the groups held out, at least")
     maps: PositiveInt = Field(default=24, description="Simulated pairs of half-maps that are evaluated")
+    tested: PositiveInt = Field(default=3, description="Pairs of these that are tested for invented detail")
     bootstrap: PositiveInt = Field(default=1000, description="Draws of the confidence intervals")
     rivals: tuple[Literal["wiener", "nonuniform", "sidesplitter"], ...] = Field(
         default=("wiener", "nonuniform", "sidesplitter"), description="Regularisers measured beside it"

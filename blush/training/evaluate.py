@@ -20,7 +20,6 @@ from blush.training.eval_shells import EDGES, Figures, binned, by_bin, interval,
 from blush.training.store import INDEX, open_store
 
 SLICES = 4
-TESTED_PAIRS = 3
 OTHER_VOXELS = (0.75, 1.25)
 """Voxel sizes, over the network's own, at which a few pairs are given to it as well."""
 LEAST_GAIN, LEAST_GAIN_AT_HIGH = 0.0, -0.005
@@ -64,7 +63,9 @@ def evaluate(config: TrainingConfig, weights: Path, store_folder: Path, out: Pat
                 slices.append(made[0][len(pair.mask) // 2].numpy())
         left = (time.monotonic() - begun) / number * (config.evaluate.maps - number)
         tell(f"pair {number} of {config.evaluate.maps}: {pair.name}, {max(left, 0) / 60:.0f} min left")
-    tested = [pair for pair in pairs if pair.signal is not None][:: max(1, len(pairs) // TESTED_PAIRS)][:TESTED_PAIRS]
+    known = [pair for pair in pairs if pair.signal is not None]
+    count = min(config.evaluate.tested, len(known))
+    tested = [known[(2 * i + 1) * len(known) // (2 * count)] for i in range(count)]
     tell(f"tests for invented detail on {len(tested)} pairs")
     found = [*biases, *findings(judged[0], tested, config.seed)]
     content = {

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from blush.config import RunConfig, load_config
-from blush.config.reference import defaults_yaml, markdown, schema_json
+from blush.config.reference import defaults_yaml, markdown, schema_json, training_defaults, training_markdown
+from blush.config.training import TrainingConfig, load_training
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
         ("docs/configuration.md", markdown),
         ("config/default.yaml", defaults_yaml),
         ("workflow/schemas/config.schema.json", schema_json),
+        ("docs/training-configuration.md", training_markdown),
+        ("config/train_default.yaml", training_defaults),
     ],
 )
 def test_generated_files_are_current(path, generate):
@@ -43,3 +46,16 @@ def test_every_setting_is_described():
     ]
     assert bare == []
     assert all(f"`{name}`" in markdown() for section in sections for name in section.get("properties", {}))
+
+
+def test_the_default_file_of_a_training_holds_the_defaults():
+    config = load_training(ROOT / "config" / "train_default.yaml")
+    plain = TrainingConfig.model_validate({"name": "x", "sources": {"simulated": {"models": "m"}}})
+    given = {"name": True, "output": True, "sources": {"simulated": {"models"}}}
+    assert config.model_dump(exclude=given) == plain.model_dump(exclude=given)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("train_*.yaml")), ids=lambda path: path.name)
+def test_shipped_trainings_are_valid(path):
+    config = load_training(path)
+    assert config.sources.simulated.models is None or config.sources.simulated.models.is_file()

@@ -1,0 +1,135 @@
+"""A training through Snakemake, from a stand-in of EMDB to weights: whole, and killed and resumed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "emdb"))
+sys.path.insert(0, str(Path(__file__).parent))
+
+from standin import StandIn, example_entries
+from workflow_helpers import ROOT
+
+from blush.denoise.weights import load_weights
+
+TRAINING = {
+    "name": "tiny",
+    "network": {"width": 2, "depth": 2, "voxel_size_angst": 3.2, "dropout": 0.1},
+    "curate": {"strict": False},
+    "evaluate": {"share": 0.3, "maps": 1, "tested": 1, "bootstrap": 20, "rivals": ["wiener"]},
+    "fit": {"steps": 30, "stages": [{"share": 1, "block_px": 16, "batch": 2}], "device": "cpu", "warmup_steps": 3,
+            "checkpoint_minutes": 0.002},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    with StandIn(tmp_path_factory.mktemp("archive"), example_entries()) as server:
+        yield server
+
+
+def configure(folder: Path, server: StandIn) -> Path:
+    """Configuration of a training on the stand-in, whose results go below the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    emdb = {"enabled": True, "api_url": f"{server.url}/api", "files_url": f"{server.url}/files", "interval_s": 0}
+    content = TRAINING | {"sources": {"emdb": emdb}, "output": str(folder / "training")}
+    (folder / "train.yaml").write_text(yaml.safe_dump(content))
+    return folder / "train.yaml"
+
+
+def start(config: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "snakemake", "--profile", str(ROOT / "profiles" / "local"), "--cores", "2"]
+    command += ["--snakefile", str(ROOT / "Snakefile"), "--configfile", str(config), "train"]
+    with (config.parent / "log.txt").open("a") as log:
+        return subprocess.Popen(command, cwd=config.parent, stdout=log, stderr=log, start_new_session=True)
+
+
+def finish(config: Path) -> Path:
+    """Run to the end; the folder of the training."""
+    assert start(config).wait(600) == 0, (config.parent / "log.txt").read_text()[-4000:]
+    return config.parent / "training" / "tiny"
+
+
+def results(run: Path) -> dict[str, object]:
+    """What must be the same, however often it was killed."""
+    losses = [line.rsplit("\t", 1)[0] for line in (run / "fit" / "losses.tsv").read_text().splitlines()]
+    evaluation = json.loads((run / "evaluation" / "evaluation.json").read_text())
+    evaluation.pop("seconds_per_map")
+    return {
+        "manifest": (run / "download" / "manifest.tsv").read_bytes(),
+        "index": (run / "maps" / "index.json").read_bytes(),
+        "losses": losses,
+        "weights": (run / "export" / "tiny.safetensors").read_bytes(),
+        "evaluation": evaluation,
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(archive: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return finish(configure(tmp_path_factory.mktemp("whole"), archive))
+
+
+def test_from_query_to_weights(whole: Path) -> None:
+    weights = load_weights(whole / "export" / "tiny.safetensors")
+    assert (weights.card.width, weights.card.voxel_size_angst, weights.card.licence) == (2, 3.2, "CC0-1.0")
+    manifest = json.loads((whole / "export" / "manifest.json").read_text())
+    assert manifest["weights_sha256"] == weights.sha256
+    assert {entry["name"] for entry in manifest["entries"]} == {f"EMD-{n}" for n in range(100, 106)}
+    assert (manifest["steps"], manifest["patches"]) == (30, 60)
+    card = (whole / "export" / "MODEL_CARD.md").read_text()
+    assert weights.sha256 in card
+    assert "FAILED" in card  # a network of 30 steps does not help, and the card says so
+    for page in ("curation/curation.html", "fit/fit.html", "evaluation/evaluation.html"):
+        assert "<svg" in (whole / page).read_text()
+
+
+def test_the_same_command_has_nothing_left_to_do(whole: Path) -> None:
+    times = {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file() and path.name != ".lock"}
+    finish(whole.parents[1] / "train.yaml")
+    changed = [path.name for path, time_ in times.items() if path.stat().st_mtime_ns != time_]
+    assert set(changed) <= {"settings.json"}
+
+
+def test_killed_and_resumed_it_ends_the_same(archive: StandIn, whole: Path, tmp_path: Path) -> None:
+    """SIGKILL of Snakemake and all its steps, at moments spread over the run."""
+    config = configure(tmp_path, archive)
+    moments = random.Random(int(os.environ.get("BLUSH_KILL_SEED", "1")))
+    kills = 0
+    for _ in range(int(os.environ.get("BLUSH_KILLS", "2"))):
+        process = start(config)
+        try:
+            process.wait(moments.uniform(3, 14))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+        time.sleep(0.5)
+    assert kills
+    assert results(finish(config)) == results(whole)
+
+
+def test_a_mixed_configuration_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump({"sources": {}, "particles": "x.star"}))
+    process = start(tmp_path / "train.yaml")
+    assert process.wait(60) != 0
+    text = (tmp_path / "log.txt").read_text()
+    assert "has sources, as a training, and particles, as a refinement: keep one of them" in text
+
+
+def test_mistakes_of_a_training_are_told_before_any_job(tmp_path: Path) -> None:
+    content = {"name": "x", "sources": {"simulated": {"models": "m.npz"}}, "fit": {"steps": 0}, "foo": 1}
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(content))
+    process = start(tmp_path / "train.yaml")
+    assert process.wait(60) != 0
+    text = (tmp_path / "log.txt").read_text()
+    assert "fit.steps" in text
+    assert "foo" in text
