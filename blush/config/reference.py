@@ -125,6 +125,8 @@ def _annotation_text(annotation: Any) -> str:
         return ", ".join([_annotation_text(arguments[0]), *(bound for bound in bounds if bound)])
     if origin is typing.Literal:
         return " or ".join(f"`{value}`" for value in arguments)
+    if origin is tuple:
+        return f"list of {_annotation_text(arguments[0])}"
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_annotation_text(argument) for argument in arguments)
     names = {bool: "true or false", int: "integer", float: "number", str: "text", Path: "path", type(None): "null"}

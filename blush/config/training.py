@@ -72,7 +72,7 @@ class SimulatedSource(Section):
     """Half-maps made while training from atomic models."""
 
     models: Path | None = Field(
-        default=None, description="Packed models (.npz) or a folder of mmCIF files; null: no simulated half-maps"
+        default=None, description="Packed models (.npz, made by scripts/pack_models.py); null: no simulated half-maps"
     )
     largest_number: PositiveInt | None = Field(
         default=None, description="Models taken at most, in the order of their names; null: all"

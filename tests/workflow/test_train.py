@@ -47,8 +47,17 @@ def configure(folder: Path, server: StandIn) -> Path:
 
 
 def start(config: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "snakemake", "--profile", str(ROOT / "profiles" / "local"), "--cores", "2"]
-    command += ["--snakefile", str(ROOT / "Snakefile"), "--configfile", str(config), "train"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "train",
+        "--profile",
+        str(ROOT / "profiles" / "local"),
+        "--cores",
+        "2",
+    ]
+    command += ["--snakefile", str(ROOT / "Snakefile"), "--configfile", str(config)]
     with (config.parent / "log.txt").open("a") as log:
         return subprocess.Popen(command, cwd=config.parent, stdout=log, stderr=log, start_new_session=True)
 
