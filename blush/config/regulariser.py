@@ -18,11 +18,15 @@ class LowPassSettings(Section):
     )
 
 
+SHIPPED = Path(__file__).parents[1] / "denoise" / "data" / "w8d4.safetensors"
+
+
 class BlushSettings(Section):
     """The Blush network: a denoising U-net trained on pairs of half-maps."""
 
-    weights: Path | None = Field(
-        default=None, description="Weights (.safetensors, or .index.json of several files); required for name: blush"
+    weights: Literal["shipped"] | Path = Field(
+        default="shipped",
+        description="Weights (.safetensors, or .index.json of several files); shipped: those of the package",
     )
     stride_px: PositiveInt = Field(
         default=20, le=40, description="Step between the network's 64-voxel patches; 32 is 3 times as fast as 20"
@@ -36,6 +40,11 @@ class BlushSettings(Section):
         gt=0,
         description="Longest estimated time of one core per iteration, on a CPU; the run stops where more is needed",
     )
+
+    @property
+    def file(self) -> Path:
+        """File of the weights."""
+        return SHIPPED if self.weights == "shipped" else Path(self.weights)
 
 
 class CrefSettings(Section):
@@ -128,13 +137,12 @@ class RegulariserSettings(Section):
     @property
     def weights(self) -> dict[str, Path]:
         """Files of weights that this run loads, by their setting."""
-        sections = {"blush": self.blush.weights, "cref": self.cref.weights}
+        sections = {"blush": self.blush.file, "cref": self.cref.weights}
         return {f"regulariser.{name}.weights": path for name, path in sections.items() if name in self.used and path}
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         required: dict[str, tuple[str, object]] = {
-            "blush": ("weights", self.blush.weights),
             "cref": ("weights", self.cref.weights),
             "external": ("command", self.external.command),
         }

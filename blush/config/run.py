@@ -34,7 +34,7 @@ _PATH_KEYS = (
     ("regulariser", "blush", "weights"),
     ("regulariser", "cref", "weights"),
 )
-_KEYWORDS = ("auto", "sphere")
+_KEYWORDS = ("auto", "sphere", "shipped")
 
 
 class RunConfig(Section):

@@ -45,7 +45,7 @@ def _regulariser(config: RunConfig) -> dict[str, Any]:
     kept = ("name", "starts", "fallback", "amplitude", *chosen.used)
     settings = {key: value for key, value in chosen.model_dump(mode="json").items() if key in kept}
     for name in chosen.used:
-        path = getattr(getattr(chosen, name, None), "weights", None)
+        path = chosen.weights.get(f"regulariser.{name}.weights")
         if path is not None:
             settings[name]["weights"] = _digest(path)
         if name in settings:

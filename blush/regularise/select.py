@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 
 from blush.config.regulariser import RegulariserSettings
 from blush.errors import BlushError
@@ -62,7 +61,7 @@ def _blush(settings: RegulariserSettings) -> Regulariser:
 
     chosen = settings.blush
     return Blush(
-        load_weights(_given(chosen.weights, "blush"), BLUSH),
+        load_weights(chosen.file, BLUSH),
         stride_px=chosen.stride_px,
         batch=chosen.batch,
         precision=chosen.precision,
@@ -75,14 +74,9 @@ def _cref(settings: RegulariserSettings) -> Regulariser:
     from blush.denoise.weights import load_weights
     from blush.regularise.cref import Cref
 
-    return Cref(load_weights(_given(settings.cref.weights, "cref"), CREF))
-
-
-def _given(weights: Path | None, name: str) -> Path:
-    """Weights that the configuration names."""
-    if weights is None:
-        raise BlushError(f"regulariser {name} needs weights: give regulariser.{name}.weights")
-    return weights
+    if settings.cref.weights is None:
+        raise BlushError("regulariser cref needs weights: give regulariser.cref.weights")
+    return Cref(load_weights(settings.cref.weights, CREF))
 
 
 MAKERS: dict[str, Callable[[RegulariserSettings], Regulariser]] = {

@@ -32,10 +32,15 @@ def write_page(curation_json: Path, out: Path) -> Path:
     )
     table = rows(
         ["pair", "verdict", "resolution", "why"],
-        [[p["name"], p["verdict"], f"{p['resolution_found_angst']} Å", p["reasons"] or p["remarks"]] for p in pairs],
+        [[p["name"], p["verdict"], _resolution(p), p["reasons"] or p["remarks"]] for p in pairs],
     )
     body = section("Verdicts", table, how) + "".join(_pair(pair, index) for index, pair in enumerate(pairs))
     return write_sheet(out, f"{content['name']}: half-maps", lead, body, "The figures are in curated.tsv.")
+
+
+def _resolution(pair: Record) -> str:
+    text = pair["resolution_found_angst"]
+    return "–" if text == "nan" else f"{float(text):.2f} Å"
 
 
 def _pair(pair: Record, index: int) -> str:

@@ -56,7 +56,7 @@ def pictures(images: Sequence[tuple[str, str]]) -> str:
     return f'<div class="maps">{"".join(parts)}</div>' if images else ""
 
 
-def rows(head: Sequence[str], lines: Sequence[Sequence[str]], kind: str = "keys") -> str:
+def rows(head: Sequence[str], lines: Sequence[Sequence[str]], kind: str = "lines") -> str:
     """A table of plain texts."""
     top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 
 from blush.config.training import TrainingConfig
 from blush.errors import BlushError, Problem
+from blush.io.files import read_json, write_json
 from blush.simulate.atoms import Atoms
 from blush.simulate.particle import build_particle_of
 from blush.simulate.settings import Belt, SimulateConfig
@@ -27,10 +28,12 @@ FILLED = 0.85
 """Of the box, at most, by a model."""
 ENVELOPE_ANGST2 = 20.0
 MOBILE_COPIES = 4
+VERSION = 1
+"""Of how maps are made; another number makes all of them again."""
 
 
 def add_truths(config: TrainingConfig, out: Path, tell: Callable[[str], None]) -> list[Entry]:
-    """Make the maps of every model that fits the box; files that are there already are made again only if asked.
+    """Make the maps of every model that fits the box; those that are there already are not made again.
 
     Raises
     ------
@@ -67,11 +70,41 @@ def _some(models: list[Model], largest_number: int | None) -> list[Model]:
 
 
 def _entry(config: TrainingConfig, model: Model, variant: int, out: Path) -> Entry:
-    """Maps of one variant."""
+    """Maps of one variant; taken up where they are there, made of the same atoms with the same settings."""
     row = model.row
-    random = _random(config.seed, row.name, variant)
+    name, note = f"{row.name}_{variant}", out / f"{row.name}_{variant}.json"
+    mark = made_of(config, model, variant)
+    if note.exists() and (out / f"{name}.npy").exists():
+        kept = read_json(note)
+        if kept["made_of"] == mark:
+            return Entry(**(kept["entry"] | {"channels": tuple(kept["entry"]["channels"])}))
+    volume, mask = _maps(config, model, variant)
+    entry = add_entry(
+        out,
+        name,
+        {"truth": volume.numpy(), "mask": mask.numpy()},
+        group=row.group,
+        split=row.split,
+        source="simulated",
+    )
+    write_json(note, {"made_of": mark, "entry": asdict(entry)})
+    return entry
+
+
+def made_of(config: TrainingConfig, model: Model, variant: int) -> str:
+    """Hash of what decides the maps of a variant."""
+    digest = hashlib.sha256(f"{VERSION} {config.seed} {variant} {config.network.voxel_size_angst:g}".encode())
+    digest.update(f"{config.sources.simulated.box_px} {model.row.group} {model.row.split} {model.row.kind}".encode())
+    for values in (model.atoms.element, model.atoms.position_angst, model.atoms.occupancy, model.atoms.bfactor_angst2):
+        digest.update(values.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _maps(config: TrainingConfig, model: Model, variant: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """True map, of unit variance in its mask, and the mask: (N, N, N) each."""
+    random = _random(config.seed, model.row.name, variant)
     atoms = disordered(model.atoms, random)
-    belt = _micelle(atoms, random) if row.kind == "membrane" and random.random() < 0.7 else None
+    belt = _micelle(atoms, random) if model.row.kind == "membrane" and random.random() < 0.7 else None
     settings = SimulateConfig.model_validate(
         {
             "imaging": {
@@ -83,15 +116,7 @@ def _entry(config: TrainingConfig, model: Model, variant: int, out: Path) -> Ent
     )
     particle = build_particle_of(atoms, belt, settings)
     volume, mask = particle.volume().float(), particle.mask.float()
-    volume = volume / volume[mask > 0.5].std()
-    return add_entry(
-        out,
-        f"{row.name}_{variant}",
-        {"truth": volume.numpy(), "mask": mask.numpy()},
-        group=row.group,
-        split=row.split,
-        source="simulated",
-    )
+    return volume / volume[mask > 0.5].std(), mask
 
 
 def _random(seed: int, name: str, variant: int) -> np.random.Generator:

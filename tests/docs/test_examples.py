@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from blush.config.training import TrainingConfig
 from blush.config.run import RunConfig
 from blush.fourier.filter import raised_cosine
 from blush.fourier.grid import radius_3d
@@ -86,7 +87,12 @@ def test_settings_that_are_shown_exist(page):
     """Complete configurations are valid; fragments name settings that exist."""
     for text in code_blocks(page, "yaml"):
         content = yaml.safe_load(text)
-        known = SimulateConfig.model_fields if "imaging" in content or "specimen" in content else RunConfig.model_fields
+        known = RunConfig.model_fields
+        if "imaging" in content or "specimen" in content:
+            known = SimulateConfig.model_fields
+        elif "sources" in content:
+            known = TrainingConfig.model_fields
+            TrainingConfig.model_validate(content)
         assert set(content) <= set(known), text
         if "particles" in content:
             RunConfig.model_validate(content)

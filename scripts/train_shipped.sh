@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Train the shipped CPU network again: on simulated half-maps, then also on half-maps of refinements.
+#
+#     scripts/train_shipped.sh [SETS]      refined particle sets, default 25; about 3 hours of two cores in all
+#
+# Each part goes on where it was stopped. Results: training/w8d4/export.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin=${BLUSH_BIN:-.venv/bin}
+export PATH="$PWD/$bin:$PATH"
+snakemake train --profile local --configfile config/train_w8d4_base.yaml
+"$bin/python" scripts/refined_pairs.py config/training/models.npz training/refined_pairs --sets "${1:-25}"
+snakemake train --profile local --configfile config/train_w8d4.yaml
