@@ -7,7 +7,9 @@ from pydantic import Field, model_validator
 
 from blush.config.sections import PositiveInt, Section
 
-Name = Literal["wiener", "none", "lowpass", "blush", "cref", "nonuniform", "sidesplitter", "red", "external"]
+Name = Literal[
+    "wiener", "none", "lowpass", "blush", "cref", "localwiener", "nonuniform", "sidesplitter", "red", "external"
+]
 
 
 class LowPassSettings(Section):
@@ -51,6 +53,19 @@ class CrefSettings(Section):
     """crefDenoiser: a network trained to maximise the correlation with the true map."""
 
     weights: Path | None = Field(default=None, description="Weights (.safetensors); required for name: cref")
+
+
+class LocalWienerSettings(Section):
+    """The Wiener filter with gains that a network sets place by place and band by band."""
+
+    weights: Literal["shipped"] | Path = Field(
+        default="shipped", description="Weights (.safetensors); shipped: those of the package"
+    )
+
+    @property
+    def file(self) -> Path:
+        """File of the weights."""
+        return SHIPPED.with_name("localwiener.safetensors") if self.weights == "shipped" else Path(self.weights)
 
 
 class NonuniformSettings(Section):
@@ -124,6 +139,7 @@ class RegulariserSettings(Section):
     lowpass: LowPassSettings = Field(default=LowPassSettings(), description="Settings of lowpass")
     blush: BlushSettings = Field(default=BlushSettings(), description="Settings of blush")
     cref: CrefSettings = Field(default=CrefSettings(), description="Settings of cref")
+    localwiener: LocalWienerSettings = Field(default=LocalWienerSettings(), description="Settings of localwiener")
     nonuniform: NonuniformSettings = Field(default=NonuniformSettings(), description="Settings of nonuniform")
     sidesplitter: SidesplitterSettings = Field(default=SidesplitterSettings(), description="Settings of sidesplitter")
     red: RedSettings = Field(default=RedSettings(), description="Settings of red")
@@ -137,7 +153,7 @@ class RegulariserSettings(Section):
     @property
     def weights(self) -> dict[str, Path]:
         """Files of weights that this run loads, by their setting."""
-        sections = {"blush": self.blush.file, "cref": self.cref.weights}
+        sections = {"blush": self.blush.file, "cref": self.cref.weights, "localwiener": self.localwiener.file}
         return {f"regulariser.{name}.weights": path for name, path in sections.items() if name in self.used and path}
 
     @model_validator(mode="after")

@@ -33,6 +33,7 @@ _PATH_KEYS = (
     ("truth", "mask"),
     ("regulariser", "blush", "weights"),
     ("regulariser", "cref", "weights"),
+    ("regulariser", "localwiener", "weights"),
 )
 _KEYWORDS = ("auto", "sphere", "shipped")
 

@@ -25,8 +25,11 @@ _PATH_KEYS = (
 class Network(Section):
     """The network that is trained."""
 
-    arch: Literal["blush", "cref"] = Field(default="blush", description="blush: U-net of Blush; cref: crefDenoiser")
-    width: PositiveInt = Field(default=16, description="Channels on the full grid (blush)")
+    arch: Literal["blush", "cref", "localwiener"] = Field(
+        default="blush",
+        description="blush: U-net of Blush; cref: crefDenoiser; localwiener: local gains of a Wiener map",
+    )
+    width: PositiveInt = Field(default=16, description="Channels on the full grid (not cref)")
     depth: PositiveInt = Field(default=5, le=8, description="Halvings of the grid (blush)")
     voxel_size_angst: Positive = Field(default=1.5, description="Voxel size of the maps it sees")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from blush.errors import BlushError, Problem
 
-BLUSH, CREF = "blush-unet3d", "cref-unet"
+BLUSH, CREF, LOCAL_WIENER = "blush-unet3d", "cref-unet", "local-wiener"
+ARCHITECTURES = (BLUSH, CREF, LOCAL_WIENER)
 ANY_VOXEL_SIZE = "any"
 WIDEST, DEEPEST, LARGEST_BLOCK_PX = 1024, 8, 1024
 IMPORT_REMEDY = "weights of another program are converted by: blush import-weights FILE OUT.safetensors"
@@ -21,7 +22,7 @@ class Card:
     Attributes
     ----------
     arch
-        "blush-unet3d" or "cref-unet".
+        "blush-unet3d", "cref-unet" or "local-wiener".
     width, depth
         Channels on the full grid, and halvings of the grid.
     norm

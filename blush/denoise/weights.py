@@ -18,8 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
-from blush.denoise.card import BLUSH, CREF, IMPORT_REMEDY, Card
+from blush.denoise.card import ARCHITECTURES, BLUSH, IMPORT_REMEDY, LOCAL_WIENER, Card
 from blush.denoise.cref_unet import CrefUNet
+from blush.denoise.local_wiener import GainNet
 from blush.denoise.unet import UNet3d
 from blush.errors import BlushError, Problem
 from blush.io.files import atomic_write, read_json, write_json
@@ -143,8 +144,8 @@ def load_weights(path: Path | str, arch: str | None = None) -> Weights:
     tensors, metadata = _read_index(path) if path.name.endswith(INDEX_SUFFIX) else read_tensors(path)
     if "arch" not in metadata:
         raise BlushError(TITLE, [Problem("its metadata name no network", IMPORT_REMEDY, str(path), "arch")])
-    if metadata["arch"] not in (BLUSH, CREF) or arch not in (None, metadata["arch"]):
-        remedy = f"give weights of {arch or f'{BLUSH} or {CREF}'}"
+    if metadata["arch"] not in ARCHITECTURES or arch not in (None, metadata["arch"]):
+        remedy = f"give weights of {arch or ' or '.join(ARCHITECTURES)}"
         raise BlushError(TITLE, [Problem("are of another network", remedy, str(path), "arch", metadata["arch"])])
     card = Card.from_metadata(metadata, path)
     sha256 = _checked_hash(tensors, metadata, path)
@@ -235,6 +236,8 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> list[Problem]:
 def build(card: Card) -> nn.Module:
     """The network of a card, without numbers: they take no memory, and no random ones are drawn."""
     with torch.device("meta"):
+        if card.arch == LOCAL_WIENER:
+            return GainNet(card.width)
         return UNet3d(card.width, card.depth) if card.arch == BLUSH else CrefUNet()
 
 

@@ -79,12 +79,21 @@ def _cref(settings: RegulariserSettings) -> Regulariser:
     return Cref(load_weights(settings.cref.weights, CREF))
 
 
+def _localwiener(settings: RegulariserSettings) -> Regulariser:
+    from blush.denoise.card import LOCAL_WIENER
+    from blush.denoise.weights import load_weights
+    from blush.regularise.localwiener import LocalWiener
+
+    return LocalWiener(load_weights(settings.localwiener.file, LOCAL_WIENER))
+
+
 MAKERS: dict[str, Callable[[RegulariserSettings], Regulariser]] = {
     "wiener": _wiener,
     "none": _none,
     "lowpass": _lowpass,
     "blush": _blush,
     "cref": _cref,
+    "localwiener": _localwiener,
     "nonuniform": _nonuniform,
     "sidesplitter": _sidesplitter,
     "red": _red,

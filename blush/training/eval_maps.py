@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from blush.config.regulariser import BlushSettings, CrefSettings, RegulariserSettings
+from blush.config.regulariser import BlushSettings, CrefSettings, LocalWienerSettings, RegulariserSettings
 from blush.config.training import TrainingConfig
 from blush.fourier.filter import resize_volume
 from blush.regularise.drive import Policy, drive
@@ -142,11 +142,12 @@ def methods(config: TrainingConfig, weights: Path) -> list[Method]:
     """The network first, then its rivals; Wiener is always among them."""
     arch = config.network.arch
     sections = {"blush": BlushSettings(weights=weights, stride_px=STRIDE_PX, cpu_minutes=1e6)}
-    network = (
-        RegulariserSettings(name="blush", blush=sections["blush"])
-        if arch == "blush"
-        else RegulariserSettings(name="cref", cref=CrefSettings(weights=weights))
-    )
+    if arch == "localwiener":
+        network = RegulariserSettings(name="localwiener", localwiener=LocalWienerSettings(weights=weights))
+    elif arch == "blush":
+        network = RegulariserSettings(name="blush", blush=sections["blush"])
+    else:
+        network = RegulariserSettings(name="cref", cref=CrefSettings(weights=weights))
     rivals = dict.fromkeys(("wiener", *config.evaluate.rivals))
     return [Method(NETWORK, network), *(Method(name, RegulariserSettings(name=name)) for name in rivals)]
 

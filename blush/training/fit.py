@@ -14,8 +14,9 @@ from torch.nn.functional import dropout3d
 from torch.nn.parallel import DistributedDataParallel
 
 from blush.config.training import TrainingConfig
-from blush.denoise.card import BLUSH, CREF, Card
+from blush.denoise.card import BLUSH, CREF, LOCAL_WIENER, Card
 from blush.denoise.cref_unet import CrefUNet
+from blush.denoise.local_wiener import GainNet, gains, padded
 from blush.denoise.unet import UNet3d, denoise_patches
 from blush.denoise.weights import load_weights, save_weights
 from blush.errors import BlushError, Problem
@@ -23,6 +24,7 @@ from blush.io.files import save_npz
 from blush.training import checkpoint
 from blush.training.batches import Batch, BatchMaker
 from blush.training.checkpoint import State
+from blush.training.gain_batches import GainBatch, GainMaker, gain_loss
 from blush.training.library import Library
 from blush.training.loading import batches
 from blush.training.losses import blush_loss, cref_loss
@@ -34,6 +36,7 @@ ROWS = 5000
 """Rows of the table of losses, at most about."""
 WEIGHTS, EXAMPLES = "weights.safetensors", "examples.npz"
 EXAMPLE_STEP = 2**31 - 1
+ARCH = {"blush": BLUSH, "cref": CREF, "localwiener": LOCAL_WIENER}
 Tell = Callable[[str], None]
 
 
@@ -82,9 +85,13 @@ def build_network(config: TrainingConfig) -> nn.Module:
     """The network of a configuration, random by its seed, or with the weights it starts from."""
     network = config.network
     torch.manual_seed(config.seed)
-    made: nn.Module = UNet3d(network.width, network.depth) if network.arch == "blush" else CrefUNet()
+    made: nn.Module
+    if network.arch == "blush":
+        made = UNet3d(network.width, network.depth)
+    else:
+        made = GainNet(network.width) if network.arch == "localwiener" else CrefUNet()
     if config.fit.start is not None:
-        found = load_weights(config.fit.start, BLUSH if network.arch == "blush" else CREF)
+        found = load_weights(config.fit.start, ARCH[network.arch])
         if {k: v.shape for k, v in found.network.state_dict().items()} != {
             k: v.shape for k, v in made.state_dict().items()
         }:
@@ -145,7 +152,7 @@ class Training:
         if self.rank.first and not (self.out / WEIGHTS).exists():
             self.save()
 
-    def step(self, step: int, batch: Batch) -> Tensor:
+    def step(self, step: int, batch: Batch | GainBatch) -> Tensor:
         """One update of the weights: loss, squared error, mask's loss and norm of the gradient, on the device."""
         fit, state = self.config.fit, self.state
         rate = learning_rate(fit, step)
@@ -154,7 +161,9 @@ class Training:
         # What dropout draws belongs to the step, whatever was run before it in this process.
         torch.manual_seed((self.config.seed * 1_000_003 + step) * 64 + self.rank.number)
         with torch.autocast(self.rank.device.type, dtype=torch.bfloat16, enabled=self.lowered):
-            if self.config.network.arch == "blush":
+            if isinstance(batch, GainBatch):
+                loss, error, mask_loss = gain_loss(self.called, batch)
+            elif self.config.network.arch == "blush":
                 times = recursions(fit, self.config.seed, step)
                 loss, error, mask_loss = blush_loss(self.called, batch, times, fit.mask_weight)
             else:
@@ -188,10 +197,10 @@ class Training:
         patches = sum(row[2] * (row[0] - (state.records[i - 1][0] if i else 0)) for i, row in enumerate(state.records))
         note = f"blush train {self.config.name}: {state.step} of {self.config.fit.steps} steps, {patches:.0f} patches"
         card = Card(
-            arch=BLUSH if network.arch == "blush" else CREF,
+            arch=ARCH[network.arch],
             width=network.width,
             depth=network.depth,
-            voxel_size_angst=network.voxel_size_angst if network.arch == "blush" else None,
+            voxel_size_angst=None if network.arch == "cref" else network.voxel_size_angst,
             input_kind="unfiltered half-map",
             source=note,
             licence=self.config.licence,
@@ -202,18 +211,27 @@ class Training:
     def _examples(self) -> dict[str, np.ndarray]:
         """Central slices of a few patches that are always the same: (n, s, s) each."""
         side = max(stage.block_px for stage in self.config.fit.stages)
-        found = [self.maker(EXAMPLE_STEP, side, [patch]) for patch in range(4)]
         slices: dict[str, list[np.ndarray]] = {"input": [], "denoised": [], "target": []}
         with torch.no_grad():
-            for batch in found:
-                made = (
-                    denoise_patches(self.state.average, batch.inputs)[0][:, 0]
-                    if self.config.network.arch == "blush"
-                    else self.state.average(batch.inputs[:, :1])[:, 0]
-                )
-                for name, values in (("input", batch.inputs[:, 0]), ("denoised", made), ("target", batch.target)):
-                    slices[name].append(values[0, side // 2].float().cpu().numpy())
+            for patch in range(4):
+                for name, values in self._example(side, patch).items():
+                    slices[name].append(values[0, values.shape[1] // 2].float().cpu().numpy())
         return {name: np.stack(values) for name, values in slices.items()}
+
+    def _example(self, side: int, patch: int) -> dict[str, Tensor]:
+        """One patch before and after, and as it should be: (b, s, s, s) each."""
+        average = self.state.average
+        if isinstance(self.maker, GainMaker):
+            given = self.maker.halves(EXAMPLE_STEP, side, [patch])
+            n = given.features.shape[-1]
+            gain = gains(average(padded(given.features))[..., :n, :n, :n], given.weights)
+            return {"input": given.parts.sum(1), "denoised": (gain * given.parts).sum(1), "target": given.target.sum(1)}
+        batch = self.maker(EXAMPLE_STEP, side, [patch])
+        if self.config.network.arch == "blush":
+            made = denoise_patches(average, batch.inputs)[0][:, 0]
+        else:
+            made = average(batch.inputs[:, :1])[:, 0]
+        return {"input": batch.inputs[:, 0], "denoised": made, "target": batch.target}
 
 
 class _Dropout:
@@ -227,12 +245,13 @@ class _Dropout:
 
 
 def batch_maker(config: TrainingConfig, store: Path, device: torch.device) -> BatchMaker:
-    """Patches of the training entries of a store, on a device."""
+    """Patches of the training entries of a store, on a device; whole particles for the local Wiener filter."""
     opened = open_store(store)
     entries = opened.select("train")
     pairs = [e for e in entries if "half1" in e.channels]
     simulated = [e for e in entries if "half1" not in e.channels]
-    return BatchMaker(
+    kind = GainMaker if config.network.arch == "localwiener" else BatchMaker
+    return kind(
         Library(opened, simulated, device) if simulated else None,
         Library(opened, pairs, device) if pairs else None,
         voxel_size_angst=opened.voxel_size_angst,

@@ -9,11 +9,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from blush.config.training import TrainingConfig
 from blush.training.batches import Batch, BatchMaker
+from blush.training.gain_batches import GainBatch, GainMaker
 from blush.training.ranks import Rank
 from blush.training.schedule import stage_at
 
 
-class Steps(Dataset[Batch]):
+class Steps(Dataset[Batch | GainBatch]):
     """The batch of each step that is left, for one rank."""
 
     def __init__(self, maker: BatchMaker, config: TrainingConfig, rank: Rank, first: int) -> None:
@@ -22,13 +23,18 @@ class Steps(Dataset[Batch]):
     def __len__(self) -> int:
         return self.config.fit.steps - self.first
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> Batch | GainBatch:
         step = self.first + index
         stage = stage_at(self.config.fit, step)
-        return self.maker(step, stage.block_px, range(self.rank.number, stage.batch, self.rank.world))
+        mine = range(self.rank.number, stage.batch, self.rank.world)
+        if isinstance(self.maker, GainMaker):
+            return self.maker.halves(step, stage.block_px, mine)
+        return self.maker(step, stage.block_px, mine)
 
 
-def batches(maker: BatchMaker, config: TrainingConfig, rank: Rank, first: int) -> Iterator[tuple[int, Batch]]:
+def batches(
+    maker: BatchMaker, config: TrainingConfig, rank: Rank, first: int
+) -> Iterator[tuple[int, Batch | GainBatch]]:
     """Steps from `first` on, with their batches."""
     steps = Steps(maker, config, rank, first)
     if config.fit.loaders == 0 or rank.device.type != "cpu":

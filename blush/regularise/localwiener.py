@@ -1,0 +1,57 @@
+"""The Wiener filter with learned local gains, on each half alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from blush.denoise.apply import model_box
+from blush.denoise.local_wiener import VOXEL_ANGST, GainNet, filter_locally, seen
+from blush.denoise.weights import Weights
+from blush.errors import BlushError, Problem
+from blush.fourier.filter import resize_volume
+from blush.fourier.mask import soft_sphere
+from blush.regularise.base import HalfMaps, Outcome, Regulariser
+
+EDGE_PX = 3.0
+
+
+class LocalWiener(Regulariser):
+    """The Wiener map of each half, its bands scaled locally by what a network sees in that half.
+
+    Shared between halves: the FSC, as with the Wiener filter.
+
+    Parameters
+    ----------
+    weights
+        Of `local-wiener`.
+    """
+
+    name = "localwiener"
+    couples = "none"
+    equivariant = False
+
+    def __init__(self, weights: Weights) -> None:
+        if not isinstance(weights.network, GainNet):
+            problem = Problem("are not those of local-wiener", file=str(weights.file), value=weights.card.arch)
+            raise BlushError("cannot use these weights", [problem])
+        self.network, self.weights = weights.network, weights
+
+    def regularise(self, maps: HalfMaps) -> Outcome:
+        """Each half from its own maps."""
+        self.network.to(maps.device)
+        first, second = (self._filtered(maps, half) for half in (0, 1))
+        return Outcome((first, second), {"weights_sha256": self.weights.sha256})
+
+    def _filtered(self, maps: HalfMaps, half: int) -> Tensor:
+        box, pixel = maps.box_px, maps.pixel_size_angst
+        wiener = maps.wiener(half)
+        coarse = model_box(box, pixel, VOXEL_ANGST)
+        voxel = box * pixel / coarse
+        radius_px = min(maps.particle_diameter_angst / (2 * voxel), coarse / 2 - EDGE_PX)
+        sphere = soft_sphere(coarse, radius_px, EDGE_PX, maps.device, wiener.dtype)
+        raw, filtered = (resize_volume(volume, pixel, coarse, voxel) for volume in (maps.unregularised(half), wiener))
+        fsc = torch.from_numpy(maps.fsc.copy()).to(wiener)
+        # Shells are those of the box in Å, the same for both grids.
+        added = filter_locally(self.network, seen(raw, filtered, fsc, sphere, voxel)) * sphere
+        return wiener + resize_volume(added, voxel, box, pixel)
