@@ -30,8 +30,11 @@ def run(chosen: argparse.Namespace, name: str, regulariser: str, seed: int) -> d
     settings = json.loads((folder / "set.json").read_text())
     changes = {"compute.workers": 1}
     label = regulariser
-    if regulariser == "blush":
-        changes |= {"regulariser.blush.weights": str(chosen.weights.resolve()), "regulariser.blush.stride_px": 32}
+    if regulariser in ("blush", "localwiener"):
+        if chosen.weights:
+            changes |= {f"regulariser.{regulariser}.weights": str(chosen.weights.resolve())}
+        if regulariser == "blush":
+            changes |= {"regulariser.blush.stride_px": 32}
         changes |= {key: yaml.safe_load(value) for key, value in (item.split("=", 1) for item in chosen.set)}
         label += chosen.label
     target = f"{name}_{label}_{seed}"

@@ -49,9 +49,11 @@ class LocalWiener(Regulariser):
         coarse = model_box(box, pixel, VOXEL_ANGST)
         voxel = box * pixel / coarse
         radius_px = min(maps.particle_diameter_angst / (2 * voxel), coarse / 2 - EDGE_PX)
-        sphere = soft_sphere(coarse, radius_px, EDGE_PX, maps.device, wiener.dtype)
-        raw, filtered = (resize_volume(volume, pixel, coarse, voxel) for volume in (maps.unregularised(half), wiener))
-        fsc = torch.from_numpy(maps.fsc.copy()).to(wiener)
+        sphere = soft_sphere(coarse, radius_px, EDGE_PX, maps.device, torch.float32)
+        raw, filtered = (
+            resize_volume(volume, pixel, coarse, voxel).float() for volume in (maps.unregularised(half), wiener)
+        )
+        fsc = torch.from_numpy(maps.fsc.copy()).to(sphere)
         # Shells are those of the box in Å, the same for both grids.
         added = filter_locally(self.network, seen(raw, filtered, fsc, sphere, voxel)) * sphere
-        return wiener + resize_volume(added, voxel, box, pixel)
+        return wiener + resize_volume(added.to(wiener.dtype), voxel, box, pixel)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import torch
 
-from blush.denoise.card import BLUSH, CREF, Card
+from blush.denoise.card import BLUSH, CREF, LOCAL_WIENER, Card
 from blush.denoise.cref_unet import CrefUNet
+from blush.denoise.local_wiener import GainNet
 from blush.denoise.unet import UNet3d
 from blush.denoise.weights import save_weights
 
@@ -57,4 +58,11 @@ def identity_cref(gain: float = 1.0) -> CrefUNet:
 def write_identity_cref(path: Path) -> Path:
     """Weights of `identity_cref`; returns the path."""
     save_weights(path, identity_cref().state_dict(), CREF_CARD)
+    return path
+
+
+def write_identity_gains(path: Path) -> Path:
+    """Weights of a local Wiener filter all of whose gains are 1; returns the path."""
+    card = Card(LOCAL_WIENER, 2, 2, norm="none", voxel_size_angst=2.0, block_px=0, stride_px=0)
+    save_weights(path, GainNet(2).state_dict(), card)
     return path

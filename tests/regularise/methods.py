@@ -44,12 +44,21 @@ def _cref(folder: Path) -> Regulariser:
     return MAKERS["cref"](RegulariserSettings(name="cref", cref={"weights": path}))
 
 
+def _localwiener(folder: Path) -> Regulariser:
+    """The Wiener map: a network that has learned nothing."""
+    from identity_networks import write_identity_gains
+
+    path = write_identity_gains(folder / "gains.safetensors")
+    return MAKERS["localwiener"](RegulariserSettings(name="localwiener", localwiener={"weights": path}))
+
+
 METHODS: dict[str, Callable[[Path], Regulariser]] = {
     "wiener": _plain("wiener"),
     "none": _plain("none"),
     "lowpass": _plain("lowpass"),
     "blush": _blush,
     "cref": _cref,
+    "localwiener": _localwiener,
     "nonuniform": _plain("nonuniform"),
     "sidesplitter": _plain("sidesplitter"),
     "red": _red,
