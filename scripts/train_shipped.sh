@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Train the shipped CPU network again: on simulated half-maps, then also on half-maps of refinements.
+# Train the shipped networks again: the Blush network on simulated half-maps, the gains of the local Wiener filter also on
+# half-maps of refinements, which are made first.
 #
 #     scripts/train_shipped.sh [SETS]      refined particle sets, default 25; about 3 hours of two cores in all
 #
-# Each part goes on where it was stopped. Results: training/w8d4/export.
+# Each part goes on where it was stopped. Results: training/w8d4/export and training/localwiener/export.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=${BLUSH_BIN:-.venv/bin}
 export PATH="$PWD/$bin:$PATH"
-snakemake train --profile local --configfile config/train_w8d4_base.yaml
-"$bin/python" scripts/refined_pairs.py config/training/models.npz training/refined_pairs --sets "${1:-25}"
 snakemake train --profile local --configfile config/train_w8d4.yaml
+"$bin/python" scripts/refined_pairs.py config/training/models.npz training/refined_pairs --sets "${1:-25}"
+snakemake train --profile local --configfile config/train_localwiener.yaml

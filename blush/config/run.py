@@ -125,10 +125,15 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _resolved(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _resolved(
+    content: dict[str, Any],
+    folder: Path,
+    path_keys: tuple[tuple[str, ...], ...] = _PATH_KEYS,
+    output: str = "results",
+) -> dict[str, Any]:
     """Settings with relative paths made absolute; the default output counts as one."""
-    result = _merged(content, {} if "output" in content else {"output": "results"})
-    for keys in _PATH_KEYS:
+    result = _merged(content, {} if "output" in content else {"output": output})
+    for keys in path_keys:
         section: Any = result
         for key in keys[:-1]:
             section = section.get(key) if isinstance(section, dict) else None

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from blush.config.run import _merged, _problem, _read_yaml
+from blush.config.run import _merged, _problem, _read_yaml, _resolved
 from blush.config.sections import PositiveInt, Section
 from blush.errors import BlushError
 
@@ -228,24 +228,7 @@ def load_training(path: Path | str, overrides: dict[str, Any] | None = None) -> 
     path = Path(path)
     content = _merged(_read_yaml(path), overrides or {})
     try:
-        return TrainingConfig.model_validate(_resolved(content, path.absolute().parent))
+        return TrainingConfig.model_validate(_resolved(content, path.absolute().parent, _PATH_KEYS, "training"))
     except ValidationError as error:
         problems = [_problem(detail) for detail in error.errors(include_url=False)]
         raise BlushError(f"{path} has {len(problems)} mistake(s):", problems) from None
-
-
-def _resolved(content: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Settings with relative paths made absolute; the default output counts as one."""
-    result = _merged(content, {} if "output" in content else {"output": "training"})
-    for keys in _PATH_KEYS:
-        section: Any = result
-        for key in keys[:-1]:
-            section = section.get(key) if isinstance(section, dict) else None
-        value = section.get(keys[-1]) if isinstance(section, dict) else None
-        if isinstance(value, str | Path):
-            full = folder / value
-            update: dict[str, Any] = {keys[-1]: full.resolve() if ".." in full.parts else full}
-            for key in reversed(keys[:-1]):
-                update = {key: update}
-            result = _merged(result, update)
-    return result

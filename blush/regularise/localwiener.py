@@ -19,6 +19,8 @@ EDGE_PX = 3.0
 class LocalWiener(Regulariser):
     """The Wiener map of each half, its bands scaled locally by what a network sees in that half.
 
+    It works inside the sphere of the particle's diameter; what lies outside is lost, as with the Blush network.
+
     Shared between halves: the FSC, as with the Wiener filter.
 
     Parameters
@@ -56,4 +58,5 @@ class LocalWiener(Regulariser):
         fsc = torch.from_numpy(maps.fsc.copy()).to(sphere)
         # Shells are those of the box in Å, the same for both grids.
         added = filter_locally(self.network, seen(raw, filtered, fsc, sphere, voxel)) * sphere
-        return wiener + resize_volume(added.to(wiener.dtype), voxel, box, pixel)
+        whole = soft_sphere(box, radius_px * voxel / pixel, EDGE_PX * voxel / pixel, maps.device, wiener.dtype)
+        return (wiener + resize_volume(added.to(wiener.dtype), voxel, box, pixel)) * whole

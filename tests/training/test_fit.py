@@ -240,3 +240,13 @@ def test_recursion_feeds_the_output_back_without_gradient(store: Path) -> None:
     torch.nn.init.zeros_(zero.outc.weight)  # type: ignore[attr-defined]
     torch.nn.init.zeros_(zero.outc.bias)  # type: ignore[attr-defined]
     torch.testing.assert_close(losses.recursed(zero, batch, 3)[:, 0], batch.inputs[:, 0] * batch.seen**3)
+
+
+def test_crefdenoiser_learns_from_the_same_maps(store: Path, tmp_path: Path) -> None:
+    config = training_config(steps=12, stages=[{"share": 1.0, "block_px": 32, "batch": 2}], recursion=[1.0])
+    config = config.model_copy(update={"network": config.network.model_copy(update={"arch": "cref", "dropout": 0.0})})
+    fit(config, store, tmp_path, quiet)
+    rows = table(tmp_path)
+    assert rows[-4:, 3].mean() < rows[:4, 3].mean()
+    weights = load_weights(tmp_path / WEIGHTS)
+    assert (weights.card.arch, weights.card.voxel_size_angst, weights.n_parameters) == ("cref-unet", None, 322_881)
