@@ -108,7 +108,7 @@ SETS: dict[str, dict] = {
             "offset_sd_angst": 3,
             "envelope_bfactor_angst2": 100,
         },
-        "noise": {"snr": 0.095},
+        "noise": {"snr": 0.14},
         "initial_lowpass_angst": 30,
     },
     # Sliding clamp on DNA, 88 kDa
@@ -121,7 +121,7 @@ SETS: dict[str, dict] = {
             "offset_sd_angst": 3,
             "envelope_bfactor_angst2": 100,
         },
-        "noise": {"snr": 0.1},
+        "noise": {"snr": 0.15},
         "initial_lowpass_angst": 30,
     },
     # KcsA with Fabs again, with less signal

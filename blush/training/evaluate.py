@@ -144,13 +144,14 @@ def verdicts(content: dict[str, Any]) -> list[dict[str, Any]]:
     """What has to hold of a denoiser, and whether it does."""
     network = content["methods"][NETWORK]
     made = []
-    for number, bounds in enumerate(network["gain"]):
-        low, high = EDGES[number], EDGES[number + 1]
-        if bounds["n"] == 0 or not (0.1 <= low < 0.7 or low >= 0.9):
-            continue
-        limit = LEAST_GAIN_AT_HIGH if low >= 0.9 else LEAST_GAIN
-        what = f"gain of FSC over Wiener and mask where the input has {low:g} to {high:g}: lower bound"
-        made.append({"what": what, "figure": bounds["low"], "limit": limit, "passed": bounds["low"] > limit})
+    for key, where in (("gain", ""), ("gain_masked", " inside the true mask")):
+        for number, bounds in enumerate(network[key]):
+            low, high = EDGES[number], EDGES[number + 1]
+            if bounds["n"] == 0 or not (0.1 <= low < 0.7 or low >= 0.9):
+                continue
+            limit = LEAST_GAIN_AT_HIGH if low >= 0.9 else LEAST_GAIN
+            what = f"gain of FSC over Wiener and mask{where} where the input has {low:g} to {high:g}: lower bound"
+            made.append({"what": what, "figure": bounds["low"], "limit": limit, "passed": bounds["low"] > limit})
     for number, bounds in enumerate(network["slope"]):
         if bounds["n"] and EDGES[number] >= 0.5:
             what = f"amplitude of the signal where the input has {EDGES[number]:g} to {EDGES[number + 1]:g}"
