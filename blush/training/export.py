@@ -130,13 +130,17 @@ def model_card(config: TrainingConfig, store: Store, manifest: dict[str, Any], f
     """What the weights are, in words for whoever wants to use them."""
     network, fit = config.network, config.fit
     kinds = {split: store.select(split) for split in ("train", "test")}
-    shape = f"width {network.width}, depth {network.depth}" if network.arch == "blush" else "crefDenoiser"
+    shapes = {
+        "blush": f"U-net of Blush, width {network.width}, depth {network.depth}",
+        "cref": "crefDenoiser",
+        "localwiener": f"local gains of a Wiener filter, width {network.width}",
+    }
     stages = ", ".join(f"{s.share:.0%} of the steps with {s.batch} patches of {s.block_px} px" for s in fit.stages)
     share = manifest["patches"] / PUBLISHED_PATCHES
     lines = [
         f"# {config.name}",
         "",
-        f"Denoiser of half-maps ({network.arch}: {shape}), for maps of {network.voxel_size_angst:g} Å per voxel.",
+        f"Denoiser of half-maps ({shapes[network.arch]}), for maps of {network.voxel_size_angst:g} Å per voxel.",
         f"SHA-256 of the numbers: `{manifest['weights_sha256']}`. Licence: {config.licence}.",
         "",
         "## Data",
@@ -153,7 +157,8 @@ def model_card(config: TrainingConfig, store: Store, manifest: dict[str, Any], f
         f"{manifest['steps']:,} steps, {manifest['patches']:,} patches ({stages}), {manifest['hours']:.2f} h"
         f" ({manifest['machine']}). The published Blush network saw 15.2 million patches; this is {share:.2%} of that.",
         f"AdamW, learning rate {fit.learning_rate:g} to {fit.last_learning_rate:g}, averaged over {fit.ema:g}; "
-        f"recursion {list(fit.recursion)} from {fit.recursion_from:.0%} on; seed {config.seed}."
+        + (f"recursion {list(fit.recursion)} from {fit.recursion_from:.0%} on; " if network.arch == "blush" else "")
+        + f"seed {config.seed}."
         + (f" It started from the weights `{manifest['start_sha256'][:16]}…`." if manifest["start_sha256"] else ""),
         "",
         "## What it does, on structures it was not trained on",
@@ -169,7 +174,7 @@ def model_card(config: TrainingConfig, store: Store, manifest: dict[str, Any], f
         "## Again",
         "",
         "```bash",
-        f"snakemake --profile local train --configfile config/train_{config.name}.yaml",
+        f"snakemake train --profile local --configfile config/train_{config.name}.yaml",
         "```",
         "",
         "The same versions on the same kind of processor give the same bytes; others give the same within the spread "
