@@ -34,6 +34,21 @@ if is_training():
 
     include: "workflow/rules/train.smk"
 
+    rule train:
+        default_target: True
+        input:
+            "<run>/export/manifest.json",
+            "<run>/fit/fit.html",
+            "<run>/evaluation/evaluation.html",
+
 else:
 
     include: "workflow/rules/refinement.smk"
+
+    rule all:
+        default_target: True
+        input:
+            results_of_last_iteration,
+            "<run>/postprocess/postprocess.mrc",
+            "<run>/summary.json",
+            "<run>/report.html",

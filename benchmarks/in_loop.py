@@ -26,6 +26,7 @@ from blush.training.library import sharpened
 from blush.training.sampling import sample
 from blush.validate.poses import pose_errors
 
+LEARNED = ("blush", "localwiener")
 NAMES = ("lowsnr", "micelle", "preferredlow", "soluble99", "soluble81", "nucleic88")
 
 
@@ -39,7 +40,7 @@ def run(chosen: argparse.Namespace, name: str, regulariser: str, seed: int) -> d
     settings = json.loads((folder / "set.json").read_text())
     changes = {"compute.workers": 1}
     label = regulariser
-    if regulariser in ("blush", "localwiener"):
+    if regulariser in LEARNED:
         if chosen.weights:
             changes |= {f"regulariser.{regulariser}.weights": str(chosen.weights.resolve())}
         if regulariser == "blush":
@@ -98,11 +99,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the runs with weights")
     parser.add_argument("--label", default="", help="added to the names of those runs")
+    parser.add_argument("--finished", action="store_true", help="only compare what is there; run nothing")
     chosen = parser.parse_args()
     found: dict[tuple[str, int, str], dict] = {}
     for seed in chosen.seeds:
         for name in chosen.names:
             for regulariser in chosen.regularisers:
+                label = regulariser + (chosen.label if regulariser in LEARNED else "")
+                if chosen.finished and not (chosen.out / f"{name}_{label}_{seed}" / "result.json").exists():
+                    continue
                 result = run(chosen, name, regulariser, seed)
                 found[name, seed, regulariser] = result
                 print(
@@ -112,7 +117,11 @@ def main() -> None:
                 )  # fmt: skip
     print(table([(f"{regulariser}", result) for (_, _, regulariser), result in sorted(found.items())]))
     for regulariser in chosen.regularisers:
-        pairs = [(found[n, s, "wiener"], r) for (n, s, g), r in found.items() if g == regulariser != "wiener"]
+        pairs = [
+            (found[n, s, "wiener"], r)
+            for (n, s, g), r in found.items()
+            if g == regulariser != "wiener" and (n, s, "wiener") in found
+        ]
         if not pairs:
             continue
         shells = [mine["shell"] - wiener["shell"] for wiener, mine in pairs]

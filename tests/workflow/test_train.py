@@ -126,6 +126,14 @@ def test_killed_and_resumed_it_ends_the_same(archive: StandIn, whole: Path, tmp_
     assert results(finish(config)) == results(whole)
 
 
+def test_without_a_target_the_whole_training_is_planned(archive: StandIn, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1", "--dry-run"]
+    command += ["--configfile", str(configure(tmp_path, archive))]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    planned = {line.split()[0] for line in (done.stdout + done.stderr).splitlines() if line.strip()}
+    assert {"fetch", "curate", "prepare", "fit", "evaluate", "export", "train"} <= planned
+
+
 def test_a_mixed_configuration_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.yaml").write_text(yaml.safe_dump({"sources": {}, "particles": "x.star"}))
     process = start(tmp_path / "train.yaml")

@@ -58,12 +58,3 @@ onerror:
     print(
         f"The same command continues this run. Logs: {RUN_CONFIG.run_dir}/logs, {RUN_CONFIG.run_dir}/.pool"
     )
-
-
-rule all:
-    default_target: True
-    input:
-        results_of_last_iteration,
-        "<run>/postprocess/postprocess.mrc",
-        "<run>/summary.json",
-        "<run>/report.html",

@@ -35,14 +35,6 @@ def decisive(*sections):
     return {name: content[name] for name in (*sections, "seed", "network")}
 
 
-rule train:
-    default_target: True
-    input:
-        "<run>/export/manifest.json",
-        "<run>/fit/fit.html",
-        "<run>/evaluation/evaluation.html",
-
-
 rule fetch:
     output:
         "<run>/download/manifest.tsv",
