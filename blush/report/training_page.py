@@ -60,8 +60,11 @@ def _curve(table: dict[str, Floats], name: str) -> str:
 
 
 def _small(table: dict[str, Floats]) -> str:
-    with drawing(9.6, 2.6, ncols=3) as (page, grid):
-        for place, (axes, name) in enumerate(zip(grid, ("mse", "mask_loss", "gradient_norm"), strict=True)):
+    names = [name for name in ("mse", "mask_loss", "gradient_norm") if (table[name] > 0).any()]
+    if not names:
+        return ""
+    with drawing(9.6, 2.6, ncols=len(names), squeeze=False) as (page, grid):
+        for place, (axes, name) in enumerate(zip(grid[0], names, strict=True)):
             axes.plot(table["step"], running(table[name]), color=SERIES[place % len(SERIES)], linewidth=1.4)
             axes.set_yscale("log")
             axes.set_title(name.replace("_", " "))
