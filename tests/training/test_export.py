@@ -7,9 +7,10 @@ import pytest
 import torch
 from training_problem import training_config
 
-from blush.config.regulariser import SHIPPED, RegulariserSettings
+from blush.config.regulariser import SHIPPED, BlushSettings, RegulariserSettings
 from blush.denoise.weights import load_weights
 from blush.errors import BlushError
+from blush.regularise.localwiener import LocalWiener
 from blush.regularise.select import regulariser
 from blush.training import export as export_module
 from blush.training.checkpoint import write_losses
@@ -93,8 +94,9 @@ def test_training_goes_on_from_exported_weights(store: Path, trained: Path, tmp_
         Training(wrong, store, tmp_path / "next", Rank(0, 1, torch.device("cpu")), lambda _: None)
 
 
-def test_the_shipped_network_is_the_default() -> None:
-    chosen = regulariser(RegulariserSettings(name="blush"))
+def test_shipped_weights_are_there_and_say_where_from() -> None:
+    assert isinstance(regulariser(RegulariserSettings(name="localwiener")), LocalWiener)
+    chosen = regulariser(RegulariserSettings(name="blush", blush=BlushSettings(weights="shipped")))
     weights = load_weights(SHIPPED)
     assert chosen.nyquist_angst == pytest.approx(2 * 2.0)
     assert weights.card.licence == "CC0-1.0"
