@@ -36,7 +36,7 @@ def write_page(fit: Path, out: Path, name: str) -> Path:
     lead = f"{table['step'][-1]:,.0f} steps · {patches:,.0f} patches · {hours:.2f} h"
     caption = "Mean over the steps of a row, and its running mean; it jumps where the size of patches changes. "
     caption += "The loss weighs noisy patches more."
-    parts = "Squared error without weights, cross-entropy of the mask, norm of the gradient."
+    parts = "Squared error without weights, cross-entropy of the mask, norm of the gradient, learning rate."
     body = section("Loss", figure(_curve(table, "loss"), caption), figure(_small(table), parts))
     return write_sheet(out, f"{name}: training", lead, body + _stages(table) + _examples(fit), "Numbers: losses.tsv.")
 
@@ -60,12 +60,13 @@ def _curve(table: dict[str, Floats], name: str) -> str:
 
 
 def _small(table: dict[str, Floats]) -> str:
-    names = [name for name in ("mse", "mask_loss", "gradient_norm") if (table[name] > 0).any()]
+    names = [name for name in ("mse", "mask_loss", "gradient_norm", "learning_rate") if (table[name] > 0).any()]
     if not names:
         return ""
     with drawing(9.6, 2.6, ncols=len(names), squeeze=False) as (page, grid):
         for place, (axes, name) in enumerate(zip(grid[0], names, strict=True)):
-            axes.plot(table["step"], running(table[name]), color=SERIES[place % len(SERIES)], linewidth=1.4)
+            shown = table[name] if name == "learning_rate" else running(table[name])  # it is set, not measured
+            axes.plot(table["step"], shown, color=SERIES[place % len(SERIES)], linewidth=1.4)
             axes.set_yscale("log")
             axes.set_title(name.replace("_", " "))
             axes.set_xlabel("Step")

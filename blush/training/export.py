@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import math
 import platform
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from blush.config.training import TrainingConfig
+from blush.denoise.card import Card
+from blush.denoise.local_wiener import BANDS, FEATURES, GainNet, gains
 from blush.denoise.unet import UNet3d, denoise_patches
-from blush.denoise.weights import fill, load_weights, save_weights
+from blush.denoise.weights import build, fill, load_weights, save_weights
 from blush.errors import BlushError, Problem
 from blush.io.files import atomic_write, read_json, write_json
 from blush.training.checkpoint import LOSSES
@@ -49,7 +52,7 @@ def export(config: TrainingConfig, fit: Path, store_folder: Path, evaluation: Pa
     loaded = load_weights(fit / "weights.safetensors")
     tensors = dict(loaded.network.state_dict())
     if config.export_half:
-        tensors = _halved(loaded.network, tensors)
+        tensors = _halved(loaded.network, loaded.card, tensors)
     card = replace(loaded.card, licence=config.licence)
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     shard = LARGEST_SHARD_BYTES if size > LARGEST_SHARD_BYTES else None
@@ -64,17 +67,15 @@ def export(config: TrainingConfig, fit: Path, store_folder: Path, evaluation: Pa
     return path if shard is None else path.with_name(path.name + ".index.json")
 
 
-def _halved(network: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _halved(network: nn.Module, card: Card, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Weights in half precision, where the network's results stay the same to 1e-3."""
     made = {name: tensor.half() for name, tensor in tensors.items()}
-    torch.manual_seed(0)
-    patches = torch.randn(2, 2, 32, 32, 32).abs()
-    with torch.no_grad():
-        before = _result(network, patches)
-        twin = UNet3d(network.width, network.depth) if isinstance(network, UNet3d) else type(network)()
-        fill(twin, made)
-        after = _result(twin, patches)
-    change = float((after - before).norm() / before.norm())
+    twin = build(card)
+    change = math.inf
+    if not fill(twin, made):  # which refuses weights beyond the range of half precision: they are infinite
+        with torch.no_grad():
+            before, after = _result(network), _result(twin)
+        change = float((after - before).norm() / before.norm())
     if change > LARGEST_ROUNDING:
         remedy = "set export_half: false"
         problem = Problem(
@@ -84,7 +85,14 @@ def _halved(network: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]
     return made
 
 
-def _result(network: nn.Module, patches: Tensor) -> Tensor:
+def _result(network: nn.Module) -> Tensor:
+    """What a network makes of random input, always the same, of the least size that it takes."""
+    generator = torch.Generator().manual_seed(0)
+    if isinstance(network, GainNet):
+        features = torch.randn(2, FEATURES, 16, 16, 16, generator=generator)
+        return gains(network(features), torch.full((2, BANDS), 0.5))
+    side = max(32, 2 * network.divisor_px) if isinstance(network, UNet3d) else 32
+    patches = torch.randn(2, 2, side, side, side, generator=generator).abs()
     return denoise_patches(network, patches)[0] if isinstance(network, UNet3d) else network(patches[:, :1])
 
 
@@ -172,6 +180,8 @@ def model_card(config: TrainingConfig, store: Store, manifest: dict[str, Any], f
         "What the table above says FAILED is a reason not to interpret the denoised map itself.",
         "",
         "## Again",
+        "",
+        f"The configuration is in `manifest.json`; as the file config/train_{config.name}.yaml it trains the same:",
         "",
         "```bash",
         f"snakemake train --profile local --configfile config/train_{config.name}.yaml",

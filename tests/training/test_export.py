@@ -8,7 +8,11 @@ import torch
 from training_problem import training_config
 
 from blush.config.regulariser import SHIPPED, BlushSettings, RegulariserSettings
-from blush.denoise.weights import load_weights
+from blush.denoise.card import BLUSH, CREF, LOCAL_WIENER, Card
+from blush.denoise.cref_unet import CrefUNet
+from blush.denoise.local_wiener import GainNet
+from blush.denoise.unet import UNet3d
+from blush.denoise.weights import load_weights, save_weights
 from blush.errors import BlushError
 from blush.regularise.localwiener import LocalWiener
 from blush.regularise.select import regulariser
@@ -61,6 +65,36 @@ def test_half_precision_where_it_does_no_harm(store: Path, trained: Path, tmp_pa
     assert path.stat().st_size < 0.7 * (trained / "weights.safetensors").stat().st_size
     monkeypatch.setattr(export_module, "LARGEST_ROUNDING", 1e-9)
     with pytest.raises(BlushError, match=r"export_half: changes results by .*; set export_half: false"):
+        export(config, trained, store, None, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("arch", "card"),
+    [("blush", Card(BLUSH, 2, 5)), ("cref", Card(CREF)), ("localwiener", Card(LOCAL_WIENER, 8))],
+)
+def test_half_precision_of_every_network(store: Path, trained: Path, tmp_path: Path, arch: str, card: Card) -> None:
+    """Depth 5 is the default, and takes no patch below 64 voxels."""
+    torch.manual_seed(1)
+    network = {"blush": lambda: UNet3d(2, 5), "cref": CrefUNet, "localwiener": lambda: GainNet(8)}[arch]()
+    if arch == "localwiener":
+        torch.nn.init.normal_(network.outc.weight, std=0.1)  # is 0 at first, which no rounding changes
+    save_weights(trained / "weights.safetensors", network.state_dict(), card)
+    plain = training_config(steps=4)
+    shape = plain.network.model_copy(update={"arch": arch, "width": card.width, "depth": card.depth})
+    config = plain.model_copy(update={"export_half": True, "network": shape})
+    found = load_weights(export(config, trained, store, None, tmp_path / "out"))
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(found.network.state_dict()[name], tensor.half().float())
+
+
+def test_weights_beyond_half_precision_are_refused(store: Path, trained: Path, tmp_path: Path) -> None:
+    """They would become infinite."""
+    loaded = load_weights(trained / "weights.safetensors")
+    tensors = {name: tensor.clone() for name, tensor in loaded.network.state_dict().items()}
+    tensors["outc.weight"][0, 0] = 1e6
+    save_weights(trained / "weights.safetensors", tensors, loaded.card)
+    config = training_config(steps=4).model_copy(update={"export_half": True})
+    with pytest.raises(BlushError, match="cannot be stored in half precision"):
         export(config, trained, store, None, tmp_path / "out")
 
 

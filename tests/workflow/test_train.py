@@ -1,12 +1,12 @@
 """A training through Snakemake, from a stand-in of EMDB to weights: whole, and killed and resumed."""
 
 import json
+import logging
 import os
 import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +17,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "emdb"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from standin import StandIn, example_entries
-from workflow_helpers import ROOT
+from workflow_helpers import ROOT, run
 
 from blush.denoise.weights import load_weights
 
+LOG = logging.getLogger(__name__)
 TRAINING = {
     "name": "tiny",
     "network": {"width": 2, "depth": 2, "voxel_size_angst": 3.2, "dropout": 0.1},
@@ -68,16 +69,16 @@ def finish(config: Path) -> Path:
     return config.parent / "training" / "tiny"
 
 
-def results(run: Path) -> dict[str, object]:
+def results(folder: Path) -> dict[str, object]:
     """What must be the same, however often it was killed."""
-    losses = [line.rsplit("\t", 1)[0] for line in (run / "fit" / "losses.tsv").read_text().splitlines()]
-    evaluation = json.loads((run / "evaluation" / "evaluation.json").read_text())
+    losses = [line.rsplit("\t", 1)[0] for line in (folder / "fit" / "losses.tsv").read_text().splitlines()]
+    evaluation = json.loads((folder / "evaluation" / "evaluation.json").read_text())
     evaluation.pop("seconds_per_map")
     return {
-        "manifest": (run / "download" / "manifest.tsv").read_bytes(),
-        "index": (run / "maps" / "index.json").read_bytes(),
+        "manifest": (folder / "download" / "manifest.tsv").read_bytes(),
+        "index": (folder / "maps" / "index.json").read_bytes(),
         "losses": losses,
-        "weights": (run / "export" / "tiny.safetensors").read_bytes(),
+        "weights": (folder / "export" / "tiny.safetensors").read_bytes(),
         "evaluation": evaluation,
     }
 
@@ -99,6 +100,7 @@ def test_from_query_to_weights(whole: Path) -> None:
     assert "FAILED" in card  # a network of 30 steps does not help, and the card says so
     for page in ("curation/curation.html", "fit/fit.html", "evaluation/evaluation.html"):
         assert "<svg" in (whole / page).read_text()
+    assert ">learning rate</text>" in (whole / "fit" / "fit.html").read_text()
 
 
 def test_the_same_command_has_nothing_left_to_do(whole: Path) -> None:
@@ -108,22 +110,56 @@ def test_the_same_command_has_nothing_left_to_do(whole: Path) -> None:
     assert set(changed) <= {"settings.json"}
 
 
-def test_killed_and_resumed_it_ends_the_same(archive: StandIn, whole: Path, tmp_path: Path) -> None:
-    """SIGKILL of Snakemake and all its steps, at moments spread over the run."""
-    config = configure(tmp_path, archive)
-    moments = random.Random(int(os.environ.get("BLUSH_KILL_SEED", "1")))
-    kills = 0
-    for _ in range(int(os.environ.get("BLUSH_KILLS", "2"))):
-        process = start(config)
-        try:
-            process.wait(moments.uniform(3, 14))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+@pytest.fixture
+def faulty(tmp_path: Path) -> Iterator[StandIn]:
+    """The same archive, slow and out of order: busy, broken, and closing connections in the middle of a file."""
+    with StandIn(tmp_path / "archive", example_entries()) as server:
+        server.faults.retry_after, server.faults.delay_s = "0", 0.002
+        server.faults.status = {"EMD-10[02]/.*_half_map_1": [429, 2], "api/entry/EMD-103": [500, 1]}
+        server.faults.cut = {"EMD-10[14]/.*_half_map_2": [100_000, 2]}
+        yield server
+
+
+def step_under_way(folder: Path) -> str:
+    """The step that wrote the latest log."""
+    logs = sorted((folder / "logs").glob("*.log"), key=lambda path: path.stat().st_mtime)
+    return logs[-1].stem if logs else "no step yet"
+
+
+def was_killed(config: Path, moment_s: float) -> bool:
+    """Start, and SIGKILL Snakemake with all its steps after a time; False where all was done before."""
+    process = start(config)
+    try:
+        code = process.wait(moment_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        LOG.info("killed after %.1f s: %s", moment_s, step_under_way(config.parent / "training" / "tiny"))
+        return True
+    assert code == 0, (config.parent / "log.txt").read_text()[-4000:]
+    return False
+
+
+def test_killed_and_resumed_it_ends_the_same(faulty: StandIn, whole: Path, tmp_path: Path) -> None:
+    """As often as asked, over as many trainings as that takes: one that is done cannot be killed.
+
+    scripts/train_kill_test.sh asks for more.
+    """
+    wanted, moments = int(os.environ.get("BLUSH_KILLS", "2")), random.Random(os.environ.get("BLUSH_KILL_SEED", "1"))
+    expected, kills, trainings = results(whole), 0, 0
+    while kills < wanted:
+        trainings += 1
+        config = configure(tmp_path / f"training{trainings}", faulty)
+        while kills < wanted and was_killed(config, moments.uniform(2, 16)):
             kills += 1
-        time.sleep(0.5)
-    assert kills
-    assert results(finish(config)) == results(whole)
+        assert results(finish(config)) == expected
+    LOG.info("%d kills of %d training(s)", kills, trainings)
+    assert not any(left for _, left in [*faulty.faults.status.values(), *faulty.faults.cut.values()]), "a fault unmet"
+
+
+def test_snakemake_finds_nothing_to_complain_about_in_a_training(archive: StandIn, tmp_path: Path) -> None:
+    run([sys.executable, "-m", "snakemake", "--lint", "--snakefile", str(ROOT / "Snakefile"),
+         "--configfile", str(configure(tmp_path, archive))], tmp_path)  # fmt: skip
 
 
 def test_without_a_target_the_whole_training_is_planned(archive: StandIn, tmp_path: Path) -> None:

@@ -110,3 +110,14 @@ def pool_threads():
         if compute.workers == "auto"
         else compute.workers * compute.threads_per_worker
     )
+
+
+def settings_file():
+    """Settings of a training, every one of them."""
+    return RUN_CONFIG.run_dir / "settings.json"
+
+
+def decisive(*sections):
+    """What makes the results of a training's step other ones when it changes."""
+    content = RUN_CONFIG.model_dump(mode="json")
+    return {name: content[name] for name in (*sections, "seed", "network")}

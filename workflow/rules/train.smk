@@ -24,17 +24,6 @@ localrules:
     train,
 
 
-def settings_file():
-    """Settings of this training, every one of them."""
-    return RUN_CONFIG.run_dir / "settings.json"
-
-
-def decisive(*sections):
-    """What makes a step's results other ones when it changes."""
-    content = RUN_CONFIG.model_dump(mode="json")
-    return {name: content[name] for name in (*sections, "seed", "network")}
-
-
 rule fetch:
     output:
         "<run>/download/manifest.tsv",
@@ -164,6 +153,8 @@ rule export:
         multiext("<run>/export/", "manifest.json", "MODEL_CARD.md"),
     log:
         "<run>/logs/export.log",
+    benchmark:
+        "<run>/benchmarks/export.tsv"
     conda:
         "../../envs/blush.yaml"
     resources:
