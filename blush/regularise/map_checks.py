@@ -191,7 +191,7 @@ def _identity(made: Regularised, maps: HalfMaps) -> Iterator[Check]:
     """
     last = maps.box_px // 3
     given = [maps.unregularised(half) for half in (0, 1)]
-    ratios = torch.stack([_ratio(r, g)[1 : last + 1] for r, g in zip(made.references, given, strict=True)])
+    ratios = torch.stack([power_ratio(r, g)[1 : last + 1] for r, g in zip(made.references, given, strict=True)])
     yield Check("c", "almost no noise: change of a shell's power", float((ratios - 1).abs().max()), POWER_CHANGE)
     mask = maps.mask if maps.mask is not None else torch.ones_like(given[0])
     change = max(_relative(r, g, mask) for r, g in zip(made.references, given, strict=True))
@@ -205,7 +205,7 @@ def _last_shell(made: Regularised, maps: HalfMaps) -> int:
     return int(rim if cut is None else max(1, min(cut - 2, rim)))
 
 
-def _ratio(one: Tensor, other: Tensor) -> Tensor:
+def power_ratio(one: Tensor, other: Tensor) -> Tensor:
     """Power of one map over that of another, by shell."""
     return power_spectrum(one) / power_spectrum(other).clamp_min(torch.finfo(torch.float64).tiny)
 
@@ -248,22 +248,22 @@ def _recursion(
     once = often = single.references[0] * mask, single.references[1] * mask
     last, growth, most = _last_shell(single, maps), 1.0, 1.0
     for _ in range(REPEATS - 1):
-        fed = _restored(often[0], given[0]), _restored(often[1], given[1])
+        fed = at_power_of(often[0], given[0]), at_power_of(often[1], given[1])
         first, second = driven(specimen.fed_back(fed, maps)).references
         growth *= _power((first, second), last) / _power(fed, last)
         most, often = max(most, growth), (first * mask, second * mask)
     yield Check("e", f"{REPEATS} times: power over that of once", most, GROWTH)
     gained = []
     for before, after, unregularised in zip(once, often, given, strict=True):
-        kept = (_ratio(after, unregularised) > LEAST_POWER)[1 : last + 1]
+        kept = (power_ratio(after, unregularised) > LEAST_POWER)[1 : last + 1]
         change = (fsc(after, specimen.truth) - fsc(before, specimen.truth))[1 : last + 1]
         gained.append(float(change[kept].mean()))
     yield Check("e", f"{REPEATS} times: mean FSC with the truth, gained", min(gained), -LOSS, ">=")
 
 
-def _restored(reference: Tensor, unregularised: Tensor) -> Tensor:
+def at_power_of(reference: Tensor, unregularised: Tensor) -> Tensor:
     """A reference whose shells have the power of the half-map again."""
-    ratio = _ratio(reference, unregularised)
+    ratio = power_ratio(reference, unregularised)
     return multiply_shells(reference, torch.where(ratio > LEAST_POWER, ratio.clamp_min(LEAST_POWER).rsqrt(), 1.0))
 
 

@@ -49,11 +49,19 @@ def limit(value: Any) -> str:
 
 
 def _verdicts(content: Record) -> str:
+    rivals = [name for name in content["methods"] if name != NETWORK]
     lines = [
-        ["passed" if v["passed"] else "FAILED", v["what"], number(v["figure"]), limit(v["limit"])]
+        [
+            "passed" if v["passed"] else "FAILED",
+            v["what"],
+            number(v["figure"]),
+            limit(v["limit"]),
+            *(number(v["rivals"].get(name)) for name in rivals),
+        ]
         for v in content["verdicts"]
     ]
-    return section("Verdicts", rows(["", "what", "figure", "limit"], lines))
+    text = "<p>The figures of the rivals say how hard a limit is: a Wiener filter, for one, invents nothing.</p>"
+    return section("Verdicts", rows(["", "what", "figure", "limit", *rivals], lines), text)
 
 
 def _gains(content: Record) -> str:

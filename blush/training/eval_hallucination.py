@@ -16,6 +16,8 @@ from torch import Tensor
 from blush.fourier.filter import low_pass
 from blush.fourier.fsc import fsc, shell_sum
 from blush.fourier.grid import shell_index_3d
+from blush.regularise.drive import LEAST_POWER
+from blush.regularise.map_checks import at_power_of, power_ratio
 from blush.training.eval_maps import Method, TestPair, apply
 from blush.validate.phase_randomise import randomise_phases
 
@@ -124,23 +126,32 @@ def _safe(values: np.ndarray) -> np.ndarray:
 
 
 def recursion(method: Method, pair: TestPair) -> list[Finding]:
-    """Ten times through it: no worse than once by 0.02 in FSC with the truth, and no more power."""
+    """(e) Ten times through it: no worse than once by 0.02 in FSC with the truth, and no more power.
+
+    What comes back of a shell is as strong as particles make it: each is given back at the power of the half-map, as in
+    `blush check-regulariser`. Fed back as damped as it is, a shell of a plain Wiener filter with FSC 0.2 would vanish
+    below the leakage of its neighbours. Shells that hold less than a thousandth of the half-map do not count.
+    """
     if pair.signal is None:
         return []
+    given = [half * pair.mask for half in pair.halves]
     once, _ = apply(method, pair)
-    made = once
+    often, growth, most = once, 1.0, 1.0
     for _ in range(PASSES - 1):
-        made, _ = apply(method, replace(pair, halves=made))
+        fed = [at_power_of(one, half) for one, half in zip(often, given, strict=True)]
+        often, _ = apply(method, replace(pair, halves=(fed[0], fed[1])))
+        growth *= float(sum(one.square().sum() for one in often) / sum(one.square().sum() for one in fed))
+        most = max(most, growth)
     inside = pair.signal * pair.mask
     seen = torch.nan_to_num(fsc(once[0] * pair.mask, inside)) > 0.3
+    seen &= (power_ratio(often[0], given[0]) > LEAST_POWER).to(seen.device)
     seen[0] = False
     if not seen.any():
         return []
-    before, after = (torch.nan_to_num(fsc(values * pair.mask, inside))[seen].mean() for values in (once[0], made[0]))
-    power = float(made[0].square().sum() / once[0].square().sum())
+    before, after = (torch.nan_to_num(fsc(one[0] * pair.mask, inside))[seen].mean() for one in (once, often))
     return [
         Finding("(e) ten passes: loss of FSC with the truth", pair.name, float(before - after), RECURSED),
-        Finding("(e) ten passes: power over that of one", pair.name, power, 1 + RECURSED),
+        Finding("(e) ten passes: power over that of one", pair.name, most, 1 + RECURSED),
     ]
 
 

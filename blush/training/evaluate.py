@@ -48,7 +48,7 @@ def evaluate(config: TrainingConfig, weights: Path, store_folder: Path, out: Pat
     figures: dict[str, list[Figures]] = {method.name: [] for method in judged}
     seconds: dict[str, float] = defaultdict(float)
     pairs: list[TestPair] = []
-    biases: list[Finding] = []
+    biases: dict[str, list[Finding]] = {method.name: [] for method in judged}
     slices: list[np.ndarray] = []
     begun = time.monotonic()
     for number, pair in enumerate(chosen_pairs(config, store), start=1):
@@ -57,8 +57,7 @@ def evaluate(config: TrainingConfig, weights: Path, store_folder: Path, out: Pat
             made, spent = apply(method, pair, config.seed)
             seconds[method.name] += spent
             figures[method.name].append(measure(pair, made[0]))
-            if method.learned:
-                biases.append(bias(pair, made))
+            biases[method.name].append(bias(pair, made))
             if len(slices) < SLICES * len(judged) and pair.signal is not None:
                 slices.append(made[0][len(pair.mask) // 2].numpy())
         left = (time.monotonic() - begun) / number * (config.evaluate.maps - number)
@@ -67,7 +66,7 @@ def evaluate(config: TrainingConfig, weights: Path, store_folder: Path, out: Pat
     count = min(config.evaluate.tested, len(known))
     tested = [known[(2 * i + 1) * len(known) // (2 * count)] for i in range(count)]
     tell(f"tests for invented detail on {len(tested)} pairs")
-    found = [*biases, *findings(judged[0], tested, config.seed)]
+    found = {m.name: [*biases[m.name], *findings(m, tested, config.seed)] for m in judged}
     content = {
         "name": config.name,
         "weights_sha256": loaded.sha256,
@@ -77,7 +76,8 @@ def evaluate(config: TrainingConfig, weights: Path, store_folder: Path, out: Pat
         "bins": list(EDGES),
         "methods": {m.name: summary(m.name, figures, pairs, config) for m in judged},
         "voxels": {f"{ratio:g}": other_voxels(judged, tested, ratio, config) for ratio in OTHER_VOXELS},
-        "invented": [row(finding) for finding in found],
+        "invented": [row(finding) for finding in found[NETWORK]],
+        "invented_by_rivals": {name: worst(rows) for name, rows in found.items() if name != NETWORK},
         "seconds_per_map": {name: total / max(2 * len(pairs), 1) for name, total in sorted(seconds.items())},
     }
     content["verdicts"] = verdicts(content)
@@ -129,6 +129,15 @@ def other_voxels(judged: Sequence[Method], pairs: Sequence[TestPair], ratio: flo
     return binned(rows, config.evaluate.bootstrap, config.seed)
 
 
+def worst(found: Sequence[Finding]) -> dict[str, float]:
+    """Largest figure of each test; one that is no number counts as infinite."""
+    figures: dict[str, float] = {}
+    for finding in found:
+        figure = finding.figure if np.isfinite(finding.figure) else np.inf
+        figures[finding.test] = max(figure, figures.get(finding.test, -np.inf))
+    return figures
+
+
 def row(finding: Finding) -> dict[str, Any]:
     """A finding as the result file has it."""
     return {
@@ -141,8 +150,9 @@ def row(finding: Finding) -> dict[str, Any]:
 
 
 def verdicts(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """What has to hold of a denoiser, and whether it does."""
+    """What has to hold of a denoiser, whether it does, and the same figure of its rivals."""
     network = content["methods"][NETWORK]
+    rivals = {name: figures for name, figures in content["methods"].items() if name != NETWORK}
     made = []
     for key, where in (("gain", ""), ("gain_masked", " inside the true mask")):
         for number, bounds in enumerate(network[key]):
@@ -151,18 +161,24 @@ def verdicts(content: dict[str, Any]) -> list[dict[str, Any]]:
                 continue
             limit = LEAST_GAIN_AT_HIGH if low >= 0.9 else LEAST_GAIN
             what = f"gain of FSC over Wiener and mask{where} where the input has {low:g} to {high:g}: lower bound"
-            made.append({"what": what, "figure": bounds["low"], "limit": limit, "passed": bounds["low"] > limit})
+            others = {name: figures[key][number]["low"] for name, figures in rivals.items()}
+            made.append(_verdict(what, bounds["low"], limit, bounds["low"] > limit, others))
     for number, bounds in enumerate(network["slope"]):
         if bounds["n"] and EDGES[number] >= 0.5:
             what = f"amplitude of the signal where the input has {EDGES[number]:g} to {EDGES[number + 1]:g}"
             passed = SLOPE_RANGE[0] <= bounds["mean"] <= SLOPE_RANGE[1]
-            made.append({"what": what, "figure": bounds["mean"], "limit": list(SLOPE_RANGE), "passed": passed})
+            others = {name: figures["slope"][number]["mean"] for name, figures in rivals.items()}
+            made.append(_verdict(what, bounds["mean"], list(SLOPE_RANGE), passed, others))
     for test in sorted({f["test"] for f in content["invented"]}):
         rows = [f for f in content["invented"] if f["test"] == test]
-        worst = max(rows, key=lambda f: f["figure"] if np.isfinite(f["figure"]) else np.inf)
-        passed = all(f["passed"] for f in rows)
-        made.append({"what": test, "figure": worst["figure"], "limit": worst["limit"], "passed": passed})
+        largest = max(rows, key=lambda f: f["figure"] if np.isfinite(f["figure"]) else np.inf)
+        others = {name: figures[test] for name, figures in content["invented_by_rivals"].items() if test in figures}
+        made.append(_verdict(test, largest["figure"], largest["limit"], all(f["passed"] for f in rows), others))
     return made
+
+
+def _verdict(what: str, figure: float, limit: Any, passed: bool, rivals: dict[str, float]) -> dict[str, Any]:
+    return {"what": what, "figure": figure, "limit": limit, "passed": passed, "rivals": rivals}
 
 
 def compare_evaluations(first: dict[str, Any], second: dict[str, Any]) -> list[dict[str, Any]]:

@@ -62,6 +62,12 @@ def test_invented_detail_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(failed(found, letter) for letter in "abc")
 
 
+def test_damping_is_not_what_recursion_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half the amplitude, as of a Wiener filter, comes back from particles at its own strength."""
+    fake = Fake(monkeypatch, lambda of: (0.5 * of.halves[0], 0.5 * of.halves[1]))
+    assert not failed(eval_hallucination.recursion(fake.method, pair()), "e")
+
+
 def test_growth_and_decay_under_recursion_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = Fake(monkeypatch, lambda of: (1.1 * of.halves[0], 1.1 * of.halves[1]))
     assert failed(eval_hallucination.recursion(fake.method, pair()), "e")
@@ -159,6 +165,8 @@ def test_the_result_is_complete_and_said_on_a_page(judged) -> None:
     assert {p["kind"] for p in content["pairs"]} == {"simulated"}
     assert content["methods"]["wiener"]["gain"][1]["mean"] in (0.0, None)
     assert {v["what"][:3] for v in content["verdicts"]} >= {"(a)", "(b)", "(c)", "(d)", "(e)"}
+    assert all(set(v["rivals"]) == {"wiener"} for v in content["verdicts"])
+    assert content["invented_by_rivals"]["wiener"]["(d) bias common to both halves over signal"] < 0.05
     page = write_page(folder / "out" / "evaluation.json", folder / "out" / "e.html").read_text()
     assert "Verdicts" in page
     assert page.count("FAILED") >= sum(not v["passed"] for v in content["verdicts"])
