@@ -108,7 +108,7 @@ SETS: dict[str, dict] = {
             "offset_sd_angst": 3,
             "envelope_bfactor_angst2": 100,
         },
-        "noise": {"snr": 0.14},
+        "noise": {"snr": 0.18},
         "initial_lowpass_angst": 30,
     },
     # Sliding clamp on DNA, 88 kDa
@@ -121,7 +121,7 @@ SETS: dict[str, dict] = {
             "offset_sd_angst": 3,
             "envelope_bfactor_angst2": 100,
         },
-        "noise": {"snr": 0.15},
+        "noise": {"snr": 0.19},
         "initial_lowpass_angst": 30,
     },
     # KcsA with Fabs again, with less signal

@@ -1,6 +1,6 @@
 """Half-maps to train on as refinement makes them: simulated particles of many models are refined, and maps kept.
 
-    python scripts/refined_pairs.py MODELS.npz OUT [--sets 60] [--first 0] [--seed 1]
+    python scripts/refined_pairs.py MODELS.npz OUT [--sets 60] [--first 0] [--seed 1] [--preferred 0.3]
 
 A denoiser that works in the loop meets half-maps whose particles are misaligned and whose noise was aligned to. Each
 set takes a model that is not held out, draws particles, signal-to-noise (from what refines well to what fails), views
@@ -61,8 +61,8 @@ def chosen_models(path: Path) -> list[Model]:
     ]
 
 
-def simulation(model: Model, random: np.random.Generator, out: Path) -> float:
-    """Write a particle set; returns the particle's diameter in Å."""
+def simulation(model: Model, random: np.random.Generator, preferred: float, out: Path) -> float:
+    """Write a particle set, of preferred views with that chance; returns the particle's diameter in Å."""
     atoms = disordered(model.atoms, random)
     membrane = model.row.kind == "membrane" and random.random() < 0.7
     belt = Belt(center_z_angst=0, core_width_angst=12, shell_angst=6, core_contrast=0.01) if membrane else None
@@ -83,7 +83,7 @@ def simulation(model: Model, random: np.random.Generator, out: Path) -> float:
                 "envelope_bfactor_angst2": float(random.uniform(50, 150)),
             },
             "views": {
-                "preferred_axes": [random.standard_normal(3).tolist()] if random.random() < 0.3 else [],
+                "preferred_axes": [random.standard_normal(3).tolist()] if random.random() < preferred else [],
                 "preferred_fraction": 0.6,
             },
             "noise": {"snr": float(edge * np.exp(random.uniform(np.log(0.55), np.log(2.5))))},
@@ -170,12 +170,12 @@ def pair(out: Path, name: str, model: Model, run: Path, iteration: int) -> str:
     return "\t".join([name, *files, model.row.group, "C1", f"{resolution:.3f}"])
 
 
-def make_set(number: int, model: Model, out: Path, seed: int) -> list[str]:
+def make_set(number: int, model: Model, out: Path, seed: int, preferred: float) -> list[str]:
     """Simulate, refine, keep; returns rows of the table."""
     random = np.random.default_rng([seed, number])
     work = out / f"work{number:04d}"
     shutil.rmtree(work, ignore_errors=True)
-    diameter = simulation(model, random, work)
+    diameter = simulation(model, random, preferred, work)
     config = refined(work, diameter, random)
     run = config.run_dir.absolute()
     if not take_up(config):
@@ -201,6 +201,7 @@ def main() -> None:
     parser.add_argument("--sets", type=int, default=60)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--preferred", type=float, default=0.3, help="share of sets with preferred views")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     chosen.out.mkdir(parents=True, exist_ok=True)
@@ -210,7 +211,7 @@ def main() -> None:
         model, begun = models[order[number % len(models)]], time.process_time()
         done = chosen.out / f"set{number:04d}.json"
         if not done.exists():
-            rows = make_set(number, model, chosen.out, chosen.seed)
+            rows = make_set(number, model, chosen.out, chosen.seed, chosen.preferred)
             write_json(done, {"model": model.row.name, "rows": rows})
             seconds = time.process_time() - begun
             sys.stdout.write(

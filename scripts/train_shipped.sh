@@ -2,7 +2,7 @@
 # Train the shipped networks again: the Blush network on simulated half-maps, the gains of the local Wiener filter also on
 # half-maps of refinements, which are made first.
 #
-#     scripts/train_shipped.sh [SETS]      refined particle sets, default 25; about 3 hours of two cores in all
+#     scripts/train_shipped.sh             about 3 hours of two cores in all
 #
 # Each part goes on where it was stopped. Results: training/w8d4/export and training/localwiener/export.
 set -euo pipefail
@@ -10,5 +10,8 @@ cd "$(dirname "$0")/.."
 bin=${BLUSH_BIN:-.venv/bin}
 export PATH="$PWD/$bin:$PATH"
 snakemake train --profile local --configfile config/train_w8d4.yaml
-"$bin/python" scripts/refined_pairs.py config/training/models.npz training/refined_pairs --sets "${1:-25}"
+# Two thirds of the later sets have preferred views, from which overfitting differs most.
+pairs=("$bin/python" scripts/refined_pairs.py config/training/models.npz training/refined_pairs)
+"${pairs[@]}" --sets 25
+"${pairs[@]}" --first 25 --sets 24 --preferred 0.7
 snakemake train --profile local --configfile config/train_localwiener.yaml

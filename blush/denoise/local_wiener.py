@@ -1,16 +1,22 @@
 """A Wiener filter whose damping is learned, place by place and band by band.
 
-The Wiener-filtered map W is taken apart into bands of resolution, b_k, and put together again as W + sum (m_k - 1) b_k.
-A small network reads from the half-map where a band stands out from its noise, and gives each band a local gain: with
-w the mean Wiener weight of the band, m = sigmoid(q + logit w) / w, between 0 (nothing there) and 1 / w (no damping).
-With q = 0 everywhere the result is the Wiener map. What is not in the half-map cannot come out of it: the network
-scales what is there, and adds nothing. Local filters after Punjani et al. 2020 (doi:10.1038/s41592-020-00990-8) and
-Ramlaul et al. 2020 (doi:10.1107/S2052252520010458); that gains are learned from truths is ours.
+A half-map x is taken apart into bands of resolution and put together again as y = M (x + sum F_k (m_k - 1) F_k x),
+with sum F_k² = 1: a band that was scaled stays in its band. A small network reads from the half-map where a band
+stands out from its noise, and gives a mask M of the particle and each band a local gain. With w the mean Wiener
+weight of a band, m = sigmoid(q + logit w) / w, between 0 (nothing there) and 1 / w (no damping). It is led to 1 where
+a band is nearly free of noise (w from 0.6 to 0.95), for there is nothing to gain and a bias to lose, and where it is
+nothing but noise (w from 0.15, near which an FSC is taken to end, to 0.05): to scale that by the place of the signal
+would make both halves alike. The mask is believed as far as the map shows a surface. The Wiener filter comes last, so
+that what M and m leak into a shell without signal is damped with its noise. What is not in the half-map cannot come
+out of it: the network scales what is there, and adds nothing. Local filters after Punjani et al. 2020
+(doi:10.1038/s41592-020-00990-8) and Ramlaul et al. 2020 (doi:10.1107/S2052252520010458); that gains are learned from
+truths is ours.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -27,11 +33,20 @@ SIGNED = 4
 FEATURES = 2 * BANDS + SIGNED + 1
 EDGE = 0.3
 LEAST_WEIGHT, MOST_WEIGHT = 0.03, 0.98
+NOISE_TO, FREE_FROM, FREE_TO, CLEAN_FROM = 0.05, 0.15, 0.6, 0.95
+"""Weights of a band between which its gains are the network's; up to the first and from the last on they are 1."""
+MASK_BAND, MASK_FROM, MASK_TO = 3, 0.3, 0.7
+"""The band that has to show the particle's surface, 16 to 11 Å, and its weights between which the mask comes in."""
+PARTICLE = 5.0
+"""Logit of the mask of a network that has learned nothing: nearly 1."""
 SMALLEST = 1e-12
+CPU = torch.device("cpu")
 
 
 class GainNet(nn.Module):
-    """From features on the grid of 4 Å to q of each band: three scales, no normalisation, a last layer that is 0 first.
+    """From features on the grid of 4 Å to q of each band and the logit of the mask, less that of a new network.
+
+    Three scales, no normalisation, a last layer that is 0 first.
 
     Parameters
     ----------
@@ -47,13 +62,13 @@ class GainNet(nn.Module):
         self.down2 = _block(2 * width, 2 * width, 2 * width)
         self.up1 = _block(4 * width, 2 * width, 2 * width)
         self.up0 = _block(3 * width, width, width)
-        self.outc = nn.Conv3d(width, BANDS, kernel_size=1)
+        self.outc = nn.Conv3d(width, BANDS + 1, kernel_size=1)
         nn.init.zeros_(self.outc.weight)
         if self.outc.bias is not None:
             nn.init.zeros_(self.outc.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(b, FEATURES, d, h, w), sides multiples of 4, to (b, BANDS, d, h, w)."""
+        """(b, FEATURES, d, h, w), sides multiples of 4, to (b, BANDS + 1, d, h, w)."""
         fine = self.inc(features)
         middle = self.down1(functional.avg_pool3d(fine, 2))
         coarse = self.down2(functional.avg_pool3d(middle, 2))
@@ -74,8 +89,9 @@ def _doubled(values: Tensor) -> Tensor:
     return functional.interpolate(values, scale_factor=2, mode="trilinear", align_corners=False)
 
 
-def band_filters(box: int, voxel_size_angst: float, device: torch.device | str = "cpu") -> Tensor:
-    """(BANDS, N, N, N / 2 + 1): raised cosines that add up to 1 as far as 4.2 Å."""
+@lru_cache(maxsize=2)
+def band_filters(box: int, voxel_size_angst: float, device: torch.device = CPU) -> Tensor:
+    """(BANDS, N, N, N / 2 + 1), read only: F_k, whose squares are raised cosines that add up to 1 as far as 4.2 Å."""
     radius = (radius_3d(box, device) / (box * voxel_size_angst)).float()
     below = torch.zeros_like(radius)
     made = []
@@ -83,14 +99,19 @@ def band_filters(box: int, voxel_size_angst: float, device: torch.device | str =
         centre, width = 1 / edge_angst, EDGE / edge_angst
         phase = ((radius - centre) / width + 0.5).clamp(0, 1)
         above = 0.5 + 0.5 * torch.cos(torch.pi * phase)
-        made.append(above - below)
+        made.append((above - below).clamp_min(0).sqrt())
         below = above
     return torch.stack(made)
 
 
 def bands(volume: Tensor, filters: Tensor) -> Tensor:
-    """(BANDS, N, N, N) parts of a (N, N, N) map."""
+    """(BANDS, N, N, N) F_k of a (N, N, N) map."""
     return torch.fft.irfftn(torch.fft.rfftn(volume) * filters, s=volume.shape)
+
+
+def joined(parts: Tensor, filters: Tensor) -> Tensor:
+    """Sum of F_k of (BANDS, N, N, N) parts, the adjoint of `bands`: (N, N, N)."""
+    return torch.fft.irfftn((torch.fft.rfftn(parts, dim=(1, 2, 3)) * filters).sum(0), s=parts.shape[1:])
 
 
 def band_weights(fsc: Tensor, filters: Tensor) -> Tensor:
@@ -105,69 +126,111 @@ def band_weights(fsc: Tensor, filters: Tensor) -> Tensor:
     shell = shell_index_3d(box, filters.device)
     known = torch.cat([torch.nan_to_num(fsc).clamp(0, 1).to(filters), filters.new_zeros(1)])
     weight = known[shell.clamp_max(len(fsc))]
-    mean = (filters * weight).sum((1, 2, 3)) / filters.sum((1, 2, 3)).clamp_min(SMALLEST)
+    power = filters.square()
+    mean = (power * weight).sum((1, 2, 3)) / power.sum((1, 2, 3)).clamp_min(SMALLEST)
     return mean.clamp(LEAST_WEIGHT, MOST_WEIGHT)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What the network is given of one half-map, and what its gains are multiplied with.
+    """What the network is given of one half-map, and what its gains belong to.
 
     Attributes
     ----------
     features
         (FEATURES, n, n, n) on every second voxel.
-    parts
-        (BANDS, N, N, N) bands of the Wiener map.
     weights
         (BANDS,) mean Wiener weights.
+    filters
+        (BANDS, N, N, N / 2 + 1) F_k.
     """
 
     features: Tensor
-    parts: Tensor
     weights: Tensor
+    filters: Tensor
 
 
-def seen(half: Tensor, wiener: Tensor, fsc: Tensor, sphere: Tensor, voxel_size_angst: float) -> Seen:
+def seen(half: Tensor, fsc: Tensor, sphere: Tensor, voxel_size_angst: float) -> Seen:
     """Features of a half-map.
 
     Parameters
     ----------
-    half, wiener
-        (N, N, N) unregularised and Wiener-filtered, voxels of about 2 Å, N even.
+    half
+        (N, N, N) unregularised, voxels of about 2 Å, N even.
     fsc
         (N / 2 + 1,).
     sphere
         (N, N, N) mask of the particle's sphere.
     """
     filters = band_filters(len(half), voxel_size_angst, half.device)
-    raw, parts = bands(half, filters), bands(wiener, filters)
+    raw = bands(half, filters)
     weights = band_weights(fsc, filters)
     inside = sphere.sum().clamp_min(1)
     every = (slice(None), *(slice(None, None, 2),) * 3)
     power = (raw.square() * sphere).sum((1, 2, 3)) / inside
-    local = _smoothed(raw.square() * sphere, voxel_size_angst)[every]
+    local = local_power(raw * sphere.sqrt(), voxel_size_angst)[every]
     level = (local / power[:, None, None, None].clamp_min(SMALLEST) + 1e-3).log()
     signed = raw[:SIGNED] / power[:SIGNED, None, None, None].clamp_min(SMALLEST).sqrt() * sphere
     logit = torch.logit(weights)[:, None, None, None] / 3
     mask = sphere[None][every]
     constant = logit * mask
-    return Seen(torch.cat([level * mask, signed[every], constant, mask]), parts, weights)
+    return Seen(torch.cat([level * mask, signed[every], constant, mask]), weights, filters)
 
 
-def _smoothed(values: Tensor, voxel_size_angst: float) -> Tensor:
+def local_power(parts: Tensor, voxel_size_angst: float) -> Tensor:
     """Each band's power under a Gaussian about as wide as its wavelength: (BANDS, N, N, N)."""
-    box = values.shape[-1]
-    radius2 = (radius_3d(box, values.device) / (box * voxel_size_angst)).float().square()
-    sigma = torch.tensor([max(0.4 * edge, 4.0) for edge in EDGES_ANGST], device=values.device)
-    decay = torch.exp(-2 * torch.pi**2 * sigma[:, None, None, None] ** 2 * radius2)
-    return torch.fft.irfftn(torch.fft.rfftn(values, dim=(1, 2, 3)) * decay, s=values.shape[1:]).clamp_min(0)
+    values = parts.square()
+    smooth = _gaussians(values.shape[-1], voxel_size_angst, values.device)
+    return torch.fft.irfftn(torch.fft.rfftn(values, dim=(1, 2, 3)) * smooth, s=values.shape[1:]).clamp_min(0)
+
+
+@lru_cache(maxsize=2)
+def _gaussians(box: int, voxel_size_angst: float, device: torch.device) -> Tensor:
+    """(BANDS, N, N, N / 2 + 1)."""
+    radius2 = (radius_3d(box, device) / (box * voxel_size_angst)).float().square()
+    sigma = torch.tensor([max(0.4 * edge, 4.0) for edge in EDGES_ANGST], device=device)
+    return torch.exp(-2 * torch.pi**2 * sigma[:, None, None, None] ** 2 * radius2)
 
 
 def gains(q: Tensor, weights: Tensor) -> Tensor:
-    """sigmoid(q + logit w) / w: 1 where q is 0; (..., BANDS, n, n, n) and (..., BANDS)."""
+    """Gains of the bands: 1 where q is 0, or the band is nearly free of noise, or nothing but noise.
+
+    Parameters
+    ----------
+    q
+        (..., BANDS, n, n, n).
+    weights
+        (..., BANDS).
+    """
     w = weights[..., None, None, None]
-    return torch.sigmoid(q + torch.logit(w)) / w
+    free = ((CLEAN_FROM - w) / (CLEAN_FROM - FREE_TO)).clamp(0, 1) * ((w - NOISE_TO) / (FREE_FROM - NOISE_TO)).clamp(
+        0, 1
+    )
+    return 1 + free * (torch.sigmoid(q + torch.logit(w)) / w - 1)
+
+
+def mask_share(weights: Tensor) -> Tensor:
+    """How far the mask is believed, in [0, 1]: it cuts every band, also one that is certain where others are not."""
+    return ((weights[..., MASK_BAND] - MASK_FROM) / (MASK_TO - MASK_FROM)).clamp(0, 1)
+
+
+def scaled(network: nn.Module, features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Gains and logit of the mask.
+
+    Parameters
+    ----------
+    features
+        (b, FEATURES, n, n, n).
+    weights
+        (b, BANDS).
+
+    Returns
+    -------
+    (b, BANDS, n, n, n), and (b, n, n, n).
+    """
+    side = features.shape[-1]
+    made = network(padded(features))[..., :side, :side, :side]
+    return gains(made[:, :BANDS], weights), made[:, BANDS] + PARTICLE
 
 
 def padded(features: Tensor) -> Tensor:
@@ -176,13 +239,18 @@ def padded(features: Tensor) -> Tensor:
     return functional.pad(features, (0, far[2], 0, far[1], 0, far[0]))
 
 
-def filter_locally(network: nn.Module, given: Seen) -> Tensor:
-    """What is added to the Wiener map, sum (m_k - 1) b_k: (N, N, N)."""
-    box, side = given.parts.shape[-1], given.features.shape[-1]
+def filter_locally(network: nn.Module, given: Seen, volume: Tensor) -> tuple[Tensor, Tensor]:
+    """What is added to a map, sum F_k (m_k - 1) F_k x, and the mask M that multiplies both: (N, N, N) each."""
     with torch.inference_mode():
-        q = network(padded(given.features[None]))[0, :, :side, :side, :side]
-        gain = gains(q, given.weights)
-        # Gains belong to every second voxel; one more at the far end lets linear interpolation reach the last.
-        wide = functional.pad(gain[None], (0, 1) * 3, mode="replicate")
-        fine = functional.interpolate(wide, size=(2 * side + 1,) * 3, mode="trilinear", align_corners=True)[0]
-        return ((fine[:, :box, :box, :box] - 1) * given.parts).sum(0)
+        gain, logit = scaled(network, given.features[None], given.weights[None])
+        mask = 1 - mask_share(given.weights) * (1 - torch.sigmoid(logit))
+        fine = _interpolated(torch.cat([gain[0], mask]), volume.shape[-1])
+        return joined((fine[:BANDS] - 1) * bands(volume, given.filters), given.filters), fine[BANDS]
+
+
+def _interpolated(values: Tensor, box: int) -> Tensor:
+    """(c, n, n, n) values of every second voxel at all of them: (c, N, N, N)."""
+    # One more at the far end lets linear interpolation reach the last voxel.
+    wide = functional.pad(values[None], (0, 1) * 3, mode="replicate")
+    side = 2 * values.shape[-1] + 1
+    return functional.interpolate(wide, size=(side,) * 3, mode="trilinear", align_corners=True)[0, :, :box, :box, :box]

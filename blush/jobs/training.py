@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blush.config.training import TrainingConfig
+from blush.io.files import atomic_write
 
+EMDB_MANIFEST = "emdb_manifest.tsv"
 Tell = Callable[[str], None]
 Step = Callable[[TrainingConfig, Tell], Path]
 
@@ -115,6 +117,9 @@ def export(config: TrainingConfig, tell: Tell) -> Path:
     folder = TrainingFolder(config.run_dir)
     evaluation = folder.evaluation / "evaluation.json"
     path = step(config, folder.fit, folder.maps, evaluation if evaluation.exists() else None, folder.export)
+    if config.sources.emdb.enabled:  # with it, `sources.emdb.repeat` fetches the same files
+        with atomic_write(folder.export / EMDB_MANIFEST) as beside:
+            beside.write_bytes(folder.manifest.read_bytes())
     tell(f"weights: {path}")
     return path
 

@@ -101,6 +101,20 @@ def transform_of_map(volume: Tensor, sums: Accumulator) -> Tensor:
     return transform(blurred, sums.r_max, sums.pad, corrected=False).values
 
 
+def refiltered(volume: Tensor, sums: Accumulator, tau2: NDArray[np.float64]) -> Tensor:
+    """Another map under the Wiener filter of these sums, W / (W + 1/(pad^3 tau^2)) of each component: (N, N, N).
+
+    Parameters
+    ----------
+    volume
+        (N, N, N), at the scale of the unregularised map; that map itself gives the Wiener map.
+    """
+    grid = torch.empty_like(sums.grid)
+    grid[..., :2] = torch.view_as_real(transform_of_map(volume, sums) * sums.weight)
+    grid[..., 2:] = sums.grid[..., 2:]
+    return reconstruct(Accumulator(grid, sums.box_px, sums.r_max, sums.pad), tau2)
+
+
 def reconstruct(
     sums: Accumulator,
     tau2: NDArray[np.float64] | None = None,

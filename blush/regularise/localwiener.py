@@ -11,13 +11,14 @@ from blush.denoise.weights import Weights
 from blush.errors import BlushError, Problem
 from blush.fourier.filter import resize_volume
 from blush.fourier.mask import soft_sphere
+from blush.maximization.reconstruct import refiltered
 from blush.regularise.base import HalfMaps, Outcome, Regulariser
 
 EDGE_PX = 3.0
 
 
 class LocalWiener(Regulariser):
-    """The Wiener map of each half, its bands scaled locally by what a network sees in that half.
+    """Each half masked, its bands scaled locally, both by what a network sees in that half, and Wiener-filtered.
 
     It works inside the sphere of the particle's diameter; what lies outside is lost, as with the Blush network.
 
@@ -31,6 +32,7 @@ class LocalWiener(Regulariser):
 
     name = "localwiener"
     couples = "none"
+    reads = ("maps", "sums")
     equivariant = False
 
     def __init__(self, weights: Weights) -> None:
@@ -47,16 +49,14 @@ class LocalWiener(Regulariser):
 
     def _filtered(self, maps: HalfMaps, half: int) -> Tensor:
         box, pixel = maps.box_px, maps.pixel_size_angst
-        wiener = maps.wiener(half)
+        raw = maps.unregularised(half)
         coarse = model_box(box, pixel, VOXEL_ANGST)
         voxel = box * pixel / coarse
         radius_px = min(maps.particle_diameter_angst / (2 * voxel), coarse / 2 - EDGE_PX)
         sphere = soft_sphere(coarse, radius_px, EDGE_PX, maps.device, torch.float32)
-        raw, filtered = (
-            resize_volume(volume, pixel, coarse, voxel).float() for volume in (maps.unregularised(half), wiener)
-        )
         fsc = torch.from_numpy(maps.fsc.copy()).to(sphere)
         # Shells are those of the box in Å, the same for both grids.
-        added = filter_locally(self.network, seen(raw, filtered, fsc, sphere, voxel)) * sphere
-        whole = soft_sphere(box, radius_px * voxel / pixel, EDGE_PX * voxel / pixel, maps.device, wiener.dtype)
-        return (wiener + resize_volume(added.to(wiener.dtype), voxel, box, pixel)) * whole
+        small = resize_volume(raw, pixel, coarse, voxel).float()
+        added, mask = filter_locally(self.network, seen(small, fsc, sphere, voxel), small)
+        added, mask = (resize_volume(values.to(raw.dtype), voxel, box, pixel) for values in (added, mask * sphere))
+        return refiltered(mask.clamp(0, 1) * (raw + added), maps.sums[half], maps.tau2[half])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ from torch import Tensor, nn
 
 from blush.config.training import TrainingConfig
 from blush.errors import BlushError, Problem
-from blush.io.files import atomic_write
+from blush.io.files import atomic_write, read_json, write_json
 
-FILE, LOSSES = "checkpoint.pt", "losses.tsv"
+FILE, LOSSES, MACHINES = "checkpoint.pt", "losses.tsv", "machines.json"
 COLUMNS = ("step", "block_px", "batch", "loss", "mse", "mask_loss", "learning_rate", "gradient_norm", "seconds")
-FREE = ("device", "checkpoint_minutes", "loaders")
+FREE = ("device", "checkpoint_minutes", "loaders", "gpus")
 """Settings of `fit` that may change between a start and a restart."""
 
 
@@ -97,6 +98,21 @@ def restore(folder: Path, state: State, mark: str, device: torch.device) -> bool
     state.step, state.seconds = content["step"], content["seconds"]
     state.records = [tuple(row) for row in content["records"].tolist()]
     return True
+
+
+def note_machine(folder: Path, device: torch.device, processes: int) -> None:
+    """Add this machine to those that had a part in a training, in `machines.json`."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {platform.machine()}"
+    path, here = folder / MACHINES, f"{name}, {processes} process{'es' if processes > 1 else ''}"
+    known = machines(folder)
+    if here not in known:
+        write_json(path, [*known, here])
+
+
+def machines(folder: Path) -> list[str]:
+    """Machines that a training has run on, as far as they were noted."""
+    path = folder / MACHINES
+    return list(read_json(path)) if path.exists() else []
 
 
 def write_losses(path: Path, records: list[tuple[float, ...]]) -> None:

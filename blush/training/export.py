@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import math
-import platform
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,13 @@ from torch import Tensor, nn
 
 from blush.config.training import TrainingConfig
 from blush.denoise.card import Card
-from blush.denoise.local_wiener import BANDS, FEATURES, GainNet, gains
+from blush.denoise.local_wiener import BANDS, FEATURES, GainNet, scaled
 from blush.denoise.unet import UNet3d, denoise_patches
 from blush.denoise.weights import build, fill, load_weights, save_weights
 from blush.errors import BlushError, Problem
 from blush.io.files import atomic_write, read_json, write_json
-from blush.training.checkpoint import LOSSES
+from blush.training.checkpoint import LOSSES, machines
+from blush.training.eval_maps import NETWORK
 from blush.training.store import Store, open_store
 
 LARGEST_SHARD_BYTES = 14_000_000
@@ -90,7 +90,7 @@ def _result(network: nn.Module) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     if isinstance(network, GainNet):
         features = torch.randn(2, FEATURES, 16, 16, 16, generator=generator)
-        return gains(network(features), torch.full((2, BANDS), 0.5))
+        return torch.cat([part.flatten() for part in scaled(network, features, torch.full((2, BANDS), 0.5))])
     side = max(32, 2 * network.divisor_px) if isinstance(network, UNet3d) else 32
     patches = torch.randn(2, 2, side, side, side, generator=generator).abs()
     return denoise_patches(network, patches)[0] if isinstance(network, UNet3d) else network(patches[:, :1])
@@ -120,8 +120,7 @@ def _manifest(config: TrainingConfig, store_folder: Path, fit: Path, sha256: str
         "patches": batches,
         "hours": round(float(last[-1]) / 3600, 3),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "machine": f"{platform.machine()}, {platform.processor() or platform.system()}",
-        "device": config.fit.device,
+        "machines": machines(fit),
     }
 
 
@@ -163,7 +162,8 @@ def model_card(config: TrainingConfig, store: Store, manifest: dict[str, Any], f
         "## Recipe",
         "",
         f"{manifest['steps']:,} steps, {manifest['patches']:,} patches ({stages}), {manifest['hours']:.2f} h"
-        f" ({manifest['machine']}). The published Blush network saw 15.2 million patches; this is {share:.2%} of that.",
+        f" ({'; '.join(manifest['machines']) or 'machine not recorded'}). The published Blush network saw 15.2 million "
+        f"patches; this is {share:.2%} of that.",
         f"AdamW, learning rate {fit.learning_rate:g} to {fit.last_learning_rate:g}, averaged over {fit.ema:g}; "
         + (f"recursion {list(fit.recursion)} from {fit.recursion_from:.0%} on; " if network.arch == "blush" else "")
         + f"seed {config.seed}."
@@ -197,11 +197,15 @@ def model_card(config: TrainingConfig, store: Store, manifest: dict[str, Any], f
 def _findings(figures: dict[str, Any] | None) -> list[str]:
     if figures is None:
         return ["Not evaluated."]
-    lines = ["| | figure | limit |", "|---|---|---|"]
+    rivals = [name for name in figures["methods"] if name != NETWORK]
+    lines = [f"| | figure | limit | {' | '.join(rivals)} |", "|---" * (3 + len(rivals)) + "|"]
     for verdict in figures["verdicts"]:
         limit = verdict["limit"]
         text = f"{limit[0]:g} to {limit[1]:g}" if isinstance(limit, list) else f"{limit:g}"
-        figure = "–" if verdict["figure"] is None else f"{verdict['figure']:.3f}"
+        figure, *others = (
+            "–" if value is None else f"{value:.3f}"
+            for value in (verdict["figure"], *(verdict["rivals"].get(name) for name in rivals))
+        )
         state = "" if verdict["passed"] else "**FAILED** "
-        lines.append(f"| {state}{verdict['what']} | {figure} | {text} |")
+        lines.append(f"| {state}{verdict['what']} | {figure} | {text} | {' | '.join(others)} |")
     return lines

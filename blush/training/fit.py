@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from blush.config.training import TrainingConfig
 from blush.denoise.card import BLUSH, CREF, LOCAL_WIENER, Card
 from blush.denoise.cref_unet import CrefUNet
-from blush.denoise.local_wiener import GainNet, gains, padded
+from blush.denoise.local_wiener import GainNet, scaled
 from blush.denoise.unet import UNet3d, denoise_patches
 from blush.denoise.weights import load_weights, save_weights
 from blush.errors import BlushError, Problem
@@ -48,7 +48,8 @@ def fit(config: TrainingConfig, store: Path, out: Path, tell: Tell) -> Path:
     store
         Folder of prepared maps.
     out
-        Gets `losses.tsv`, `checkpoint.pt`, `weights.safetensors` (averaged weights) and `examples.npz`.
+        Gets `losses.tsv`, `checkpoint.pt`, `weights.safetensors` (averaged weights), `examples.npz` and
+        `machines.json`.
 
     Returns
     -------
@@ -135,6 +136,8 @@ class Training:
         """All steps that are left."""
         fit, state = self.config.fit, self.state
         every = max(1, fit.steps // ROWS)
+        if self.rank.first and state.step < fit.steps:
+            checkpoint.note_machine(self.out, self.rank.device, self.rank.world)
         saved = time.monotonic()
         begun = time.monotonic() - state.seconds
         for step, batch in batches(self.maker, self.config, self.rank, state.step):
@@ -162,7 +165,7 @@ class Training:
         torch.manual_seed((self.config.seed * 1_000_003 + step) * 64 + self.rank.number)
         with torch.autocast(self.rank.device.type, dtype=torch.bfloat16, enabled=self.lowered):
             if isinstance(batch, GainBatch):
-                loss, error, mask_loss = gain_loss(self.called, batch)
+                loss, error, mask_loss = gain_loss(self.called, batch, fit.mask_weight)
             elif self.config.network.arch == "blush":
                 times = recursions(fit, self.config.seed, step)
                 loss, error, mask_loss = blush_loss(self.called, batch, times, fit.mask_weight)
@@ -223,9 +226,9 @@ class Training:
         average = self.state.average
         if isinstance(self.maker, GainMaker):
             given = self.maker.halves(EXAMPLE_STEP, side, [patch])
-            n = given.features.shape[-1]
-            gain = gains(average(padded(given.features))[..., :n, :n, :n], given.weights)
-            return {"input": given.parts.sum(1), "denoised": (gain * given.parts).sum(1), "target": given.target.sum(1)}
+            gain, logit = scaled(average, given.features, given.weights)
+            made = (gain * given.parts).sum(1) * torch.sigmoid(logit)
+            return {"input": given.parts.sum(1), "denoised": made, "target": given.target.sum(1)}
         batch = self.maker(EXAMPLE_STEP, side, [patch])
         if self.config.network.arch == "blush":
             made = denoise_patches(average, batch.inputs)[0][:, 0]

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
-from blush.denoise.local_wiener import band_filters, bands, gains, padded, seen
+from blush.denoise.local_wiener import band_filters, bands, joined, local_power, scaled, seen
 from blush.fourier.filter import multiply_shells
 from blush.fourier.fsc import fsc
 from blush.training import spectra
@@ -21,6 +22,11 @@ from blush.training.synthesis import half_spectra
 
 JITTER_PX = 3.0
 MOST_FSC = 0.999
+DENOISED_SHARE = 0.25
+"""Of the particles: those whose halves have been through a local filter before. The network has to leave them alone."""
+MOST_PASSES = 4
+LEAST_OVER, MOST_OVER = 0.3, 3.0
+"""Noise as that filter takes it, over what there is."""
 SMALLEST = 1e-12
 
 
@@ -36,6 +42,8 @@ class GainBatch:
         (b, BANDS, n, n, n): bands of the Wiener map and of the truth.
     weights
         (b, BANDS).
+    mask
+        (b, n, n, n) of the particle.
     sphere
         (b, n, n, n).
     """
@@ -44,6 +52,7 @@ class GainBatch:
     parts: Tensor
     target: Tensor
     weights: Tensor
+    mask: Tensor
     sphere: Tensor
 
 
@@ -65,7 +74,12 @@ class GainMaker(BatchMaker):
             crystal = bool((drawn.centre_px == np.round(drawn.centre_px)).all())
             drawn = replace(drawn, centre_px=np.round(centre) if crystal else centre, sphere=drawn.sphere or 1.1)
             make = self._of_pair if paired else self._of_truth
-            made.append(self._seen(*make(drawn, loaded, side_px)))
+            halves, truth, mask, ball = make(drawn, loaded, side_px)
+            if random.random() < DENOISED_SHARE:
+                over = float(np.exp(random.uniform(np.log(LEAST_OVER), np.log(MOST_OVER))))
+                passes = int(random.integers(1, MOST_PASSES + 1))
+                halves = denoised_before(halves, truth, mask, self.voxel_size_angst, over, passes)
+            made.append(self._seen(halves, truth, mask, ball))
         return GainBatch(*(torch.cat([getattr(one, name) for one in made]) for name in GainBatch.__annotations__))
 
     def _of_truth(self, d: Draw, loaded: Loaded, side_px: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -95,33 +109,59 @@ class GainMaker(BatchMaker):
         every = (slice(None, None, 2),) * 3
         filters = band_filters(truth.shape[-1], self.voxel_size_angst, truth.device)
         target = bands(truth, filters)[:, *every]
-        made = [
-            seen(half, multiply_shells(half, curve), curve, ball, self.voxel_size_angst) for half in halves.unbind(0)
-        ]
+        made = [seen(half, curve, ball, self.voxel_size_angst) for half in halves.unbind(0)]
+        filtered = [bands(multiply_shells(half, curve), filters)[:, *every] for half in halves.unbind(0)]
         return GainBatch(
             features=torch.stack([one.features for one in made]),
-            parts=torch.stack([one.parts[:, *every] for one in made]),
+            parts=torch.stack(filtered),
             target=torch.stack([target, target]),
             weights=torch.stack([one.weights for one in made]),
+            mask=torch.stack([mask[every]] * 2),
             sphere=torch.stack([ball[every]] * 2),
         )
 
 
-def gain_loss(network: nn.Module, batch: GainBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """Squared error of each band over that of the Wiener map, in the particle's sphere; below 1 is better than Wiener.
+def denoised_before(
+    halves: Tensor, truth: Tensor, mask: Tensor, voxel_size_angst: float, over: float, passes: int = 1
+) -> Tensor:
+    """Halves after the local Wiener filter of one who knows the truth, in the mask, some passes of it.
 
-    Bands count by the root of their Wiener weight, so that those without signal hardly do.
+    Parameters
+    ----------
+    halves
+        (2, N, N, N).
+    truth, mask
+        (N, N, N).
+    over
+        What the noise is taken for, over what it is.
+    """
+    filters = band_filters(truth.shape[-1], voxel_size_angst, truth.device)
+    signal = local_power(bands(truth, filters), voxel_size_angst)
+    made = []
+    for half in halves.unbind(0):
+        noise = bands(half - truth, filters).square().mean((1, 2, 3), keepdim=True)
+        gain = (signal / (signal + over * noise + SMALLEST)) ** passes
+        made.append(joined(gain * bands(half, filters), filters) * mask)
+    return torch.stack(made)
+
+
+def gain_loss(network: nn.Module, batch: GainBatch, mask_weight: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Squared error of each band over that of the Wiener map in the true mask, plus the mask's cross-entropy.
+
+    The first part is below 1 where the result is better than Wiener and mask, in the particle's sphere. Bands count by
+    the root of their Wiener weight, so that those without signal hardly do.
 
     Returns
     -------
-    Loss; the same, without gradient; 0.
+    Loss; its first part, and cross-entropy of the mask, without gradient.
     """
-    side = batch.features.shape[-1]
-    q = network(padded(batch.features))[..., :side, :side, :side]
+    gain, logit = scaled(network, batch.features, batch.weights)
     inside = batch.sphere[:, None]
-    made = gains(q, batch.weights) * batch.parts
+    made = gain * batch.parts * torch.sigmoid(logit)[:, None]
     error = ((made - batch.target).square() * inside).sum((2, 3, 4))
-    before = ((batch.parts - batch.target).square() * inside).sum((2, 3, 4)).clamp_min(SMALLEST)
+    masked = batch.parts * batch.mask[:, None]
+    before = ((masked - batch.target).square() * inside).sum((2, 3, 4)).clamp_min(SMALLEST)
     count = batch.weights.sqrt()
-    loss = ((error / before) * count).sum() / count.sum()
-    return loss, loss.detach(), torch.zeros_like(loss.detach())
+    ratio = ((error / before) * count).sum() / count.sum()
+    mask_loss = binary_cross_entropy_with_logits(logit, batch.mask)
+    return ratio + mask_weight * mask_loss, ratio.detach(), mask_loss.detach()

@@ -1,11 +1,14 @@
 """Bands that add up, gains that begin at Wiener, features that know nothing of scale."""
 
+import math
+
 import pytest
 import torch
 
 from blush.denoise.card import LOCAL_WIENER, Card
 from blush.denoise.local_wiener import (
     BANDS,
+    EDGE,
     EDGES_ANGST,
     FEATURES,
     GainNet,
@@ -14,7 +17,10 @@ from blush.denoise.local_wiener import (
     bands,
     filter_locally,
     gains,
+    joined,
+    mask_share,
     padded,
+    scaled,
     seen,
 )
 from blush.denoise.weights import load_weights, save_weights
@@ -40,19 +46,28 @@ def random_net(seed: int = 1) -> GainNet:
 def given(seed: int = 1, scale: float = 1.0):
     half = scale * (low_pass(noise(seed), 9.0, VOXEL) + 0.1 * noise(seed + 1))
     fsc = torch.linspace(1, 0, N // 2 + 1)
-    return half, 0.5 * half, fsc, soft_sphere(N, 14.0, 3.0)
+    return half, fsc, soft_sphere(N, 14.0, 3.0)
 
 
 def test_bands_add_up_to_the_map_as_far_as_they_reach() -> None:
     filters = band_filters(N, VOXEL)
     assert filters.shape == (BANDS, N, N, N // 2 + 1)
-    total = filters.sum(0)
+    total = filters.square().sum(0)
     frequency = radius_3d(N) / (N * VOXEL)
     near = total[frequency < 0.8 / EDGES_ANGST[-1]]
     torch.testing.assert_close(near, torch.ones_like(near))
-    assert (filters >= -1e-6).all()
+    assert (filters >= 0).all()
     smooth = low_pass(noise(1), 6.0, VOXEL)
-    torch.testing.assert_close(bands(smooth, filters).sum(0), smooth, atol=1e-5, rtol=0)
+    torch.testing.assert_close(joined(bands(smooth, filters), filters), smooth, atol=1e-5, rtol=0)
+
+
+def test_joining_is_the_adjoint_of_taking_apart() -> None:
+    filters = band_filters(N, VOXEL).double()
+    volume = noise(1).double()
+    parts = torch.randn((BANDS, N, N, N), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    assert float((bands(volume, filters) * parts).sum()) == pytest.approx(
+        float((volume * joined(parts, filters)).sum())
+    )
 
 
 def test_weights_of_bands_are_means_of_the_fsc() -> None:
@@ -66,32 +81,59 @@ def test_weights_of_bands_are_means_of_the_fsc() -> None:
 
 
 def test_gains_are_1_where_q_is_0_and_lie_between_0_and_no_damping() -> None:
-    weights = torch.tensor([0.05, 0.5, 0.95])
+    weights = torch.tensor([0.15, 0.5, 0.6])
     torch.testing.assert_close(gains(torch.zeros(3, 2, 2, 2), weights), torch.ones(3, 2, 2, 2))
     high, low = gains(torch.full((3, 1, 1, 1), 50.0), weights), gains(torch.full((3, 1, 1, 1), -50.0), weights)
     torch.testing.assert_close(high[:, 0, 0, 0], 1 / weights)
     assert low.max() < 1e-6
 
 
+def test_bands_of_nothing_but_noise_are_left_alone() -> None:
+    """Scaled where the molecule is, noise of both halves would become alike."""
+    highest = gains(torch.full((4, 1, 1, 1), 50.0), torch.tensor([0.03, 0.05, 0.1, 0.15]))[:, 0, 0, 0]
+    torch.testing.assert_close(highest, torch.tensor([1.0, 1.0, 1 + 0.5 * 9, 1 / 0.15]))
+
+
+def test_bands_almost_without_noise_are_left_alone() -> None:
+    """A bias there would be all that a filter can still do."""
+    lowest = gains(torch.full((4, 1, 1, 1), -50.0), torch.tensor([0.6, 0.775, 0.95, 0.98]))[:, 0, 0, 0]
+    torch.testing.assert_close(lowest, torch.tensor([0.0, 0.5, 1.0, 1.0]), atol=1e-5, rtol=0)
+
+
 def test_a_new_network_leaves_the_wiener_map_alone() -> None:
-    assert float(filter_locally(GainNet(4), seen(*given(), VOXEL)).abs().max()) < 1e-6
+    added, mask = filter_locally(GainNet(4), seen(*given(), VOXEL), given()[0])
+    assert float(added.abs().max()) < 1e-6
+    share = float(mask_share(seen(*given(), VOXEL).weights))
+    assert share > 0.9
+    torch.testing.assert_close(mask, torch.full_like(mask, 1 - share / (1 + math.exp(5))))
+
+
+def test_the_mask_is_believed_where_the_map_has_a_surface() -> None:
+    weights = torch.tensor([[0.98, 0.9, 0.6, w, 0.1, 0.05, 0.03] for w in (0.2, 0.3, 0.5, 0.7, 0.9)])
+    torch.testing.assert_close(mask_share(weights), torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0]))
+    half, _, sphere = given()
+    fsc = torch.where(torch.arange(N // 2 + 1) < 3, 1.0, 0.0)  # to 24 Å
+    _, mask = filter_locally(random_net(), seen(half, fsc, sphere, VOXEL), half)
+    torch.testing.assert_close(mask, torch.ones_like(mask))
 
 
 def test_nothing_comes_of_nothing() -> None:
     """Where the map has no power in a band, no gain makes any: the result has only the input's frequencies."""
     half = low_pass(noise(3), 14.0, VOXEL, edge_shells=0)
     fsc = torch.full((N // 2 + 1,), 0.5)
-    made = filter_locally(random_net(), seen(half, half, fsc, soft_sphere(N, 14.0, 3.0), VOXEL))
+    made, _ = filter_locally(random_net(), seen(half, fsc, soft_sphere(N, 14.0, 3.0), VOXEL), half)
     assert float(made.std()) > 1e-3
     power = torch.fft.rfftn(made).abs().square()
-    far = radius_3d(N) > N * VOXEL / 14.0 + 6  # gains vary slowly, which widens a band by a few shells
-    assert float(power[far].sum() / power.sum()) < 1e-3
+    upper = 1 / 11.0 * (1 + EDGE / 2)  # of the band that holds 14 Å; nothing leaks beyond it
+    assert float(power[radius_3d(N) > N * VOXEL * upper + 1].sum() / power.sum()) < 1e-6
 
 
 def test_scale_of_the_map_is_that_of_the_result() -> None:
-    one = filter_locally(random_net(), seen(*given(), VOXEL))
-    other = filter_locally(random_net(), seen(*given(scale=1e3), VOXEL))
+    one, mask = filter_locally(random_net(), seen(*given(), VOXEL), given()[0])
+    large = given(scale=1e3)
+    other, same = filter_locally(random_net(), seen(*large, VOXEL), large[0])
     torch.testing.assert_close(other / 1e3, one, atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(same, mask, atol=1e-4, rtol=0)
 
 
 def test_features_are_as_many_as_the_network_takes() -> None:
@@ -99,17 +141,16 @@ def test_features_are_as_many_as_the_network_takes() -> None:
     assert made.features.shape == (FEATURES, N // 2, N // 2, N // 2)
     assert torch.isfinite(made.features).all()
     assert padded(made.features[None]).shape[-1] % 4 == 0
-    silent = seen(torch.zeros(N, N, N), torch.zeros(N, N, N), torch.zeros(N // 2 + 1), soft_sphere(N, 14.0, 3.0), VOXEL)
+    silent = seen(torch.zeros(N, N, N), torch.zeros(N // 2 + 1), soft_sphere(N, 14.0, 3.0), VOXEL)
     assert torch.isfinite(silent.features).all()
 
 
 def test_interpolated_gains_are_exact_on_every_second_voxel() -> None:
     network, made = random_net(2), seen(*given(), VOXEL)
-    side = made.features.shape[-1]
-    q = network(padded(made.features[None]))[0, :, :side, :side, :side]
+    _, logit = scaled(network, made.features[None], made.weights[None])
+    wanted = 1 - mask_share(made.weights) * (1 - torch.sigmoid(logit[0]))
     every = (slice(None, None, 2),) * 3
-    wanted = ((gains(q, made.weights) - 1) * made.parts[:, *every]).sum(0)
-    torch.testing.assert_close(filter_locally(network, made)[every], wanted, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(filter_locally(network, made, given()[0])[1][every], wanted, atol=1e-5, rtol=1e-4)
 
 
 def test_weights_are_written_and_read(tmp_path) -> None:

@@ -11,7 +11,7 @@ from blush.fourier.packed import packed
 from blush.fourier.transform import gridding_correction, inverse_transform, sphere_k2, transform
 from blush.geometry.healpix import pixel_directions
 from blush.geometry.rotation import matrix_from_euler
-from blush.maximization.reconstruct import FIRST_REGULARISED_SHELL, WEIGHT_FLOOR, divide, reconstruct
+from blush.maximization.reconstruct import FIRST_REGULARISED_SHELL, WEIGHT_FLOOR, divide, reconstruct, refiltered
 from blush.maximization.spectra import shells_of_cells
 
 BOX = 36
@@ -141,3 +141,25 @@ def test_reconstruct_is_divide_and_invert():
     sums = sums_of(gaussian(BOX, 1.5), 12, 0.7, torch.float64)
     tau2 = np.full(BOX // 2 + 1, 0.3)
     assert torch.equal(reconstruct(sums, tau2, fudge=4.0), inverse_transform(divide(sums, tau2, fudge=4.0)))
+
+
+@pytest.mark.parametrize("pad", [1, 2])
+def test_the_filter_of_a_map_is_that_of_its_sums(pad):
+    """The unregularised map gives the Wiener map back, whatever the weights; another map is filtered alike."""
+    plain = sums_of(gaussian(BOX, 1.5), BOX // 2, 1.0, torch.float64) if pad == 2 else None
+    if plain is None:
+        values = transform(gaussian(BOX, 1.5), BOX // 2, 1, corrected=False).values
+        plain = empty_accumulator(BOX, BOX // 2, dtype=torch.float64, pad=1)
+        plain.grid[..., :2], plain.grid[..., 2] = torch.view_as_real(values), 1
+    uneven = 1.2 + torch.cos(torch.arange(plain.grid[..., 2].numel(), dtype=torch.float64)).view(plain.grid.shape[:3])
+    plain.grid[..., :2] *= uneven[..., None]
+    plain.grid[..., 2] = uneven
+    tau2 = np.linspace(2.0, 0.01, BOX // 2 + 1)
+    wiener, raw = reconstruct(plain, tau2), reconstruct(plain)
+    scale = float(wiener.abs().max())
+    assert float((refiltered(raw, plain, tau2) - wiener).abs().max()) < 1e-6 * scale
+    assert float((refiltered(3 * raw, plain, tau2) - 3 * wiener).abs().max()) < 3e-6 * scale
+    other = gaussian(BOX, 2.0, centre=(-2.0, 1.0, 0.0))
+    moved = refiltered(raw + other, plain, tau2) - refiltered(raw, plain, tau2)
+    assert float((moved - refiltered(other, plain, tau2)).abs().max()) < 1e-6 * scale
+    assert float((refiltered(other, plain, tau2) - other).abs().max()) > 0.01 * float(other.max())

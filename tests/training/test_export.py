@@ -50,13 +50,15 @@ def test_the_files_are_complete(store: Path, trained: Path, tmp_path: Path) -> N
 
 
 def test_failures_stand_on_the_card(store: Path, trained: Path, tmp_path: Path) -> None:
-    verdicts = [{"what": "gain", "figure": -0.1, "limit": 0, "passed": False},
-                {"what": "slope", "figure": 0.9, "limit": [0.6, 1.1], "passed": True}]  # fmt: skip
-    (tmp_path / "e.json").write_text(json.dumps({"verdicts": verdicts}))
+    verdicts = [
+        {"what": "gain", "figure": -0.1, "limit": 0, "passed": False, "rivals": {"wiener": 0.0}},
+        {"what": "slope", "figure": 0.9, "limit": [0.6, 1.1], "passed": True, "rivals": {}},
+    ]
+    (tmp_path / "e.json").write_text(json.dumps({"verdicts": verdicts, "methods": {"network": {}, "wiener": {}}}))
     export(training_config(steps=4), trained, store, tmp_path / "e.json", tmp_path / "out")
     card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
-    assert "| **FAILED** gain | -0.100 | 0 |" in card
-    assert "| slope | 0.900 | 0.6 to 1.1 |" in card
+    assert "| **FAILED** gain | -0.100 | 0 | 0.000 |" in card
+    assert "| slope | 0.900 | 0.6 to 1.1 | – |" in card
 
 
 def test_half_precision_where_it_does_no_harm(store: Path, trained: Path, tmp_path: Path, monkeypatch) -> None:

@@ -1,6 +1,7 @@
 """Training: it learns, it goes on where it was, with the same numbers, and says what is wrong."""
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from training_problem import training_config
 from blush.config.training import Fit
 from blush.denoise.weights import load_weights
 from blush.errors import BlushError
-from blush.training import losses
+from blush.training import checkpoint, losses
 from blush.training.batches import Batch
 from blush.training.checkpoint import COLUMNS, LOSSES
 from blush.training.fit import EXAMPLES, WEIGHTS, Training, batch_maker, build_network, fit
@@ -98,6 +99,20 @@ def test_finished_training_is_left_alone(store: Path, whole: Path) -> None:
     before = {path.name: path.read_bytes() for path in whole.iterdir()}
     fit(training_config(), store, whole, quiet)
     assert {path.name: path.read_bytes() for path in whole.iterdir()} == before
+
+
+def test_what_a_cluster_gives_does_not_decide_the_numbers() -> None:
+    one, two = (checkpoint.fingerprint(training_config(gpus=count), b"") for count in (1, 4))
+    assert one == two
+    assert one != checkpoint.fingerprint(training_config(learning_rate=0.5), b"")
+
+
+def test_machines_are_noted_once_each(tmp_path: Path) -> None:
+    assert checkpoint.machines(tmp_path) == []
+    for processes in (1, 2, 1):
+        checkpoint.note_machine(tmp_path, torch.device("cpu"), processes)
+    here = f"CPU, {platform.machine()}"
+    assert checkpoint.machines(tmp_path) == [f"{here}, 1 process", f"{here}, 2 processes"]
 
 
 def test_patches_made_beside_are_the_same(store: Path, whole: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Learning the gains of the local Wiener filter: what the loss is, and that it can be made small."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ from training_problem import training_config
 
 from blush.config.training import TrainingConfig
 from blush.denoise.card import LOCAL_WIENER
-from blush.denoise.local_wiener import BANDS, FEATURES, GainNet
+from blush.denoise.local_wiener import BANDS, FEATURES, PARTICLE, GainNet
 from blush.denoise.weights import load_weights
+from blush.fourier.filter import low_pass
+from blush.fourier.mask import soft_sphere
 from blush.training.fit import EXAMPLES, WEIGHTS, batch_maker, fit
-from blush.training.gain_batches import GainBatch, GainMaker, gain_loss
+from blush.training.gain_batches import GainBatch, GainMaker, denoised_before, gain_loss
 
 CPU = torch.device("cpu")
 
@@ -43,31 +46,68 @@ def test_the_same_step_is_the_same_batch(store: Path) -> None:
     assert all(torch.equal(getattr(one, name), getattr(two, name)) for name in GainBatch.__annotations__)
 
 
-def test_a_new_network_is_as_good_as_wiener(store: Path) -> None:
-    loss, _, _ = gain_loss(GainNet(3), made(store, 2))
-    assert float(loss.detach()) == pytest.approx(1, abs=1e-5)
+def example(mask: torch.Tensor) -> GainBatch:
+    """Signal in the mask, noise everywhere."""
+    random = torch.Generator().manual_seed(1)
+    signal = torch.randn((1, BANDS, 8, 8, 8), generator=random) * mask
+    noise = 0.5 * torch.randn((1, BANDS, 8, 8, 8), generator=random)
+    half, ones = torch.full((1, BANDS), 0.5), torch.ones(1, 8, 8, 8)
+    return GainBatch(torch.zeros(1, FEATURES, 8, 8, 8), 0.5 * (signal + noise), signal, half, mask[None], ones)
+
+
+class Known(torch.nn.Module):
+    """Says what it is told."""
+
+    def __init__(self, q: torch.Tensor, mask_logit: torch.Tensor) -> None:
+        super().__init__()
+        self.said = torch.cat([q.expand(1, BANDS, 8, 8, 8), mask_logit.expand(1, 1, 8, 8, 8) - PARTICLE], 1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.said
+
+
+def test_the_wiener_map_in_the_true_mask_has_a_loss_of_1() -> None:
+    mask = torch.zeros(8, 8, 8)
+    mask[:4] = 1
+    told = Known(torch.zeros(()), torch.where(mask > 0, 50.0, -50.0))
+    loss, ratio, mask_loss = gain_loss(told, example(mask), 0.3)
+    assert float(loss) == pytest.approx(1, abs=1e-5)
+    assert float(ratio) == pytest.approx(1, abs=1e-5)
+    assert float(mask_loss) < 1e-6
+    wrong = Known(torch.zeros(()), torch.where(mask > 0, 2.0, 2.0))
+    loss, ratio, mask_loss = gain_loss(wrong, example(mask), 0.3)
+    expected = (math.log(1 + math.exp(2)) + math.log(1 + math.exp(-2))) / 2
+    assert float(mask_loss) == pytest.approx(expected, rel=1e-5)
+    assert float(loss) == pytest.approx(float(ratio) + 0.3 * expected, rel=1e-5)
 
 
 def test_the_true_gains_have_less_error() -> None:
-    """Two places, signal in one of them: the loss of gains that tell them apart is that of the noise left."""
-    random = torch.Generator().manual_seed(1)
-    place = torch.zeros(8, 8, 8)
-    place[:4] = 1
-    signal = torch.randn((1, BANDS, 8, 8, 8), generator=random) * place
-    noise = 0.5 * torch.randn((1, BANDS, 8, 8, 8), generator=random)
-    weights = torch.full((1, BANDS), 0.5)
-    batch = GainBatch(
-        torch.zeros(1, FEATURES, 8, 8, 8), 0.5 * (signal + noise), signal, weights, torch.ones(1, 8, 8, 8)
-    )
+    """No damping where there is signal: the loss is that of the noise left."""
+    mask = torch.zeros(8, 8, 8)
+    mask[:4] = 1
+    batch = example(mask)
+    told = Known(torch.full((), 50.0), torch.where(mask > 0, 50.0, -50.0))
+    _, ratio, _ = gain_loss(told, batch, 0.0)
+    noise = 2 * batch.parts - batch.target
+    expected = (noise * mask).square().sum() / (batch.parts * mask - batch.target).square().sum()
+    assert float(ratio) == pytest.approx(float(expected), rel=0.1)
+    assert float(ratio) < 1
 
-    class Known(torch.nn.Module):
-        def forward(self, features: torch.Tensor) -> torch.Tensor:
-            return torch.where(place > 0, 50.0, -50.0).expand(1, BANDS, 8, 8, 8)
 
-    loss, _, _ = gain_loss(Known(), batch)
-    expected = (noise * place).square().sum() / (0.5 * (signal + noise) - signal).square().sum()
-    assert float(loss) == pytest.approx(float(expected), rel=0.1)
-    assert float(loss) < 0.7
+def test_a_filter_with_the_truth_takes_noise_away_and_little_else() -> None:
+    truth = low_pass(torch.randn((32, 32, 32), generator=torch.Generator().manual_seed(1)), 10.0, 2.0)
+    mask = soft_sphere(32, 9.0, 3.0, dtype=torch.float32)
+    truth = truth / truth.std() * mask
+    halves = truth + torch.randn((2, 32, 32, 32), generator=torch.Generator().manual_seed(2))
+    made = denoised_before(halves, truth, mask, 2.0, 1.0)
+    before, after = (float(((values - truth) * mask).square().mean()) for values in (halves[0], made[0]))
+    assert after < 0.4 * before
+    heavy = denoised_before(halves, truth, mask, 2.0, 3.0)
+    assert float(heavy.square().sum()) < float(made.square().sum())
+    again = denoised_before(halves, truth, mask, 2.0, 1.0, passes=3)
+    assert float(again.square().sum()) < 0.9 * float(made.square().sum())
+    exact = denoised_before(torch.stack([truth, truth]), truth, mask, 2.0, 1.0)[0]
+    assert float((exact - truth * mask).norm() / truth.norm()) < 0.01
 
 
 def test_it_learns_and_goes_on(store: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import platform
 import random
 import signal
 import subprocess
@@ -92,6 +93,8 @@ def test_from_query_to_weights(whole: Path) -> None:
     weights = load_weights(whole / "export" / "tiny.safetensors")
     assert (weights.card.width, weights.card.voxel_size_angst, weights.card.licence) == (2, 3.2, "CC0-1.0")
     manifest = json.loads((whole / "export" / "manifest.json").read_text())
+    assert manifest["machines"] == [f"CPU, {platform.machine()}, 1 process"]
+    assert (whole / "export" / "emdb_manifest.tsv").read_bytes() == (whole / "download" / "manifest.tsv").read_bytes()
     assert manifest["weights_sha256"] == weights.sha256
     assert {entry["name"] for entry in manifest["entries"]} == {f"EMD-{n}" for n in range(100, 106)}
     assert (manifest["steps"], manifest["patches"]) == (30, 60)

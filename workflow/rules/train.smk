@@ -151,6 +151,7 @@ rule export:
         "<run>/evaluation/evaluation.json",
     output:
         multiext("<run>/export/", "manifest.json", "MODEL_CARD.md"),
+        ["<run>/export/emdb_manifest.tsv"] if RUN_CONFIG.sources.emdb.enabled else [],
     log:
         "<run>/logs/export.log",
     benchmark:
