@@ -77,7 +77,7 @@ def stop_pool(folder: Path) -> None:
     with suppress(OSError, PoolGoneError), connect(found) as connection:
         connection.send({"op": "stop"})
         list(connection.answers())
-    end_pool(folder)
+    end_pool(folder, found)
 
 
 def _mind(about: Mapping[str, Any], noted: float, notify: Notify) -> float:

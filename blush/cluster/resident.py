@@ -105,9 +105,12 @@ def connect(found: Mapping[str, Any]) -> Connection:
     return Connection(stream, found["token"])
 
 
-def end_pool(folder: Path) -> None:
-    """End a pool that is stopping, does not answer, or is not the right one: two must never share the devices."""
-    found = announced(folder)
+def end_pool(folder: Path, known: dict[str, Any] | None = None) -> None:
+    """End a pool that is stopping, does not answer, or is not the right one: two must never share the devices.
+
+    `known` is what it said about itself before; one that is stopping has taken that back, and may still be there.
+    """
+    found = known or announced(folder)
     if found is None:
         return
     if found["host"] == socket.gethostname():
@@ -115,7 +118,8 @@ def end_pool(folder: Path) -> None:
     if found["settings"]["kind"] == "slurm":
         with suppress(OSError):
             subprocess.run(["scancel", "--name", found["job_name"]], check=False, capture_output=True)
-    (folder / "pool.json").unlink(missing_ok=True)
+    if (now := announced(folder)) is None or now["pid"] == found["pid"]:  # and not one that has come since
+        (folder / "pool.json").unlink(missing_ok=True)
 
 
 def log_end(path: Path) -> str:
@@ -136,6 +140,9 @@ def _find(folder: Path, settings: Mapping[str, Any]) -> Connection | None:
     """A connection to a live pool with these settings."""
     found = announced(folder)
     if found is None or found["settings"] != settings or found["host"] != socket.gethostname():
+        return None
+    # The port of one that was killed takes connections until the kernel has closed it, after all else has ended.
+    if not _is_pool(found["pid"], folder):
         return None
     with suppress(OSError):
         return connect(found)
@@ -184,11 +191,22 @@ def _end_process(pid: int, folder: Path) -> None:
     """Terminate, then kill; local workers die with their pool."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         for _ in range(30):
-            if not _is_pool(pid, folder):
+            if _is_pool(pid, folder):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            elif not _is_ending(pid):
                 return
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
             time.sleep(0.1)
+
+
+def _is_ending(pid: int) -> bool:
+    """Whether a process has no memory left, and so no command, but may still hold its files and ports."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return not command and state not in "ZX"
 
 
 def _is_pool(pid: int, folder: Path) -> bool:
