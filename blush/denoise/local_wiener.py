@@ -203,10 +203,9 @@ def gains(q: Tensor, weights: Tensor) -> Tensor:
         (..., BANDS).
     """
     w = weights[..., None, None, None]
-    free = ((CLEAN_FROM - w) / (CLEAN_FROM - FREE_TO)).clamp(0, 1) * ((w - NOISE_TO) / (FREE_FROM - NOISE_TO)).clamp(
-        0, 1
-    )
-    return 1 + free * (torch.sigmoid(q + torch.logit(w)) / w - 1)
+    not_clean = ((CLEAN_FROM - w) / (CLEAN_FROM - FREE_TO)).clamp(0, 1)
+    not_noise = ((w - NOISE_TO) / (FREE_FROM - NOISE_TO)).clamp(0, 1)
+    return 1 + not_clean * not_noise * (torch.sigmoid(q + torch.logit(w)) / w - 1)
 
 
 def mask_share(weights: Tensor) -> Tensor:
