@@ -70,7 +70,7 @@ def denoise(
         symmetry=symmetry,
         seed=seed,
         scratch=out / "scratch",
-        pad=2 if "sums" in chosen.reads else 1,
+        pad=2 if {"sums", "weights"} & set(chosen.reads) else 1,
     )
     made = drive(chosen, maps, Policy(trailing_shells=None if no_trailing else trailing))
     for half, reference in enumerate(made.references, start=1):

@@ -209,7 +209,10 @@ def gains(q: Tensor, weights: Tensor) -> Tensor:
 
 
 def mask_share(weights: Tensor) -> Tensor:
-    """How far the mask is believed, in [0, 1]: it cuts every band, also one that is certain where others are not."""
+    """How far the mask is believed, in [0, 1]: it cuts every band, also one that is certain where others are not.
+
+    Training believes it always, so that it is learned from maps of every resolution.
+    """
     return ((weights[..., MASK_BAND] - MASK_FROM) / (MASK_TO - MASK_FROM)).clamp(0, 1)
 
 

@@ -116,7 +116,7 @@ class Regulariser(ABC):
     equivariant
         Whether a symmetric map stays symmetric. Where False, the driver symmetrises the references.
     reads
-        "maps", or also "sums": whether it looks at D and W, not only at the maps made from them.
+        "maps", or also "sums": whether it looks at D and W, not only at the maps made from them; "weights": at W alone.
     nyquist_angst
         Finest period that it works at, where that is its own (a network of 1.5 Å voxels: 3 Å). Beyond it the driver
         crosses over to the Wiener map. None: as fine as the maps.

@@ -32,7 +32,7 @@ class LocalWiener(Regulariser):
 
     name = "localwiener"
     couples = "none"
-    reads = ("maps", "sums")
+    reads = ("maps", "weights")
     equivariant = False
 
     def __init__(self, weights: Weights) -> None:

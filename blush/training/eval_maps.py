@@ -165,7 +165,7 @@ def apply(method: Method, pair: TestPair, seed: int = 1) -> tuple[tuple[Tensor, 
         fsc=solvent_corrected_fsc(*pair.halves, pair.mask, seed).cpu().numpy().astype(np.float64),
         mask=pair.mask,
         seed=seed,
-        pad=2 if "sums" in chosen.reads else 1,
+        pad=2 if {"sums", "weights"} & set(chosen.reads) else 1,
     )
     begun = time.perf_counter()
     made = drive(chosen, maps, Policy(trailing_shells=None, fallback="wiener")).references

@@ -72,7 +72,7 @@ def test_the_maps_given_are_not_changed(method):
 
 
 def test_a_half_is_made_from_its_own_data(method):
-    """What couples only by numbers: noise in half 2 alone, at the same FSC and tau2, leaves reference 1 as it is."""
+    """What couples only by numbers: other data in half 2, at the same FSC and tau2, leave reference 1 as it is."""
     if method.couples == "field" or method.amplitude == "cross_validated":
         pytest.skip("shares a field, or a gain per shell, between halves by design; see the next test")
     maps = half_maps(torch.float64)
@@ -81,7 +81,10 @@ def test_a_half_is_made_from_its_own_data(method):
     def spoiled(make):
         return lambda half: make(half) + (noisy if half == 1 else 0)
 
-    other = replace(maps, unregularised=spoiled(maps.unregularised), wiener=spoiled(maps.wiener))
+    second = replace(maps.sums[1], grid=1.7 * maps.sums[1].grid.flip(0))
+    other = replace(
+        maps, unregularised=spoiled(maps.unregularised), wiener=spoiled(maps.wiener), sums=(maps.sums[0], second)
+    )
     one, two = (method.regularise(m).references for m in (maps, other))
     assert torch.equal(one[0], two[0])
 
