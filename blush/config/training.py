@@ -29,12 +29,22 @@ class Network(Section):
         default="blush",
         description="blush: U-net of Blush; cref: crefDenoiser; localwiener: local gains of a Wiener map",
     )
+    input: Literal["half-map", "whitened"] = Field(
+        default="half-map",
+        description="half-map: as it is, as published; whitened: Wiener-filtered, its shells equally strong (blush)",
+    )
     width: PositiveInt = Field(default=16, description="Channels on the full grid (not cref)")
     depth: PositiveInt = Field(default=5, le=8, description="Halvings of the grid (blush)")
     voxel_size_angst: Positive = Field(default=1.5, description="Voxel size of the maps it sees")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.5, description="Share of the deepest channels dropped in training (blush)"
     )
+
+    @model_validator(mode="after")
+    def _whitened_is_for_blush(self) -> Self:
+        if self.input == "whitened" and self.arch != "blush":
+            raise ValueError(f"input: whitened is for arch: blush, not for {self.arch}")
+        return self
 
 
 class EmdbSource(Section):
@@ -131,7 +141,9 @@ class Stage(Section):
 
     share: Share = Field(description="Of the training")
     block_px: PositiveInt = Field(description="Side of the patches")
-    batch: PositiveInt = Field(description="Patches per step, on all devices together")
+    batch: PositiveInt = Field(
+        description="Patches per step, on all devices together; with localwiener or whitened input pairs of halves"
+    )
 
 
 class Fit(Section):
@@ -150,7 +162,7 @@ class Fit(Section):
     recursion: tuple[Share, ...] = Field(
         default=(0.4, 0.25, 0.15, 0.1, 0.05, 0.05),
         min_length=1,
-        description="Probabilities that the input went 0, 1, 2... times through the network before",
+        description="Probabilities that the input went 0, 1, 2... times through the network before (half-map input)",
     )
     recursion_from: Share = Field(default=0.0, description="Share of the training that is over before it sets in")
     mask_weight: Annotated[float, Field(ge=0)] = Field(default=0.1, description="Weight of the mask's cross-entropy")

@@ -208,13 +208,23 @@ def denoise_map(
     if volume.shape != (plan.box_px,) * 3:
         raise ValueError(f"the map has shape {tuple(volume.shape)}, the plan is for a box of {plan.box_px} px")
     coarse = resize_volume(volume, plan.pixel_size_angst, plan.model_box_px, plan.voxel_size_angst)
-    denoised = _on_model_grid(network, coarse, plan, batch, precision)
+    denoised = on_model_grid(network, coarse, plan, batch, precision)
     fine = resize_volume(denoised, plan.voxel_size_angst, plan.box_px, plan.pixel_size_angst)
     return _filled(fine, volume, plan) if classification else fine
 
 
-def _on_model_grid(network: nn.Module, volume: Tensor, plan: Plan, batch: int, precision: Precision) -> Tensor:
-    """Standardise, mask, denoise in patches, and bring back to scale: (N', N', N')."""
+def on_model_grid(
+    network: nn.Module, volume: Tensor, plan: Plan, batch: int, precision: Precision, *, change: bool = False
+) -> Tensor:
+    """A map on the network's grid: standardise, mask, denoise in patches, and bring back to scale, (N', N', N').
+
+    With `change` only what is added to the map is returned.
+
+    Raises
+    ------
+    ValueError
+        If the map is constant or holds values that are not finite.
+    """
     std, mean = torch.std_mean(volume)
     if not (math.isfinite(float(std)) and float(std) > 0):
         raise ValueError(f"the map has a standard deviation of {float(std)}; there is nothing to denoise")
@@ -227,14 +237,15 @@ def _on_model_grid(network: nn.Module, volume: Tensor, plan: Plan, batch: int, p
 
     def make(patches: Tensor) -> Tensor:
         with torch.autocast(volume.device.type, dtype=torch.bfloat16, enabled=lowered):
-            return denoise_patches(network, patches)[0]
+            denoised = denoise_patches(network, patches)[0]
+            return denoised - patches[:, :1] if change else denoised
 
     # Without TF32, float32 is what it says; the same algorithm every time gives the same bytes.
     with torch.inference_mode(), torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
         made, _ = blend(make, tiled, first, plan.block_px, batch)
     border = (plan.padded_px - plan.model_box_px) // 2
     inside = slice(border, border + plan.model_box_px)
-    return (made[0, inside, inside, inside].to(volume.dtype) * std + mean) * mask
+    return (made[0, inside, inside, inside].to(volume.dtype) * std + (0 if change else mean)) * mask
 
 
 def _filled(denoised: Tensor, given: Tensor, plan: Plan) -> Tensor:

@@ -10,6 +10,8 @@ from blush.errors import BlushError, Problem
 
 BLUSH, CREF, LOCAL_WIENER = "blush-unet3d", "cref-unet", "local-wiener"
 ARCHITECTURES = (BLUSH, CREF, LOCAL_WIENER)
+UNFILTERED, WHITENED = "unfiltered half-map", "whitened Wiener map"
+"""Inputs of the Blush network."""
 ANY_VOXEL_SIZE = "any"
 WIDEST, DEEPEST, LARGEST_BLOCK_PX = 1024, 8, 1024
 IMPORT_REMEDY = "weights of another program are converted by: blush import-weights FILE OUT.safetensors"
@@ -32,7 +34,7 @@ class Card:
     block_px, stride_px
         Side of a patch, and the published step between patches; 0 where a map is passed as a whole.
     input_kind
-        What maps it was trained on, in words.
+        What maps it was trained on, in words. `WHITENED` means that the Blush network has to be given such maps.
     source, licence
         Where the numbers come from and how they may be used, in words.
     """
@@ -44,7 +46,7 @@ class Card:
     voxel_size_angst: float | None = 1.5
     block_px: int = 64
     stride_px: int = 20
-    input_kind: str = "unfiltered half-map"
+    input_kind: str = UNFILTERED
     source: str = ""
     licence: str = ""
 

@@ -203,9 +203,14 @@ def gains(q: Tensor, weights: Tensor) -> Tensor:
         (..., BANDS).
     """
     w = weights[..., None, None, None]
-    not_clean = ((CLEAN_FROM - w) / (CLEAN_FROM - FREE_TO)).clamp(0, 1)
-    not_noise = ((w - NOISE_TO) / (FREE_FROM - NOISE_TO)).clamp(0, 1)
-    return 1 + not_clean * not_noise * (torch.sigmoid(q + torch.logit(w)) / w - 1)
+    return 1 + freedom(w) * (torch.sigmoid(q + torch.logit(w)) / w - 1)
+
+
+def freedom(weights: Tensor) -> Tensor:
+    """How far bands are the network's, in [0, 1]: 0 for weights of bands nearly free of noise, or of noise alone."""
+    not_clean = ((CLEAN_FROM - weights) / (CLEAN_FROM - FREE_TO)).clamp(0, 1)
+    not_noise = ((weights - NOISE_TO) / (FREE_FROM - NOISE_TO)).clamp(0, 1)
+    return not_clean * not_noise
 
 
 def mask_share(weights: Tensor) -> Tensor:

@@ -129,7 +129,7 @@ class Regulariser(ABC):
     couples: Coupling = "none"
     trails: ClassVar[bool] = True
     equivariant: bool = True
-    reads: ClassVar[tuple[str, ...]] = ("maps",)
+    reads: tuple[str, ...] = ("maps",)
     nyquist_angst: float | None = None
     amplitude: Amplitude = "keep"
 

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from blush.denoise.apply import Plan, Precision, denoise_map, plan_patches
+from blush.denoise.card import WHITENED
 from blush.denoise.tiling import widest_stride
 from blush.denoise.unet import UNet3d
 from blush.denoise.weights import Weights
+from blush.denoise.whitened import denoise_whitened
 from blush.errors import BlushError, Problem
 from blush.regularise.base import HalfMaps, Outcome, Regulariser, RegulariserError
 
@@ -20,6 +22,9 @@ CPU_FLOP_PER_S = 20e9
 
 class Blush(Regulariser):
     """The Blush network on each unregularised half-map, doi:10.1038/s41592-024-02304-8.
+
+    Weights that were trained on whitened Wiener maps are given those (`blush.denoise.whitened`); their halves share
+    the FSC, as with the Wiener filter.
 
     Parameters
     ----------
@@ -60,6 +65,9 @@ class Blush(Regulariser):
             raise BlushError("cannot denoise", [problem])
         self.network, self.weights, self.voxel_size_angst = weights.network, weights, weights.card.voxel_size_angst
         self.stride_px, self.batch, self.precision, self.cpu_minutes = stride_px, batch, precision, cpu_minutes
+        self.whitened = weights.card.input_kind == WHITENED
+        if self.whitened:
+            self.reads = ("maps", "weights")
         self.nyquist_angst = 2 * self.voxel_size_angst
 
     def plan(self, maps: HalfMaps) -> Plan:
@@ -79,15 +87,20 @@ class Blush(Regulariser):
         return 2 * plan.n_patches * self.network.forward_flop(plan.block_px) / CPU_FLOP_PER_S / 60
 
     def regularise(self, maps: HalfMaps) -> Outcome:
-        """Each half denoised from its own unregularised map."""
+        """Each half denoised from its own maps."""
+        if self.whitened and not maps.fsc[1:].any():
+            raise RegulariserError(
+                "these weights are for whitened Wiener maps, which takes the FSC of two half-maps, and there is none "
+                "in classification; use weights for unfiltered maps"
+            )
         plan = self.plan(maps)
         if maps.device.type == "cpu":
             self._refuse_a_long_run(plan)
         self.network.to(maps.device)
         halves = maps.unregularised(0), maps.unregularised(1)
-        first = self._denoised(halves[0], plan)
+        first = self._denoised(halves[0], maps, 0, plan)
         # A call from another program has one map that stands for both halves.
-        second = first if halves[1] is halves[0] else self._denoised(halves[1], plan)
+        second = first if halves[1] is halves[0] else self._denoised(halves[1], maps, 1, plan)
         return Outcome((first, second), self._notes(plan))
 
     def _refuse_a_long_run(self, plan: Plan) -> None:
@@ -99,9 +112,13 @@ class Blush(Regulariser):
                 f"regulariser.blush.stride_px of up to {widest_stride(plan.block_px)}, or raise the limit"
             )
 
-    def _denoised(self, volume: Tensor, plan: Plan) -> Tensor:
+    def _denoised(self, volume: Tensor, maps: HalfMaps, half: int, plan: Plan) -> Tensor:
+        how: dict[str, Any] = {"batch": self.batch, "precision": self.precision}
         try:
-            return denoise_map(self.network, volume, plan, batch=self.batch, precision=self.precision)
+            if self.whitened:
+                fsc = torch.from_numpy(maps.fsc.copy())
+                return denoise_whitened(self.network, volume, maps.wiener(half), fsc, plan, **how)
+            return denoise_map(self.network, volume, plan, **how)
         except ValueError as error:
             raise RegulariserError(str(error)) from None
         except torch.OutOfMemoryError:

@@ -7,7 +7,6 @@ Wiener filter draws every Fourier component towards zero, this draws it towards 
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -52,7 +51,7 @@ class Red(Regulariser):
     """
 
     name = "red"
-    reads: ClassVar[tuple[str, ...]] = ("maps", "sums")
+    reads = ("maps", "sums")
 
     def __init__(self, denoiser: Regulariser, full_weight_angst: float = 4.4, no_weight_angst: float = 10.0) -> None:
         if no_weight_angst <= full_weight_angst:

@@ -14,7 +14,7 @@ from torch.nn.functional import dropout3d
 from torch.nn.parallel import DistributedDataParallel
 
 from blush.config.training import TrainingConfig
-from blush.denoise.card import BLUSH, CREF, LOCAL_WIENER, Card
+from blush.denoise.card import BLUSH, CREF, LOCAL_WIENER, UNFILTERED, WHITENED, Card
 from blush.denoise.cref_unet import CrefUNet
 from blush.denoise.local_wiener import GainNet, scaled
 from blush.denoise.unet import UNet3d, denoise_patches
@@ -26,11 +26,12 @@ from blush.training.batches import Batch, BatchMaker
 from blush.training.checkpoint import State
 from blush.training.gain_batches import GainBatch, GainMaker, gain_loss
 from blush.training.library import Library
-from blush.training.loading import batches
+from blush.training.loading import AnyBatch, batches
 from blush.training.losses import blush_loss, cref_loss
 from blush.training.ranks import Rank, launch
 from blush.training.schedule import ema_decay, learning_rate, recursions, stage_at
 from blush.training.store import INDEX, open_store
+from blush.training.white_batches import WhiteBatch, WhiteMaker, white_loss
 
 ROWS = 5000
 """Rows of the table of losses, at most about."""
@@ -89,6 +90,10 @@ def build_network(config: TrainingConfig) -> nn.Module:
     made: nn.Module
     if network.arch == "blush":
         made = UNet3d(network.width, network.depth)
+        if network.input == "whitened":  # what has learned nothing leaves the Wiener map as it is
+            nn.init.zeros_(made.outc.weight)
+            if made.outc.bias is not None:
+                nn.init.zeros_(made.outc.bias)
     else:
         made = GainNet(network.width) if network.arch == "localwiener" else CrefUNet()
     if config.fit.start is not None:
@@ -155,7 +160,7 @@ class Training:
         if self.rank.first and not (self.out / WEIGHTS).exists():
             self.save()
 
-    def step(self, step: int, batch: Batch | GainBatch) -> Tensor:
+    def step(self, step: int, batch: AnyBatch) -> Tensor:
         """One update of the weights: loss, squared error, mask's loss and norm of the gradient, on the device."""
         fit, state = self.config.fit, self.state
         rate = learning_rate(fit, step)
@@ -166,6 +171,9 @@ class Training:
         with torch.autocast(self.rank.device.type, dtype=torch.bfloat16, enabled=self.lowered):
             if isinstance(batch, GainBatch):
                 loss, error, mask_loss = gain_loss(self.called, batch, fit.mask_weight)
+            elif isinstance(batch, WhiteBatch):
+                voxel = self.config.network.voxel_size_angst
+                loss, error, mask_loss = white_loss(self.called, batch, voxel, fit.mask_weight)
             elif self.config.network.arch == "blush":
                 times = recursions(fit, self.config.seed, step)
                 loss, error, mask_loss = blush_loss(self.called, batch, times, fit.mask_weight)
@@ -204,7 +212,7 @@ class Training:
             width=network.width,
             depth=network.depth,
             voxel_size_angst=None if network.arch == "cref" else network.voxel_size_angst,
-            input_kind="unfiltered half-map",
+            input_kind=WHITENED if network.input == "whitened" else UNFILTERED,
             source=note,
             licence=self.config.licence,
         )
@@ -224,12 +232,16 @@ class Training:
     def _example(self, side: int, patch: int) -> dict[str, Tensor]:
         """One patch before and after, and as it should be: (b, s, s, s) each."""
         average = self.state.average
-        if isinstance(self.maker, GainMaker):
+        if isinstance(self.maker, GainMaker) and not isinstance(self.maker, WhiteMaker):
             given = self.maker.halves(EXAMPLE_STEP, side, [patch])
             gain, logit = scaled(average, given.features, given.weights)
             made = (gain * given.parts).sum(1) * torch.sigmoid(logit)
             return {"input": given.parts.sum(1), "denoised": made, "target": given.target.sum(1)}
-        batch = self.maker(EXAMPLE_STEP, side, [patch])
+        batch: Batch | WhiteBatch
+        if isinstance(self.maker, WhiteMaker):
+            batch = self.maker.patches(EXAMPLE_STEP, side, [patch])
+        else:
+            batch = self.maker(EXAMPLE_STEP, side, [patch])
         if self.config.network.arch == "blush":
             made = denoise_patches(average, batch.inputs)[0][:, 0]
         else:
@@ -254,6 +266,8 @@ def batch_maker(config: TrainingConfig, store: Path, device: torch.device) -> Ba
     pairs = [e for e in entries if "half1" in e.channels]
     simulated = [e for e in entries if "half1" not in e.channels]
     kind = GainMaker if config.network.arch == "localwiener" else BatchMaker
+    if config.network.input == "whitened":
+        kind = WhiteMaker
     return kind(
         Library(opened, simulated, device) if simulated else None,
         Library(opened, pairs, device) if pairs else None,

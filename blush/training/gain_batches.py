@@ -61,26 +61,31 @@ class GainMaker(BatchMaker):
 
     def halves(self, step: int, side_px: int, patches: Sequence[int]) -> GainBatch:
         """Half-maps of a step, by the numbers of their particles in it."""
-        made: list[GainBatch] = []
-        for patch in patches:
-            random = generator(self.seed, step, patch)
-            paired = random.random() >= self.simulated_share
-            library = self.pairs if paired else self.simulated
-            assert library is not None
-            entry = int(random.choice(len(library.entries), p=self._chances[id(library)]))
-            loaded = library[entry]
-            drawn = draw(random, entry, loaded, self.voxel_size_angst, 0.0)
-            centre = random.uniform(-JITTER_PX, JITTER_PX, 3)
-            crystal = bool((drawn.centre_px == np.round(drawn.centre_px)).all())
-            drawn = replace(drawn, centre_px=np.round(centre) if crystal else centre, sphere=drawn.sphere or 1.1)
-            make = self._of_pair if paired else self._of_truth
-            halves, truth, mask, ball = make(drawn, loaded, side_px)
-            if random.random() < DENOISED_SHARE:
-                over = float(np.exp(random.uniform(np.log(LEAST_OVER), np.log(MOST_OVER))))
-                passes = int(random.integers(1, MOST_PASSES + 1))
-                halves = denoised_before(halves, truth, mask, self.voxel_size_angst, over, passes)
-            made.append(self._seen(halves, truth, mask, ball))
+        made = [self._seen(*self.particle(generator(self.seed, step, patch), side_px)[:4]) for patch in patches]
         return GainBatch(*(torch.cat([getattr(one, name) for one in made]) for name in GainBatch.__annotations__))
+
+    def particle(self, random: np.random.Generator, side_px: int) -> tuple[Tensor, Tensor, Tensor, Tensor, bool]:
+        """Both halves (2, s, s, s) of a drawn particle, its truth, mask and sphere; whether it was denoised before.
+
+        The truth is (s, s, s), or (2, s, s, s) where each half has a target of its own.
+        """
+        paired = random.random() >= self.simulated_share
+        library = self.pairs if paired else self.simulated
+        assert library is not None
+        entry = int(random.choice(len(library.entries), p=self._chances[id(library)]))
+        loaded = library[entry]
+        drawn = draw(random, entry, loaded, self.voxel_size_angst, 0.0)
+        centre = random.uniform(-JITTER_PX, JITTER_PX, 3)
+        crystal = bool((drawn.centre_px == np.round(drawn.centre_px)).all())
+        drawn = replace(drawn, centre_px=np.round(centre) if crystal else centre, sphere=drawn.sphere or 1.1)
+        make = self._of_pair if paired else self._of_truth
+        halves, truth, mask, ball = make(drawn, loaded, side_px)
+        before = random.random() < DENOISED_SHARE and truth.dim() == 3
+        if before:
+            over = float(np.exp(random.uniform(np.log(LEAST_OVER), np.log(MOST_OVER))))
+            passes = int(random.integers(1, MOST_PASSES + 1))
+            halves = denoised_before(halves, truth, mask, self.voxel_size_angst, over, passes)
+        return halves, truth, mask, ball, before
 
     def _of_truth(self, d: Draw, loaded: Loaded, side_px: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Simulated halves (2, s, s, s), the truth, its mask, and the sphere."""
@@ -94,14 +99,19 @@ class GainMaker(BatchMaker):
         return maps[:2], maps[2], mask.clamp(0, 1), sphere(d, loaded, positions, side_px)
 
     def _of_pair(self, d: Draw, loaded: Loaded, side_px: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Halves of an entry that has them, and their truth; without a truth each half is the other's."""
+        """Halves of an entry that has them, and their truth."""
         positions = patch_positions(d, side_px, loaded.maps.device)
         found = sample(loaded.maps, positions[None], side_px)[:, 0]
         halves = found[[loaded.channel("half1"), loaded.channel("half2")]]
-        if "truth" not in loaded.entry.channels:
-            raise ValueError(f"{loaded.entry.name} has no truth to learn gains from")
-        truth, mask = found[loaded.channel("truth")], found[loaded.channel("mask")].clamp(0, 1)
+        mask = found[loaded.channel("mask")].clamp(0, 1)
+        truth = (
+            found[loaded.channel("truth")] if "truth" in loaded.entry.channels else self._without_truth(loaded, halves)
+        )
         return halves, truth, mask, sphere(d, loaded, positions, side_px)
+
+    def _without_truth(self, loaded: Loaded, halves: Tensor) -> Tensor:
+        """What is learned from a pair whose truth nobody knows."""
+        raise ValueError(f"{loaded.entry.name} has no truth to learn gains from")
 
     def _seen(self, halves: Tensor, truth: Tensor, mask: Tensor, ball: Tensor) -> GainBatch:
         """Features and bands of both halves."""

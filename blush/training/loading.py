@@ -12,9 +12,12 @@ from blush.training.batches import Batch, BatchMaker
 from blush.training.gain_batches import GainBatch, GainMaker
 from blush.training.ranks import Rank
 from blush.training.schedule import stage_at
+from blush.training.white_batches import WhiteBatch, WhiteMaker
+
+AnyBatch = Batch | GainBatch | WhiteBatch
 
 
-class Steps(Dataset[Batch | GainBatch]):
+class Steps(Dataset[AnyBatch]):
     """The batch of each step that is left, for one rank."""
 
     def __init__(self, maker: BatchMaker, config: TrainingConfig, rank: Rank, first: int) -> None:
@@ -23,18 +26,18 @@ class Steps(Dataset[Batch | GainBatch]):
     def __len__(self) -> int:
         return self.config.fit.steps - self.first
 
-    def __getitem__(self, index: int) -> Batch | GainBatch:
+    def __getitem__(self, index: int) -> AnyBatch:
         step = self.first + index
         stage = stage_at(self.config.fit, step)
         mine = range(self.rank.number, stage.batch, self.rank.world)
+        if isinstance(self.maker, WhiteMaker):
+            return self.maker.patches(step, stage.block_px, mine)
         if isinstance(self.maker, GainMaker):
             return self.maker.halves(step, stage.block_px, mine)
         return self.maker(step, stage.block_px, mine)
 
 
-def batches(
-    maker: BatchMaker, config: TrainingConfig, rank: Rank, first: int
-) -> Iterator[tuple[int, Batch | GainBatch]]:
+def batches(maker: BatchMaker, config: TrainingConfig, rank: Rank, first: int) -> Iterator[tuple[int, AnyBatch]]:
     """Steps from `first` on, with their batches."""
     steps = Steps(maker, config, rank, first)
     if config.fit.loaders == 0 or rank.device.type != "cpu":

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from identity_networks import random_unet, write_identity_cref, write_identity_unet
+from identity_networks import identity_unet, random_unet, write_identity_cref, write_identity_unet
 from problem import BOX, DIAMETER_ANGST, PIXEL_ANGST, blobs, half_maps
 
 from blush.config.regulariser import RegulariserSettings
 from blush.denoise.apply import denoise_map, plan_patches
-from blush.denoise.card import BLUSH, Card
+from blush.denoise.card import BLUSH, WHITENED, Card
 from blush.denoise.unet import UNet3d
 from blush.denoise.weights import load_weights, save_weights
 from blush.errors import BlushError
@@ -137,3 +137,16 @@ def test_a_symmetric_molecule_gets_symmetric_references(tmp_path):
     torch.testing.assert_close(
         reference, symmetrised(reference, "C2"), rtol=0, atol=1e-9 * float(reference.abs().max())
     )
+
+
+def test_weights_for_whitened_maps_are_given_those(tmp_path):
+    """The identity returns the Wiener map; without an FSC there is none."""
+    card = Card(BLUSH, 1, 1, voxel_size_angst=2.0, block_px=48, input_kind=WHITENED)
+    save_weights(tmp_path / "w.safetensors", identity_unet(1, 1).state_dict(), card)
+    method, maps = made(tmp_path / "w.safetensors"), half_maps(torch.float32)
+    assert "weights" in method.reads
+    for half, reference in enumerate(method.regularise(maps).references):
+        wiener = maps.wiener(half)
+        assert float((reference - wiener).norm() / wiener.norm()) < 1e-4
+    with pytest.raises(RegulariserError, match="none in classification"):
+        method.regularise(replace(maps, fsc=0 * maps.fsc))

@@ -1,0 +1,99 @@
+"""The U-net on whitened Wiener maps: the noise is damped before it looks, and every resolution counts alike.
+
+A half-map's coarsest shells are a thousand times stronger than its finest, and most of the work of a denoiser is the
+Wiener filter. A small network that has to learn both spends its training there. So it is given the Wiener map, each
+shell divided by the half-map's own amplitude, and says what to change. What it says counts band by band as far as
+there is something to gain (`local_wiener.freedom`): not where a band is free of noise, nor where it is nothing else.
+A network that has learned nothing returns the Wiener map.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from blush.denoise.apply import Plan, Precision, on_model_grid
+from blush.denoise.local_wiener import band_filters, band_weights, freedom
+from blush.fourier.filter import multiply_shells, resize_volume
+from blush.fourier.fsc import power_spectrum
+
+LEAST_POWER = 1e-8
+"""Of the strongest shell: shells with less are beyond the images that were aligned, and hold nothing."""
+
+
+def whitening(half: Tensor, sphere: Tensor) -> Tensor:
+    """What each shell of a half-map is multiplied by to have the power of the others: (N / 2 + 1,) float64, mean 1.
+
+    Parameters
+    ----------
+    half
+        (N, N, N) unregularised.
+    sphere
+        (N, N, N) mask of the particle's sphere.
+
+    Returns
+    -------
+    The inverse root of the power in the sphere; 0 for a shell without any. The mean counts as the first shell.
+    """
+    power = power_spectrum(half * sphere)
+    power[0] = power[1]
+    factor = torch.where(power > LEAST_POWER * power.max(), power, torch.inf).rsqrt()
+    return factor / factor.mean()
+
+
+def believed(filters: Tensor, weights: Tensor) -> Tensor:
+    """Sum of F_k² c_k, c_k how far a band is the network's: (..., N, N, N / 2 + 1).
+
+    Parameters
+    ----------
+    filters
+        (BANDS, N, N, N / 2 + 1) F_k.
+    weights
+        (..., BANDS) mean Wiener weights.
+    """
+    return torch.einsum("...k,kzyx->...zyx", freedom(weights), filters.square())
+
+
+def denoise_whitened(
+    network: nn.Module,
+    half: Tensor,
+    wiener: Tensor,
+    fsc: Tensor,
+    plan: Plan,
+    *,
+    batch: int = 4,
+    precision: Precision = "auto",
+) -> Tensor:
+    """A Wiener map with what the network changes in it.
+
+    Parameters
+    ----------
+    network
+        `UNet3d` in eval mode, trained on whitened maps.
+    half, wiener
+        (N, N, N): a half-map without and with the Wiener filter.
+    fsc
+        (N / 2 + 1,) between the halves.
+
+    Returns
+    -------
+    (N, N, N). Frequencies beyond the network's Nyquist are those of the Wiener map.
+
+    Raises
+    ------
+    ValueError
+        If a map has another box than the plan, is constant, or holds values that are not finite.
+    """
+    if half.shape != (plan.box_px,) * 3 or wiener.shape != half.shape:
+        raise ValueError(f"maps have shapes {tuple(half.shape)}, {tuple(wiener.shape)}, not {plan.box_px} px")
+    n, voxel = plan.model_box_px, plan.voxel_size_angst
+    coarse_half, coarse = (resize_volume(v, plan.pixel_size_angst, n, voxel).float() for v in (half, wiener))
+    mask = plan.mask.to(coarse)
+    factor = whitening(coarse_half, mask)
+    white = multiply_shells(coarse, factor)
+    change = on_model_grid(network, white, plan, batch, precision, change=True)
+    filters = band_filters(n, voxel, coarse.device)
+    share = believed(filters, band_weights(fsc.to(coarse), filters))
+    change = torch.fft.irfftn(torch.fft.rfftn(change) * share, s=change.shape)
+    added = multiply_shells(change, torch.where(factor > 0, 1 / factor, 0))
+    return wiener + resize_volume(added.to(wiener), voxel, plan.box_px, plan.pixel_size_angst)
