@@ -30,6 +30,9 @@ class Sampling(Section):
     )
     offset_range_px: float = Field(default=5, gt=0, description="Radius of the search for offsets")
     offset_step_px: float = Field(default=2, gt=0, description="Step of that search before oversampling")
+    offset_sigma_angst: float = Field(
+        default=5, gt=0, description="First width of the prior of offsets; every iteration estimates it anew"
+    )
     oversampling: Literal[1] = Field(default=1, description="Halvings of every step for significant poses")
     perturb: float = Field(
         default=0.5, ge=0, lt=1, description="Random turn of the grid in each iteration, as a fraction of its step"

@@ -42,6 +42,7 @@ def start(root: Path) -> Path:
         else config.sampling.healpix_order,
         offset_range_angst=config.sampling.offset_range_px * pixel,
         offset_step_angst=config.sampling.offset_step_px * pixel,
+        offset_sigma_angst=config.sampling.offset_sigma_angst,
         oversampling=config.sampling.oversampling,
         local=local,
     )

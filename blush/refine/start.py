@@ -10,20 +10,21 @@ from numpy.typing import NDArray
 from blush.refine import schedule
 from blush.refine.state import ControlSettings, RefinementState
 
-INITIAL_SIGMA_OFFSET_ANGST = 10.0
-
 
 @dataclass(frozen=True)
 class FirstSampling:
     """Search of the first iteration.
 
     `local` searches around the poses that the particles came with; it is implied by `healpix_order` at or beyond the
-    order from which searches are local.
+    order from which searches are local. `offset_sigma_angst` is the first width of the offset prior per axis. It is
+    better too narrow than too wide: where images say little, a wide prior lets them be aligned to noise far from the
+    centre, which then confirms it, while a narrow one widens within a few iterations if images disagree.
     """
 
     healpix_order: int = 2
     offset_range_angst: float = 7.5
     offset_step_angst: float = 3.0
+    offset_sigma_angst: float = 5.0
     oversampling: int = 1
     local: bool = False
 
@@ -101,7 +102,7 @@ def first_state(
         ssnr=np.zeros(shells),
         tau2=np.zeros((2, shells)),
         sigma2_ref=np.zeros((2, shells)),
-        sigma_offset_angst=np.full(2, INITIAL_SIGMA_OFFSET_ANGST),
+        sigma_offset_angst=np.full(2, sampling.offset_sigma_angst),
         noise=noise,
         scale=np.ones((2, particles.n_groups)),
         norm_average=np.ones(2),

@@ -89,3 +89,12 @@ def test_a_missing_state_names_its_file(tmp_path):
 def test_the_control_of_iterations_does_not_import_torch():
     code = "import sys, blush.refine.convergence, blush.refine.start; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_first_width_of_the_offset_prior_is_the_one_asked_for():
+    particles = ParticleGeometry(64, 1.1, 50.0, "C1", 1)
+    noise = np.ones((2, 1, 33))
+    for width in (3.0, 5.0):
+        sampling = FirstSampling(offset_sigma_angst=width)
+        state = first_state(particles, sampling, ControlSettings(initial_lowpass_angst=30.0), noise, 1, True)
+        assert np.array_equal(state.sigma_offset_angst, [width, width])
