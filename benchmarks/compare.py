@@ -5,6 +5,7 @@ python benchmarks/compare.py SET      the oracle: RELION's reconstruction from t
 
 import argparse
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,7 +16,11 @@ from blush.fourier.fsc import fsc, interpolated_resolution_at
 from blush.geometry.rotation import angular_distance_deg, matrix_from_euler
 from blush.geometry.symmetry import operators
 from blush.io.mrc import read_volume
+from blush.io.particles import read_particles
 from blush.io.star import Table, read_star
+from blush.training.library import sharpened
+from blush.training.sampling import sample
+from blush.validate.poses import pose_errors as measured_errors
 
 
 def final_resolution_angst(model: Path) -> float:
@@ -45,6 +50,31 @@ def map_errors(folder: Path, settings: dict, final_map: Path) -> dict:
         "fsc05_truth_unmasked_angst": interpolated_resolution_at(unmasked, 0.5, box, pixel),
         "fsc_truth_masked": [round(float(value), 4) for value in masked],
     }
+
+
+def aligned_resolution_angst(folder: Path, settings: dict, run: Path) -> float:
+    """Where the FSC with the true map falls below 1/2, after the turn and shift that the whole map has drifted.
+
+    A refinement may turn its map by a degree, or shift it along a symmetry axis, which is no error; the common rotation
+    and shift of its poses against the true ones say by how much.
+    """
+    true, pixel = read_volume(folder / settings["truth"]["map"])
+    mask, _ = read_volume(folder / settings["truth"]["mask"])
+    found = torch.from_numpy(read_volume(run / "run_class001.mrc")[0])
+    beside = folder / f"{run.name}.star"  # paths of stacks start at the set's folder
+    shutil.copy(run / "run_data.star", beside)
+    estimated, _ = read_particles(beside)
+    drift = measured_errors(
+        estimated, read_particles(folder / settings["truth"]["particles"])[0], settings["symmetry"]
+    ).drift
+    box = len(true)
+    axis = torch.arange(box) - box // 2
+    places = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")[::-1], -1).reshape(-1, 3).double()
+    moved = (places @ drift.rotation.T + drift.shift_angst / pixel).float()
+    maps = torch.stack([sharpened(torch.from_numpy(true)), torch.from_numpy(mask)])
+    truth, inside = sample(maps, moved[None], box)[:, 0]
+    curve = fsc(found * inside, truth * inside)
+    return interpolated_resolution_at(curve, 0.5, box, pixel)
 
 
 def pose_errors(folder: Path, settings: dict, final_data: Path) -> dict:

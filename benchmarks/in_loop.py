@@ -10,21 +10,13 @@ and seed of the noise; their interval over these pairs is Student's. A run whose
 import argparse
 import json
 import math
-import shutil
 from pathlib import Path
 
 import numpy as np
-import torch
 import yaml
+from compare import aligned_resolution_angst
 from regularisers import refine, table
 from scipy import stats
-
-from blush.fourier.fsc import fsc, interpolated_resolution_at
-from blush.io.mrc import read_volume
-from blush.io.particles import read_particles
-from blush.training.library import sharpened
-from blush.training.sampling import sample
-from blush.validate.poses import pose_errors
 
 LEARNED = ("blush", "localwiener")
 NAMES = ("lowsnr", "micelle", "preferredlow", "soluble99", "soluble81", "nucleic88")
@@ -53,31 +45,6 @@ def run(chosen: argparse.Namespace, name: str, regulariser: str, seed: int) -> d
     width = box["box_px"] * box["pixel_size_angst"]
     aligned = aligned_resolution_angst(folder, settings, chosen.out / target)
     return result | {"set": name, "aligned_angst": aligned, "shell": width / aligned}
-
-
-def aligned_resolution_angst(folder: Path, settings: dict, run: Path) -> float:
-    """Where the FSC with the true map falls below 1/2, after the turn and shift that the whole map has drifted.
-
-    A refinement may turn its map by a degree, or shift it along a symmetry axis, which is no error; the common rotation
-    and shift of its poses against the true ones say by how much.
-    """
-    true, pixel = read_volume(folder / settings["truth"]["map"])
-    mask, _ = read_volume(folder / settings["truth"]["mask"])
-    found = torch.from_numpy(read_volume(run / "run_class001.mrc")[0])
-    beside = folder / f"{run.name}.star"  # paths of stacks start at the set's folder
-    shutil.copy(run / "run_data.star", beside)
-    estimated, _ = read_particles(beside)
-    drift = pose_errors(
-        estimated, read_particles(folder / settings["truth"]["particles"])[0], settings["symmetry"]
-    ).drift
-    box = len(true)
-    axis = torch.arange(box) - box // 2
-    places = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")[::-1], -1).reshape(-1, 3).double()
-    moved = (places @ drift.rotation.T + drift.shift_angst / pixel).float()
-    maps = torch.stack([sharpened(torch.from_numpy(true)), torch.from_numpy(mask)])
-    truth, inside = sample(maps, moved[None], box)[:, 0]
-    curve = fsc(found * inside, truth * inside)
-    return interpolated_resolution_at(curve, 0.5, box, pixel)
 
 
 def interval(values: list[float]) -> str:

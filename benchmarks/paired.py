@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from compare import compare_with_truth, final_resolution_angst, last_iteration, oracle
+from compare import aligned_resolution_angst, compare_with_truth, final_resolution_angst, last_iteration, oracle
 
 COLUMNS = (
     ("cpu_seconds", "CPU s", "{:.0f}"),
@@ -27,6 +27,7 @@ COLUMNS = (
     ("iterations", "it.", "{:d}"),
     ("reported_resolution_angst", "reported Å", "{:.2f}"),
     ("fsc05_truth_masked_angst", "FSC½ true Å", "{:.2f}"),
+    ("aligned_angst", "aligned Å", "{:.2f}"),
     ("fsc05_truth_unmasked_angst", "unmasked Å", "{:.2f}"),
     ("median_angle_error_deg", "angle °", "{:.2f}"),
     ("median_angle_error_aligned_deg", "aligned °", "{:.2f}"),
@@ -127,6 +128,8 @@ def main() -> None:
     results = [(f"blush {mode}", run_blush(folder, settings, mode, changes)) for mode in chosen.blush]
     results += [(f"relion {mode}", run_relion(folder, mode, chosen.again)) for mode in chosen.relion]
     if settings["truth"]:
+        for name, result in results:
+            result["aligned_angst"] = aligned_resolution_angst(folder, settings, folder / name.replace(" ", "_"))
         results.append(("oracle", oracle(folder, settings)))
     print(table(results), ratios(results), sep="\n")
 
