@@ -98,6 +98,9 @@ def build_network(config: TrainingConfig) -> nn.Module:
         made = GainNet(network.width) if network.arch == "localwiener" else CrefUNet()
     if config.fit.start is not None:
         found = load_weights(config.fit.start, ARCH[network.arch])
+        if (found.card.input_kind == WHITENED) != (network.input == "whitened"):
+            problem = Problem("see another input", "set network.input to theirs", str(config.fit.start))
+            raise BlushError("cannot start from these weights", [problem])
         if {k: v.shape for k, v in found.network.state_dict().items()} != {
             k: v.shape for k, v in made.state_dict().items()
         }:

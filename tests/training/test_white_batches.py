@@ -1,6 +1,7 @@
 """Learning on whitened Wiener maps: what a new network does, what the loss is, and that it can be made small."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ import torch
 from training_problem import VOXEL_ANGST, blob, training_config
 
 from blush.config.training import TrainingConfig
-from blush.denoise.card import BLUSH, WHITENED
+from blush.denoise.card import BLUSH, WHITENED, Card
 from blush.denoise.local_wiener import BANDS
-from blush.denoise.weights import load_weights
+from blush.denoise.weights import load_weights, save_weights
 from blush.denoise.whitened import whitening
+from blush.errors import BlushError
 from blush.fourier.filter import low_pass, multiply_shells
 from blush.fourier.fsc import power_spectrum
 from blush.training import gain_batches
@@ -141,9 +143,8 @@ def test_bands_that_are_clean_or_empty_stay_as_they_are(weight: float) -> None:
     assert ratios == pytest.approx([ratios[0]] * 3, rel=1e-5)
     given, masked = (batch.inputs[:, 0] * factor - batch.target for factor in (1, batch.mask))
     expected = float(given.square().sum() / masked.square().sum())
-    assert ratios[0] == pytest.approx(
-        expected, rel=0.1
-    )  # of white noise every band has the same ratio, up to its own noise
+    # Of white noise every band has the same ratio, up to its own noise.
+    assert ratios[0] == pytest.approx(expected, rel=0.1)
 
 
 def test_a_new_network_changes_nothing(store: Path) -> None:
@@ -189,6 +190,15 @@ def test_its_weights_say_what_they_are_given_and_a_loader_changes_nothing(store:
     assert np.load(tmp_path / "a" / EXAMPLES)["denoised"].shape == (4, SIDE, SIDE)
     fit(config(steps=6, loaders=1), store, tmp_path / "b", lambda _: None)
     assert (tmp_path / "b" / WEIGHTS).read_bytes() == (tmp_path / "a" / WEIGHTS).read_bytes()
+
+
+def test_weights_that_see_another_input_are_no_start(tmp_path: Path) -> None:
+    card = Card(BLUSH, 4, 3, voxel_size_angst=VOXEL_ANGST)
+    save_weights(tmp_path / "w.safetensors", build_network(config()).state_dict(), card)
+    with pytest.raises(BlushError, match=r"set network\.input to theirs"):
+        build_network(config(start=tmp_path / "w.safetensors"))
+    save_weights(tmp_path / "w.safetensors", build_network(config()).state_dict(), replace(card, input_kind=WHITENED))
+    build_network(config(start=tmp_path / "w.safetensors"))
 
 
 def test_other_networks_have_no_whitened_input() -> None:
