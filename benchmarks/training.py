@@ -29,7 +29,7 @@ def wait(device: torch.device) -> None:
 
 def read_maps(training: Training) -> None:
     """Fill the memory of maps, which processes that make patches inherit."""
-    for library in (training.maker.simulated, training.maker.pairs):
+    for library in (training.task.maker.simulated, training.task.maker.pairs):
         for index in range(len(library.entries) if library else 0):
             library[index]
 
@@ -53,7 +53,7 @@ def bare(training: Training, side: int, batch: int, steps: int) -> float:
 def whole(training: Training, config, first: int, steps: int) -> float:
     """Patches per second of training, batches and all."""
     device = training.rank.device
-    source = batches(training.maker, config, training.rank, first)
+    source = batches(training.task, config, training.rank, first)
     next(source)  # starts the processes that make patches, if there are some
     wait(device)
     begun, patches = time.perf_counter(), 0

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,22 +17,18 @@ from torch.nn.parallel import DistributedDataParallel
 from blush.config.training import TrainingConfig
 from blush.denoise.card import BLUSH, CREF, LOCAL_WIENER, UNFILTERED, WHITENED, Card
 from blush.denoise.cref_unet import CrefUNet
-from blush.denoise.local_wiener import GainNet, scaled
-from blush.denoise.unet import UNet3d, denoise_patches
+from blush.denoise.local_wiener import GainNet
+from blush.denoise.unet import UNet3d
 from blush.denoise.weights import load_weights, save_weights
 from blush.errors import BlushError, Problem
 from blush.io.files import save_npz
 from blush.training import checkpoint
-from blush.training.batches import Batch, BatchMaker
 from blush.training.checkpoint import State
-from blush.training.gain_batches import GainBatch, GainMaker, gain_loss
-from blush.training.library import Library
-from blush.training.loading import AnyBatch, batches
-from blush.training.losses import blush_loss, cref_loss
+from blush.training.loading import batches
 from blush.training.ranks import Rank, launch
-from blush.training.schedule import ema_decay, learning_rate, recursions, stage_at
+from blush.training.schedule import ema_decay, learning_rate, stage_at
 from blush.training.store import INDEX, open_store
-from blush.training.white_batches import WhiteBatch, WhiteMaker, white_loss
+from blush.training.tasks import task
 
 ROWS = 5000
 """Rows of the table of losses, at most about."""
@@ -128,7 +125,7 @@ class Training:
             tell(f"goes on from step {self.state.step} of {fit.steps}")
         if isinstance(network, UNet3d) and config.network.dropout:
             network.down[-1].register_forward_hook(_Dropout(config.network.dropout))
-        self.maker = batch_maker(config, store, rank.device)
+        self.task = task(config, store, rank.device)
         called: nn.Module = network
         if rank.device.type == "cuda":
             called = called.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
@@ -148,7 +145,7 @@ class Training:
             checkpoint.note_machine(self.out, self.rank.device, self.rank.world)
         saved = time.monotonic()
         begun = time.monotonic() - state.seconds
-        for step, batch in batches(self.maker, self.config, self.rank, state.step):
+        for step, batch in batches(self.task, self.config, self.rank, state.step):
             metrics = self.step(step, batch)
             self.sums.append(metrics)
             state.step = step + 1
@@ -163,7 +160,7 @@ class Training:
         if self.rank.first and not (self.out / WEIGHTS).exists():
             self.save()
 
-    def step(self, step: int, batch: AnyBatch) -> Tensor:
+    def step(self, step: int, batch: Any) -> Tensor:
         """One update of the weights: loss, squared error, mask's loss and norm of the gradient, on the device."""
         fit, state = self.config.fit, self.state
         rate = learning_rate(fit, step)
@@ -172,16 +169,7 @@ class Training:
         # What dropout draws belongs to the step, whatever was run before it in this process.
         torch.manual_seed((self.config.seed * 1_000_003 + step) * 64 + self.rank.number)
         with torch.autocast(self.rank.device.type, dtype=torch.bfloat16, enabled=self.lowered):
-            if isinstance(batch, GainBatch):
-                loss, error, mask_loss = gain_loss(self.called, batch, fit.mask_weight)
-            elif isinstance(batch, WhiteBatch):
-                voxel = self.config.network.voxel_size_angst
-                loss, error, mask_loss = white_loss(self.called, batch, voxel, fit.mask_weight)
-            elif self.config.network.arch == "blush":
-                times = recursions(fit, self.config.seed, step)
-                loss, error, mask_loss = blush_loss(self.called, batch, times, fit.mask_weight)
-            else:
-                loss, error, mask_loss = cref_loss(self.called, batch)
+            loss, error, mask_loss = self.task.loss(self.called, batch, step)
         state.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(state.network.parameters(), fit.clip)
@@ -228,28 +216,10 @@ class Training:
         slices: dict[str, list[np.ndarray]] = {"input": [], "denoised": [], "target": []}
         with torch.no_grad():
             for patch in range(4):
-                for name, values in self._example(side, patch).items():
+                batch = self.task.batch(EXAMPLE_STEP, side, [patch])
+                for name, values in self.task.example(self.state.average, batch).items():
                     slices[name].append(values[0, values.shape[1] // 2].float().cpu().numpy())
         return {name: np.stack(values) for name, values in slices.items()}
-
-    def _example(self, side: int, patch: int) -> dict[str, Tensor]:
-        """One patch before and after, and as it should be: (b, s, s, s) each."""
-        average = self.state.average
-        if isinstance(self.maker, GainMaker) and not isinstance(self.maker, WhiteMaker):
-            given = self.maker.halves(EXAMPLE_STEP, side, [patch])
-            gain, logit = scaled(average, given.features, given.weights)
-            made = (gain * given.parts).sum(1) * torch.sigmoid(logit)
-            return {"input": given.parts.sum(1), "denoised": made, "target": given.target.sum(1)}
-        batch: Batch | WhiteBatch
-        if isinstance(self.maker, WhiteMaker):
-            batch = self.maker.patches(EXAMPLE_STEP, side, [patch])
-        else:
-            batch = self.maker(EXAMPLE_STEP, side, [patch])
-        if self.config.network.arch == "blush":
-            made = denoise_patches(average, batch.inputs)[0][:, 0]
-        else:
-            made = average(batch.inputs[:, :1])[:, 0]
-        return {"input": batch.inputs[:, 0], "denoised": made, "target": batch.target}
 
 
 class _Dropout:
@@ -260,26 +230,6 @@ class _Dropout:
 
     def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         return dropout3d(output, self.share, training=module.training)
-
-
-def batch_maker(config: TrainingConfig, store: Path, device: torch.device) -> BatchMaker:
-    """Patches of the training entries of a store, on a device; whole particles for the local Wiener filter."""
-    opened = open_store(store)
-    entries = opened.select("train")
-    pairs = [e for e in entries if "half1" in e.channels]
-    simulated = [e for e in entries if "half1" not in e.channels]
-    kind = GainMaker if config.network.arch == "localwiener" else BatchMaker
-    if config.network.input == "whitened":
-        kind = WhiteMaker
-    return kind(
-        Library(opened, simulated, device) if simulated else None,
-        Library(opened, pairs, device) if pairs else None,
-        voxel_size_angst=opened.voxel_size_angst,
-        seed=config.seed,
-        simulated_share=config.sources.simulated_share,
-        noise2noise_share=config.fit.noise2noise_share,
-        both=config.network.arch == "cref",
-    )
 
 
 def progress(records: Sequence[tuple[float, ...]], steps: int) -> str:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Generic
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from blush.config.training import TrainingConfig
-from blush.training.batches import Batch, BatchMaker
-from blush.training.gain_batches import GainBatch, GainMaker
 from blush.training.ranks import Rank
 from blush.training.schedule import stage_at
-from blush.training.white_batches import WhiteBatch, WhiteMaker
-
-AnyBatch = Batch | GainBatch | WhiteBatch
+from blush.training.tasks import AnyBatch, Task
 
 
-class Steps(Dataset[AnyBatch]):
+class Steps(Dataset[AnyBatch], Generic[AnyBatch]):
     """The batch of each step that is left, for one rank."""
 
-    def __init__(self, maker: BatchMaker, config: TrainingConfig, rank: Rank, first: int) -> None:
-        self.maker, self.config, self.rank, self.first = maker, config, rank, first
+    def __init__(self, task: Task[AnyBatch], config: TrainingConfig, rank: Rank, first: int) -> None:
+        self.task, self.config, self.rank, self.first = task, config, rank, first
 
     def __len__(self) -> int:
         return self.config.fit.steps - self.first
@@ -30,16 +27,12 @@ class Steps(Dataset[AnyBatch]):
         step = self.first + index
         stage = stage_at(self.config.fit, step)
         mine = range(self.rank.number, stage.batch, self.rank.world)
-        if isinstance(self.maker, WhiteMaker):
-            return self.maker.patches(step, stage.block_px, mine)
-        if isinstance(self.maker, GainMaker):
-            return self.maker.halves(step, stage.block_px, mine)
-        return self.maker(step, stage.block_px, mine)
+        return self.task.batch(step, stage.block_px, mine)
 
 
-def batches(maker: BatchMaker, config: TrainingConfig, rank: Rank, first: int) -> Iterator[tuple[int, AnyBatch]]:
+def batches(task: Task[AnyBatch], config: TrainingConfig, rank: Rank, first: int) -> Iterator[tuple[int, AnyBatch]]:
     """Steps from `first` on, with their batches."""
-    steps = Steps(maker, config, rank, first)
+    steps = Steps(task, config, rank, first)
     if config.fit.loaders == 0 or rank.device.type != "cpu":
         for index in range(len(steps)):
             yield first + index, steps[index]

@@ -19,9 +19,10 @@ from blush.errors import BlushError
 from blush.training import checkpoint, losses
 from blush.training.batches import Batch
 from blush.training.checkpoint import COLUMNS, LOSSES
-from blush.training.fit import EXAMPLES, WEIGHTS, Training, batch_maker, build_network, fit
+from blush.training.fit import EXAMPLES, WEIGHTS, Training, build_network, fit
 from blush.training.ranks import Rank, devices
 from blush.training.schedule import learning_rate, recursions, stage_at
+from blush.training.tasks import task
 
 CPU = torch.device("cpu")
 
@@ -192,8 +193,8 @@ def test_batches_that_cannot_be_shared_are_told() -> None:
 def test_it_learns(store: Path, tmp_path: Path) -> None:
     """A step's error on patches that stay the same falls by a fifth and more."""
     config = training_config(steps=80, stages=[{"share": 1.0, "block_px": 16, "batch": 4}], recursion=[1.0])
-    make = batch_maker(config, store, CPU)
-    fixed = [make(10**6 + step, 16, range(4)) for step in range(6)]
+    made = task(config, store, CPU)
+    fixed = [made.batch(10**6 + step, 16, range(4)) for step in range(6)]
 
     def error(network: torch.nn.Module) -> float:
         with torch.no_grad():
@@ -245,7 +246,7 @@ def test_shells_of_cref_are_counted_outwards() -> None:
 
 def test_recursion_feeds_the_output_back_without_gradient(store: Path) -> None:
     config = training_config()
-    batch = batch_maker(config, store, CPU)(1, 16, range(2))
+    batch = task(config, store, CPU).batch(1, 16, range(2))
     network = build_network(config)
     again = losses.recursed(network, batch, 1)
     assert again.shape == batch.inputs.shape

@@ -14,8 +14,9 @@ from blush.denoise.local_wiener import BANDS, FEATURES, PARTICLE, GainNet
 from blush.denoise.weights import load_weights
 from blush.fourier.filter import low_pass
 from blush.fourier.mask import soft_sphere
-from blush.training.fit import EXAMPLES, WEIGHTS, batch_maker, fit
-from blush.training.gain_batches import GainBatch, GainMaker, denoised_before, gain_loss
+from blush.training.fit import EXAMPLES, WEIGHTS, fit
+from blush.training.gain_batches import GainBatch, denoised_before, gain_loss
+from blush.training.tasks import task
 
 CPU = torch.device("cpu")
 
@@ -27,9 +28,7 @@ def config(**changes: object) -> TrainingConfig:
 
 
 def made(store: Path, step: int, count: int = 1) -> GainBatch:
-    maker = batch_maker(config(), store, CPU)
-    assert isinstance(maker, GainMaker)
-    return maker.halves(step, 32, range(count))
+    return task(config(), store, CPU).batch(step, 32, range(count))
 
 
 def test_a_particle_gives_both_of_its_halves(store: Path) -> None:

@@ -18,9 +18,10 @@ from blush.errors import BlushError
 from blush.fourier.filter import low_pass, multiply_shells
 from blush.fourier.fsc import power_spectrum
 from blush.training import gain_batches
-from blush.training.fit import EXAMPLES, WEIGHTS, batch_maker, build_network, fit
+from blush.training.fit import EXAMPLES, WEIGHTS, build_network, fit
 from blush.training.store import add_entry, write_index
-from blush.training.white_batches import WhiteBatch, WhiteMaker, strength, white_loss
+from blush.training.tasks import task
+from blush.training.white_batches import WhiteBatch, strength, white_loss
 
 SIDE = 24
 
@@ -32,9 +33,7 @@ def config(**changes: object) -> TrainingConfig:
 
 
 def made(store: Path, step: int, count: int = 1) -> WhiteBatch:
-    maker = batch_maker(config(), store, torch.device("cpu"))
-    assert isinstance(maker, WhiteMaker)
-    return maker.patches(step, SIDE, range(count))
+    return task(config(), store, torch.device("cpu")).batch(step, SIDE, range(count))
 
 
 def test_a_particle_gives_the_same_place_of_both_of_its_halves(store: Path) -> None:
