@@ -152,11 +152,11 @@ def local_deviation(volume: Tensor) -> Tensor:
     Parameters
     ----------
     volume
-        (..., N, N, N), unmasked; each map has a mean of its own.
+        (..., N, N, N), unmasked; each map has a mean of its own. A map of zeros deviates nowhere.
     """
     variance = (_windowed(volume.square()) - _windowed(volume).square()).clamp_min(0)
     deviation = variance.sqrt()
-    return deviation / deviation.mean((-3, -2, -1), keepdim=True)
+    return deviation / deviation.mean((-3, -2, -1), keepdim=True).clamp_min(torch.finfo(volume.dtype).tiny)
 
 
 def _windowed(volume: Tensor) -> Tensor:

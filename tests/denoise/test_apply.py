@@ -111,6 +111,13 @@ def test_local_deviation_against_a_direct_sum(box):
     assert made.mean() == pytest.approx(1, abs=1e-12)
 
 
+def test_a_map_of_zeros_deviates_nowhere():
+    """Of a pair of halves that share nothing, the Wiener filter leaves nothing."""
+    assert not local_deviation(torch.zeros(24, 24, 24)).any()
+    faint = 1e-12 * noise(24).float()
+    assert local_deviation(faint).mean() == pytest.approx(1, abs=1e-5)
+
+
 def test_the_mask_is_one_in_the_particle_and_zero_six_voxels_beyond():
     mask, radius = particle_mask(64, 20.0), centred_radius(64)
     assert (mask[radius <= 20] == 1).all()
