@@ -26,10 +26,9 @@ SHIPPED = Path(__file__).parents[1] / "denoise" / "data" / "w8d4.safetensors"
 class BlushSettings(Section):
     """The Blush network: a denoising U-net trained on pairs of half-maps."""
 
-    weights: Literal["shipped"] | Path | None = Field(
-        default=None,
-        description="Weights (.safetensors, or .index.json of several files); required for name: blush. shipped: those "
-        "of the package, too little trained to refine with",
+    weights: Literal["shipped"] | Path = Field(
+        default="shipped",
+        description="Weights (.safetensors, or .index.json of several files); shipped: those of the package",
     )
     stride_px: PositiveInt = Field(
         default=20, le=40, description="Step between the network's 64-voxel patches; 32 is 3 times as fast as 20"
@@ -45,9 +44,9 @@ class BlushSettings(Section):
     )
 
     @property
-    def file(self) -> Path | None:
+    def file(self) -> Path:
         """File of the weights."""
-        return SHIPPED if self.weights == "shipped" else self.weights
+        return SHIPPED if self.weights == "shipped" else Path(self.weights)
 
 
 class CrefSettings(Section):
@@ -160,7 +159,6 @@ class RegulariserSettings(Section):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         required: dict[str, tuple[str, object]] = {
-            "blush": ("weights", self.blush.weights),
             "cref": ("weights", self.cref.weights),
             "external": ("command", self.external.command),
         }

@@ -60,8 +60,6 @@ def _blush(settings: RegulariserSettings) -> Regulariser:
     from blush.regularise.blush import Blush
 
     chosen = settings.blush
-    if chosen.file is None:
-        raise BlushError("regulariser blush needs weights: give regulariser.blush.weights")
     return Blush(
         load_weights(chosen.file, BLUSH),
         stride_px=chosen.stride_px,

@@ -133,17 +133,34 @@ def _named(content: dict[str, Any], keys: tuple[str, ...]) -> None:
         section[keys[-1]] = Path(section[keys[-1]]).name
 
 
+def _recipe(config: TrainingConfig, manifest: dict[str, Any]) -> list[str]:
+    """How the weights were trained."""
+    network, fit = config.network, config.fit
+    both = network.arch == "localwiener" or network.input == "whitened"
+    unit = "pairs of patches of both halves" if both else "patches"
+    recursion = f"recursion {list(fit.recursion)} from {fit.recursion_from:.0%} on; "
+    stages = ", ".join(f"{s.share:.0%} of the steps with {s.batch} of {s.block_px} px" for s in fit.stages)
+    share = manifest["patches"] * (2 if both else 1) / PUBLISHED_PATCHES
+    return [
+        f"{manifest['steps']:,} steps, {manifest['patches']:,} {unit} ({stages}), {manifest['hours']:.2f} h"
+        f" ({'; '.join(manifest['machines']) or 'machine not recorded'}). The published Blush network saw 15.2 million "
+        f"patches; this is {share:.2%} of that.",
+        f"AdamW, learning rate {fit.learning_rate:g} to {fit.last_learning_rate:g}, averaged over {fit.ema:g}; "
+        + (recursion if network.arch == "blush" and not both else "")
+        + f"seed {config.seed}."
+        + (f" It started from the weights `{manifest['start_sha256'][:16]}…`." if manifest["start_sha256"] else ""),
+    ]
+
+
 def model_card(config: TrainingConfig, store: Store, manifest: dict[str, Any], figures: dict[str, Any] | None) -> str:
     """What the weights are, in words for whoever wants to use them."""
-    network, fit = config.network, config.fit
+    network = config.network
     kinds = {split: store.select(split) for split in ("train", "test")}
     shapes = {
-        "blush": f"U-net of Blush, width {network.width}, depth {network.depth}",
+        "blush": f"U-net of Blush, width {network.width}, depth {network.depth}, input: {network.input}",
         "cref": "crefDenoiser",
         "localwiener": f"local gains of a Wiener filter, width {network.width}",
     }
-    stages = ", ".join(f"{s.share:.0%} of the steps with {s.batch} patches of {s.block_px} px" for s in fit.stages)
-    share = manifest["patches"] / PUBLISHED_PATCHES
     lines = [
         f"# {config.name}",
         "",
@@ -161,13 +178,7 @@ def model_card(config: TrainingConfig, store: Store, manifest: dict[str, Any], f
         "",
         "## Recipe",
         "",
-        f"{manifest['steps']:,} steps, {manifest['patches']:,} patches ({stages}), {manifest['hours']:.2f} h"
-        f" ({'; '.join(manifest['machines']) or 'machine not recorded'}). The published Blush network saw 15.2 million "
-        f"patches; this is {share:.2%} of that.",
-        f"AdamW, learning rate {fit.learning_rate:g} to {fit.last_learning_rate:g}, averaged over {fit.ema:g}; "
-        + (f"recursion {list(fit.recursion)} from {fit.recursion_from:.0%} on; " if network.arch == "blush" else "")
-        + f"seed {config.seed}."
-        + (f" It started from the weights `{manifest['start_sha256'][:16]}…`." if manifest["start_sha256"] else ""),
+        *_recipe(config, manifest),
         "",
         "## What it does, on structures it was not trained on",
         "",
