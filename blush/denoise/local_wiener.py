@@ -206,9 +206,9 @@ def gains(q: Tensor, weights: Tensor) -> Tensor:
     return 1 + freedom(w) * (torch.sigmoid(q + torch.logit(w)) / w - 1)
 
 
-def freedom(weights: Tensor) -> Tensor:
+def freedom(weights: Tensor, free_to: float = FREE_TO, clean_from: float = CLEAN_FROM) -> Tensor:
     """How far bands are the network's, in [0, 1]: 0 for weights of bands nearly free of noise, or of noise alone."""
-    not_clean = ((CLEAN_FROM - weights) / (CLEAN_FROM - FREE_TO)).clamp(0, 1)
+    not_clean = ((clean_from - weights) / (clean_from - free_to)).clamp(0, 1)
     not_noise = ((weights - NOISE_TO) / (FREE_FROM - NOISE_TO)).clamp(0, 1)
     return not_clean * not_noise
 

@@ -3,8 +3,8 @@
 A half-map's coarsest shells are a thousand times stronger than its finest, and most of the work of a denoiser is the
 Wiener filter. A small network that has to learn both spends its training there. So it is given the Wiener map, each
 shell divided by the half-map's own amplitude, and says what to change. What it says counts band by band as far as
-there is something to gain (`local_wiener.freedom`): not where a band is free of noise, nor where it is nothing else.
-A network that has learned nothing returns the Wiener map.
+there is something to gain: not where a band is free of noise, nor where it is nothing else. A network that has learned
+nothing returns the Wiener map.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ from blush.denoise.local_wiener import band_filters, band_weights, freedom
 from blush.fourier.filter import multiply_shells, resize_volume
 from blush.fourier.fsc import power_spectrum
 
+TRUSTED_TO, MEASURED_FROM = 0.3, 0.9
+"""Wiener weights of a band up to which the network is believed, and from which on the half-map alone is.
+
+It learns on a wider range (`local_wiener.freedom`). What it changes alike in both halves is a bias that no FSC between
+them shows; the better a band is measured, the less such a change can gain.
+"""
 LEAST_POWER = 1e-8
 """Of the strongest shell: shells with less are beyond the images that were aligned, and hold nothing."""
 
@@ -41,17 +47,22 @@ def whitening(half: Tensor, sphere: Tensor) -> Tensor:
     return factor / factor.mean()
 
 
-def believed(filters: Tensor, weights: Tensor) -> Tensor:
+def trust(weights: Tensor) -> Tensor:
+    """How far the network is believed in bands of these mean Wiener weights, in [0, 1]."""
+    return freedom(weights, TRUSTED_TO, MEASURED_FROM)
+
+
+def believed(filters: Tensor, share: Tensor) -> Tensor:
     """Sum of F_k² c_k, c_k how far a band is the network's: (..., N, N, N / 2 + 1).
 
     Parameters
     ----------
     filters
         (BANDS, N, N, N / 2 + 1) F_k.
-    weights
-        (..., BANDS) mean Wiener weights.
+    share
+        (..., BANDS) c_k.
     """
-    return torch.einsum("...k,kzyx->...zyx", freedom(weights), filters.square())
+    return torch.einsum("...k,kzyx->...zyx", share, filters.square())
 
 
 def denoise_whitened(
@@ -93,7 +104,7 @@ def denoise_whitened(
     white = multiply_shells(coarse, factor)
     change = on_model_grid(network, white, plan, batch, precision, change=True)
     filters = band_filters(n, voxel, coarse.device)
-    share = believed(filters, band_weights(fsc.to(coarse), filters))
+    share = believed(filters, trust(band_weights(fsc.to(coarse), filters)))
     change = torch.fft.irfftn(torch.fft.rfftn(change) * share, s=change.shape)
     added = multiply_shells(change, torch.where(factor > 0, 1 / factor, 0))
     return wiener + resize_volume(added.to(wiener), voxel, plan.box_px, plan.pixel_size_angst)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from blush.denoise.apply import local_deviation
-from blush.denoise.local_wiener import band_filters, band_weights
+from blush.denoise.local_wiener import band_filters, band_weights, freedom
 from blush.denoise.unet import denoise_patches
 from blush.denoise.whitened import believed, whitening
 from blush.fourier.filter import multiply_shells
@@ -119,7 +119,7 @@ def white_loss(
         torch.stack([denoised[:, 0] - given, given - batch.target, given * batch.mask - batch.target]),
         dim=(-3, -2, -1),
     )
-    error = _band_power(off + believed(filters, batch.weights) * change, filters)
+    error = _band_power(off + believed(filters, freedom(batch.weights)) * change, filters)
     before = _band_power(off_masked, filters).clamp_min(SMALLEST)
     count = batch.weights.sqrt()
     ratio = ((error / before) * count).sum() / count.sum()

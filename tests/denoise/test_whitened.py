@@ -53,14 +53,14 @@ def kept(level: float) -> torch.Tensor:
     return (power_spectrum(made) / power_spectrum(wiener)).sqrt()[2:16]
 
 
-@pytest.mark.parametrize("level", [0.99, 0.95, 0.05, 0.02])
+@pytest.mark.parametrize("level", [0.99, 0.9, 0.05, 0.02])
 def test_bands_nearly_free_of_noise_and_bands_of_noise_alone_stay(level: float) -> None:
     assert float((kept(level) - 1).abs().max()) < 1e-4
 
 
 def test_bands_between_are_the_networks() -> None:
     """What is left is the mean of each patch and the rim of the sphere."""
-    whole, half_way = kept(0.4), kept(0.775)
+    whole, half_way = kept(0.25), kept(0.6)
     assert float(whole.max()) < 0.4
     assert float(whole.mean()) < 0.2
     assert float(half_way.mean()) == pytest.approx(0.5, abs=0.05)
