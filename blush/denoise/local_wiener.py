@@ -120,13 +120,15 @@ def band_weights(fsc: Tensor, filters: Tensor) -> Tensor:
     Parameters
     ----------
     fsc
-        (N / 2 + 1,) between the halves; above 1 or below 0 it counts as that. Beyond it: 0.
+        (M,) between the halves; above 1 or below 0 it counts as that. Where a map's pixels end before the grid does,
+        the shells between are left out, for a band is as good as what there is of it. The corners of the grid count as
+        0, as they did in training.
     """
     box = filters.shape[1]
     shell = shell_index_3d(box, filters.device)
     known = torch.cat([torch.nan_to_num(fsc).clamp(0, 1).to(filters), filters.new_zeros(1)])
     weight = known[shell.clamp_max(len(fsc))]
-    power = filters.square()
+    power = filters.square() * ((shell < len(fsc)) | (shell > box // 2))
     mean = (power * weight).sum((1, 2, 3)) / power.sum((1, 2, 3)).clamp_min(SMALLEST)
     return mean.clamp(LEAST_WEIGHT, MOST_WEIGHT)
 

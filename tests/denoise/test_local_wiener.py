@@ -80,6 +80,15 @@ def test_weights_of_bands_are_means_of_the_fsc() -> None:
     assert falling.min() == pytest.approx(0.03)
 
 
+@pytest.mark.parametrize("level", [0.98, 0.5])
+def test_a_band_that_a_map_holds_in_part_is_as_good_as_that_part(level: float) -> None:
+    """Pixels of 2.6 Å end at 5.2 Å, in the midst of the last band, 6 to 4.2 Å, which the corners of the grid touch."""
+    held = torch.full((int(N * VOXEL / 5.2) + 1,), level)
+    weights = band_weights(held, band_filters(N, VOXEL))
+    torch.testing.assert_close(weights[:-1], torch.full((BANDS - 1,), level))
+    assert float(weights[-1]) == pytest.approx(level, rel=0.06)
+
+
 def test_gains_are_1_where_q_is_0_and_lie_between_0_and_no_damping() -> None:
     weights = torch.tensor([0.15, 0.5, 0.6])
     torch.testing.assert_close(gains(torch.zeros(3, 2, 2, 2), weights), torch.ones(3, 2, 2, 2))
