@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from blush.jobs.progress import Record
-from blush.report.style import GRID, INK, MUTED, NICE_ANGST, SERIES, drawing, plain_ticks, resolution_axis, svg
+from blush.report.style import GRID, INK, MUTED, SERIES, drawing, logarithmic_angst, resolution_axis, svg
 
 HALF_THRESHOLD, TRUTH_THRESHOLD = 0.143, 0.5
 _DASHES: tuple[str, ...] = ("-", "--", ":")
@@ -83,11 +83,7 @@ def iterations(content: Record) -> str | None:
                 values = [np.nan if v is None else v for v in member["resolution_over_iterations_angst"]]
                 axes.plot(range(1, len(values) + 1), values, dash, marker="o", markersize=2.5, linewidth=1.2,
                           color=colour, label=name if number == 0 else None)  # fmt: skip
-        axes.set_yscale("log")
-        low, high = axes.get_ylim()
-        axes.set_yticks([tick for tick in NICE_ANGST if low < tick < high])
-        axes.minorticks_off()
-        plain_ticks(axes.yaxis)
+        logarithmic_angst(axes)
         axes.set_ylabel("Resolution (Å)")
         axes.set_xlabel("Iteration")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))

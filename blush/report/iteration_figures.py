@@ -6,7 +6,7 @@ from matplotlib.ticker import MaxNLocator
 
 from blush.jobs.progress import Record
 from blush.report.run_data import RunData
-from blush.report.style import INK, MUTED, SERIES, drawing, plain_ticks, svg
+from blush.report.style import INK, MUTED, SERIES, drawing, logarithmic_angst, plain_ticks, svg
 from blush.report.timing import by_iteration, by_stage, duration
 
 
@@ -19,13 +19,7 @@ def convergence(run: RunData) -> str | None:
     with drawing(9.6, 2.7, ncols=3) as (figure, (left, middle, right)):
         left.plot(n, [s["resolution_angst"] for s in states], "o-", markersize=3.5, color=SERIES[0])
         left.set_title("Resolution (Å)")
-        left.set_yscale("log")
-        values = [s["resolution_angst"] for s in states]
-        ticks = [
-            v for v in (100, 70, 50, 30, 20, 15, 10, 7, 5, 4, 3, 2.5, 2) if min(values) * 0.9 < v < max(values) * 1.1
-        ]
-        left.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-        left.minorticks_off()
+        logarithmic_angst(left)
         for key, label, colour in (
             ("change_rotation_deg", "change", SERIES[0]),
             ("accuracy_rotation_deg", "expected accuracy", SERIES[1]),

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from blush.report.run_data import RunData
-from blush.report.style import GRID, MUTED, SERIES, drawing, resolution_axis, svg
+from blush.report.style import GRID, MUTED, SERIES, drawing, logarithmic_angst, resolution_axis, svg
 
 
 def _records(run: RunData) -> list[tuple[int, dict[str, Any]]]:
@@ -57,7 +57,7 @@ def course(run: RunData) -> str | None:
             points = [(n, run.box_angst / made[key]) for n, made in found if made.get(key)]
             if points:
                 axes.plot(*zip(*points, strict=True), "s--", markersize=3, color=colour, label=label)
-        axes.set_yscale("log")
+        logarithmic_angst(axes)
         axes.set_ylabel("Å")
         axes.set_xlabel("Iteration")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))

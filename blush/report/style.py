@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,6 +97,20 @@ def svg(figure: Figure, name: str) -> str:
 def plain_ticks(axis: Axis) -> None:
     """Major ticks as plain numbers, for logarithmic axes of few decades."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def logarithmic_angst(axes: Axes) -> None:
+    """Y as resolutions in Å, on a logarithmic scale labelled at round values that keep their distance."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    ticks: list[float] = []
+    for value in NICE_ANGST:
+        far = not ticks or math.log(ticks[-1] / value) > 0.09 * math.log(high / low)
+        if low < value < high and far:
+            ticks.append(value)
+    axes.set_yticks(ticks)
+    axes.minorticks_off()
+    plain_ticks(axes.yaxis)
 
 
 def resolution_axis(axes: Axes, finest_angst: float, coarsest_angst: float = 100.0) -> None:
