@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from blush.report.run_data import RunData
@@ -84,6 +85,7 @@ def guinier(run: RunData) -> str | None:
         axes.set_xlabel("1 / d² (Å⁻²)")
         axes.set_ylabel("ln ⟨|F|⟩")
         axes.set_xlim(0, x[-1])
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.legend(loc="upper right")
         return svg(figure, "guinier")
 
