@@ -3,9 +3,9 @@
     python benchmarks/training.py CONFIG.yaml STORE [--steps 20] [--threads 1]
 
 STORE is the folder of prepared maps of that training. For each stage both are timed in turns, `--repeats` times, on the
-same device; the ratio is of the medians. Recursion is left out of both: it is more passes, not overhead. Maps are read
-before: a training reads each once, in its first few hundred patches. With `fit.loaders: 1` a process beside makes the
-patches, as in the shipped configurations; it needs a core of its own.
+same device, with the same number of patches at once; the ratio is of the medians. Recursion is left out of both: it is
+more passes, not overhead. Maps are read before: a training reads each once, in its first few hundred patches. With
+`fit.loaders: 1` a process beside makes the patches, as in the shipped configurations; it needs a core of its own.
 """
 
 import argparse
@@ -82,15 +82,17 @@ def main() -> None:
         device = devices(config)[0]
         training = Training(config, chosen.store, Path("/nonexistent"), Rank(0, 1, device), print)
         read_maps(training)
-        bare(training, stage.block_px, stage.batch, 3)
+        # What a step passes through the network: both halves of each pair, where the task takes both.
+        patches = len(training.task.batch(0, stage.block_px, range(stage.batch)).target)
+        bare(training, stage.block_px, patches, 3)
         pairs = []
         for repeat in range(chosen.repeats):
-            one = bare(training, stage.block_px, stage.batch, chosen.steps)
+            one = bare(training, stage.block_px, patches, chosen.steps)
             pairs.append((one, whole(training, config, 1000 * repeat, chosen.steps)))
         network, step = (statistics.median(column) for column in zip(*pairs, strict=True))
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {chosen.threads} thread(s)"
         print(
-            f"{stage.block_px} px x {stage.batch}: bare {network:.2f}, training {step:.2f} patches/s: "
+            f"{stage.block_px} px x {patches}: bare {network:.2f}, training {step:.2f} patches/s: "
             f"{step / network:.0%} ({name}, {fit.loaders} loader(s))"
         )
 
