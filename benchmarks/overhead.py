@@ -40,7 +40,7 @@ def row(folder: Path, out: Path, network: str, chosen: argparse.Namespace) -> st
         "refinement.max_iterations": chosen.iterations,
         "compute.workers": 1,
     }
-    name = f"{folder.resolve().name}_w{width}d{depth}"
+    name = f"{folder.resolve().name}_w{width}d{depth}_{voxel}_{chosen.stride}_{chosen.iterations}"
     result = refine(folder.resolve(), settings, out, name, "blush", 1, changes)
     stages = json.loads((out / name / "summary.json").read_text())["timing"]["stages"]
     spent = {stage: stages[stage]["cpu_seconds"] for stage in ("shard", "reduce", "regularise", "converge")}

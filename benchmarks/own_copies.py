@@ -5,9 +5,9 @@
 
 RUNs are refinements in C1 of the particles of SYMMETRIC_RUN. `measure` turns each half-map onto the axes of that run,
 as the poses of both say, and prints its FSC with its copies under the group, in a sphere. Nothing in a refinement in C1
-knows of the group, so what they have in common is signal. `spread` writes the poses of SYMMETRIC_RUN, each turned by an
-operator drawn at random, from which a local refinement in C1 shows what is to be had; OUT belongs into the folder that
-the images in the table are relative to.
+knows of the group, so what they have in common is signal, or what a regulariser makes alike of every subunit. `spread`
+writes the poses of SYMMETRIC_RUN, each turned by an operator drawn at random, from which a local refinement in C1 shows
+what is to be had; OUT belongs into the folder that the images in the table are relative to.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from blush.geometry.symmetry import operators
 from blush.io.mrc import read_volume
 from blush.io.star import read_star, write_star
 from blush.training.sampling import sample
-from blush.validate.poses import pose_errors, rotations
+from blush.validate.poses import Drift, pose_errors, rotations
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 FROM_ANGST, TO_ANGST = 11.4, 7.5
@@ -45,7 +45,7 @@ def poses(run: Path) -> Poses:
     return Poses(**{f: np.asarray(table[name], dtype=np.float64) for f, name in zip(fields, names, strict=True)})
 
 
-def own_fsc(half: torch.Tensor, pixel: float, drift: SimpleNamespace, group: torch.Tensor) -> torch.Tensor:
+def own_fsc(half: torch.Tensor, pixel: float, drift: Drift, group: torch.Tensor) -> torch.Tensor:
     """Mean over the copies of the FSC with them, of a half-map V(x) = V'(R x + c) that is brought back to V'."""
     box = len(half)
     axis = torch.arange(box, dtype=torch.float64) - box // 2

@@ -108,7 +108,7 @@ def logarithmic_angst(axes: Axes) -> None:
         far = not ticks or math.log(ticks[-1] / value) > 0.09 * math.log(high / low)
         if low < value < high and far:
             ticks.append(value)
-    axes.set_yticks(ticks)
+    axes.set_yticks(ticks or [float(f"{math.sqrt(low * high):.3g}")])
     axes.minorticks_off()
     plain_ticks(axes.yaxis)
 
