@@ -43,14 +43,14 @@ def row(folder: Path, out: Path, network: str, chosen: argparse.Namespace) -> st
     name = f"{folder.resolve().name}_w{width}d{depth}_{voxel}_{chosen.stride}_{chosen.iterations}"
     result = refine(folder.resolve(), settings, out, name, "blush", 1, changes)
     stages = json.loads((out / name / "summary.json").read_text())["timing"]["stages"]
-    spent = {stage: stages[stage]["cpu_seconds"] for stage in ("shard", "reduce", "regularise", "converge")}
+    spent = {stage: stages[stage]["cpu_seconds"] for stage in ("shard", "reduce", "denoise_and_trail", "converge")}
     total, iterations = sum(spent.values()), result["iterations"]
     imaging = json.loads((folder / "simulation.json").read_text())["settings"]["imaging"]
     return (
         f"{folder.name}: {imaging['n_particles']} particles of {imaging['box_px']} px at "
         f"{imaging['pixel_size_angst']:g} Å; w{width}d{depth} at {float(voxel):g} Å per voxel: "
-        f"{spent['regularise'] / iterations:.1f} of {total / iterations:.1f} CPU s per iteration, "
-        f"{spent['regularise'] / total:.0%}"
+        f"{spent['denoise_and_trail'] / iterations:.1f} of {total / iterations:.1f} CPU s per iteration, "
+        f"{spent['denoise_and_trail'] / total:.0%}"
     )
 
 

@@ -51,7 +51,7 @@ victim() { # $1 = way, $2 = kind, $3 = Snakemake's process
     snakemake) echo "$3" ;;
     worker) processes "$1" blush.cluster.worker | shuf -n 1 ;;
     pool) processes "$1" blush.cluster.pool | head -n 1 ;;
-    rule) pgrep -P "$3" -f 'blush (expectation|reduce|regularise|converge|start)' | shuf -n 1 || true ;;
+    rule) pgrep -P "$3" -f 'blush (expectation|reduce|denoise-and-trail|converge|start)' | shuf -n 1 || true ;;
   esac
 }
 iterations() { find "$(results "$1")" -path '*/it*/state.json' 2>/dev/null | wc -l; }

@@ -60,7 +60,8 @@ def compare_regularisers(
     """
     from blush.cluster.lock import hold_run
     from blush.jobs.compare_regularisers import import_members, plan_comparison
-    from blush.report.comparison import collect, text_table, write_comparison
+    from blush.report.comparison import collect, write_comparison
+    from blush.report.comparison_table import text_table
 
     comparison = plan_comparison(config, regularisers, seeds or ())
     for folder in (comparison.folder, *(member.run for member in comparison.members)):

@@ -1,4 +1,4 @@
-"""Phase errors of the lens (beam tilt, Zernike terms) and the detector's response (refinement.md, section 1.3)."""
+"""Phase errors of the lens (beam tilt, Zernike terms) and the detector's response (docs/algorithm.md, section 1)."""
 
 import math
 from collections.abc import Sequence

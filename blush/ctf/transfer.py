@@ -1,4 +1,4 @@
-"""Contrast transfer function of particles, with RELION's constants and sign (refinement.md, section 1.3)."""
+"""Contrast transfer function of particles, with RELION's constants and sign (docs/algorithm.md, section 1)."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""Expected accuracy of poses: how far one may be off before the likelihood ratio falls to 0.01 (refinement.md 4)."""
+"""Expected accuracy of poses: how far one may be off before the likelihood ratio falls to 0.01.
+
+See docs/algorithm.md, section 6.
+"""
 
 from __future__ import annotations
 

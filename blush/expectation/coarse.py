@@ -1,4 +1,4 @@
-"""First pass: every coarse pose of every image, as matrix products (engine.md 1)."""
+"""First pass: every coarse pose of every image, as matrix products (docs/algorithm.md, section 3)."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ ROUNDING = 1e-6
 
 
 def initial_noise(particles: ParticleSet, particle_diameter_angst: float, seed: int) -> Tensor:
-    """sigma^2 per component of each optics group (refinement.md 2.6): (o, N/2 + 1) float64.
+    """sigma^2 per component of each optics group (docs/algorithm.md, section 2): (o, N/2 + 1) float64.
 
     The mean masked power per shell of up to 1000 random particles of the group, halved, minus half the power of the
     average image. The average is over all groups: that of a group of one particle would be the particle itself, and

@@ -23,7 +23,7 @@ class Model:
     coarse_radius, radius
         Largest shell compared in the first and the second pass.
     noise
-        (o, N/2 + 1) sigma^2 per component of each optics group (refinement.md 2.1).
+        (o, N/2 + 1) sigma^2 per component of each optics group (docs/algorithm.md, section 3).
     scale
         (g,) factor of each particle group.
     norm_average
@@ -68,7 +68,7 @@ class Model:
 
 @dataclass
 class ShardSums:
-    """Sufficient statistics of a shard (refinement.md 2.7), all float64 apart from the grid.
+    """Sufficient statistics of a shard (docs/algorithm.md, section 3), all float64 apart from the grid.
 
     Attributes
     ----------

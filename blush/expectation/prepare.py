@@ -40,7 +40,7 @@ def circle(box_px: int, radius_px: float, edge_px: float, like: Tensor) -> Tenso
 
 
 def mask_images(images: Tensor, mask: Tensor) -> Tensor:
-    """Replace what is outside the mask by the mean of the outside region (refinement.md 1.5, step 4)."""
+    """Replace what is outside the mask by the mean of the outside region (docs/algorithm.md, section 3, step 4)."""
     outside = 1 - mask
     background = (images.double() * outside).sum((1, 2)) / outside.double().sum()
     return images * mask + outside * background.to(images.dtype)[:, None, None]
@@ -63,7 +63,7 @@ def prepare(
     n_pixels: int,
     correction: Tensor | None = None,
 ) -> Images:
-    """Scale, centre, mask and transform particle images (refinement.md 1.5).
+    """Scale, centre, mask and transform particle images (docs/algorithm.md, section 3).
 
     Parameters
     ----------

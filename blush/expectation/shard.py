@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from blush.expectation.block import Block
 from blush.expectation.coarse import GlobalSearch, Poses, Weighted, local_search
 from blush.expectation.fine import Posterior, back_project, fine_posterior
 from blush.expectation.memory import LOCAL_NEIGHBOURS, PAIRS_PER_BATCH, StepSize
@@ -23,37 +23,6 @@ from blush.fourier.shift import phases, round_half_away
 from blush.geometry.rotation import euler_from_matrix
 from blush.geometry.sampling import fine_offsets
 from blush.io.particles import ParticleSet
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some particles of a shard with everything the two passes need.
-
-    Attributes
-    ----------
-    images
-        Masked and unmasked transforms within the current size.
-    transfer
-        (b, n) what multiplies the reference to predict an image: the CTF, or CTF^2 where images are premultiplied.
-    data_factor
-        (b, n) what multiplies an image to back-project it: s CTF / sigma^2, or 1 / sigma^2 where premultiplied.
-    inverse_noise
-        (b, n) 1 / sigma^2.
-    scale
-        (b,) group scale.
-    shift_px
-        (b, 2) whole-pixel shift already applied.
-    """
-
-    particles: ParticleSet
-    images: Images
-    transfer: Tensor
-    data_factor: Tensor
-    inverse_noise: Tensor
-    scale: Tensor
-    shift_px: Tensor
-    group: Tensor
-    optics: Tensor
 
 
 class Expectation:

@@ -1,4 +1,7 @@
-"""Which samples of a posterior matter: the smallest set that holds a fraction of its weight (refinement.md 2.4)."""
+"""Which samples of a posterior matter: the smallest set that holds a fraction of its weight.
+
+See docs/algorithm.md, section 3.
+"""
 
 from __future__ import annotations
 

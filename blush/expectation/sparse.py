@@ -63,7 +63,7 @@ def score_pairs(
     log_prior
         (p,).
     cross_correlation
-        Give the normalised correlation instead (refinement.md 2.6).
+        Give the normalised correlation instead (docs/algorithm.md, section 2).
 
     Returns
     -------
@@ -91,7 +91,7 @@ def score_pairs(
 
 
 def combine(cross: Tensor, power: Tensor, cross_correlation: bool) -> Tensor:
-    """Log likelihood up to a constant, cross - power; or the normalised correlation (refinement.md 2.6).
+    """Log likelihood up to a constant, cross - power; or the normalised correlation (docs/algorithm.md, section 2).
 
     Parameters
     ----------

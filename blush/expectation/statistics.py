@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from blush.expectation.block import Block
 from blush.expectation.fine import Posterior
 from blush.expectation.model import Model, ShardSums
 from blush.expectation.sparse import CHILD_SHIFTS
 from blush.fourier.packed import Packed, shell_sums
-
-if TYPE_CHECKING:
-    from blush.expectation.shard import Block
 
 
 def add_statistics(
@@ -27,7 +24,7 @@ def add_statistics(
     mean: Tensor,
     square: Tensor,
 ) -> None:
-    """Add one block to `sums` (in place): sections 2.7 and 3.6 of refinement.md.
+    """Add one block to `sums` (in place): docs/algorithm.md, sections 3 and 5.
 
     Parameters
     ----------
@@ -76,7 +73,7 @@ def _add_pose_sums(sums: ShardSums, model: Model, fine_px: Tensor, block: Block,
 
 
 def _log_likelihood(model: Model, pixels: Packed, block: Block, posterior: Posterior) -> Tensor:
-    """Ln sum_w w - D^2 constant - sum_k ln 2 pi sigma^2 of each image (refinement.md 2.1).
+    """Ln sum_w w - D^2 constant - sum_k ln 2 pi sigma^2 of each image (docs/algorithm.md, section 3).
 
     Zero under cross-correlation, which has no likelihood.
     """

@@ -16,7 +16,7 @@ from blush.fourier.transform import PADDING, sphere_k2, sphere_radius
 
 @dataclass(frozen=True)
 class Accumulator:
-    """Data and weight sums D, W of refinement.md 3.1 on the cells of a padded sphere.
+    """Data and weight sums D, W (docs/algorithm.md, section 5) on the cells of a padded sphere.
 
     Attributes
     ----------
@@ -99,7 +99,10 @@ def insert(sums: Accumulator, rotations: Tensor, data: Tensor, weight: Tensor, p
 
 
 def hermitian(sums: Accumulator) -> Accumulator:
-    """Sum the two halves of the x = 0 plane into each other (conjugated), the origin once (refinement.md 3.1)."""
+    """Sum the two halves of the x = 0 plane into each other (conjugated), the origin once.
+
+    See docs/algorithm.md, section 5.
+    """
     grid = sums.grid.clone()
     plane = grid[:, :, 0].clone()
     mirror = plane.flip(0, 1)
@@ -117,7 +120,7 @@ def trim(sums: Accumulator) -> Accumulator:
 
 
 def symmetrise(sums: Accumulator, operators: Tensor) -> Accumulator:
-    """Sum of D and W rotated by every operator of a point group, identity first (refinement.md 3.1).
+    """Sum of D and W rotated by every operator of a point group, identity first (docs/algorithm.md, section 5).
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Fourier shell correlation, spectra by shell, and the resolution at a threshold.
 
 Sums run over the whole rfftn array as it is stored, like RELION's: a Friedel pair counts once where x > 0 and twice
-on the plane x = 0, in numerator and denominator alike (refinement.md 7).
+on the plane x = 0, in numerator and denominator alike (docs/algorithm.md, section 7).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Frequencies and rounded shells of `torch.fft.rfftn` arrays.
 
 Shells are |k| rounded half away from zero, floor(|k| + 1/2): a rule that rounds halves to even moves frequencies
-between shells (refinement.md 9, item 1). Coordinates of real space count from the centre voxel N // 2.
+between shells (docs/algorithm.md, section 1). Coordinates of real space count from the centre voxel N // 2.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def project(sphere: Sphere, rotations: Tensor, pixels: Packed, n_pixels: int) ->
     sphere
         Transform of the map (`transform`).
     rotations
-        (r, 3, 3), volume to image (refinement.md 1.2).
+        (r, 3, 3), volume to image (docs/algorithm.md, section 1).
     pixels, n_pixels
         The first `n_pixels` of the packed half plane are sampled; they must lie within |k| <= r_max + 1/2.
 

@@ -35,7 +35,7 @@ def multiply(a: Tensor, b: Tensor) -> Tensor:
 
 
 def shift_whole_pixels(images: Tensor, offsets_px: Tensor) -> Tensor:
-    """Move images by whole pixels; what enters from outside is zero (refinement.md 1.5).
+    """Move images by whole pixels; what enters from outside is zero (docs/algorithm.md, section 3).
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """The padded Fourier transform of a map, cut to a sphere: what slices are taken from, and its inverse.
 
-Conventions (refinement.md 1.6): the map's centre voxel N/2 is the origin of phases; the transform of the map,
+Conventions (docs/algorithm.md, section 1): the map's centre voxel N/2 is the origin of phases; its transform,
 zero-padded to pad N, carries 1/N^2, so that slices have the scale of image transforms FFT2(image)/N^2.
 A `Sphere` array is (d, d, h) with d = 2 r + 1 and h = r + 1: z and y from -r to r, x from 0 to r.
 """
@@ -47,7 +47,10 @@ class Sphere:
 
 
 def gridding_correction(box_px: int, pad: int = PADDING, *, like: Tensor) -> Tensor:
-    """sinc^2(r / (pad N)) over the (N, N, N) map: the transform of the trilinear kernel (refinement.md 1.6)."""
+    """sinc^2(r / (pad N)) over the (N, N, N) map: the transform of the trilinear kernel.
+
+    See docs/algorithm.md, section 1.
+    """
     x = (torch.arange(box_px, device=like.device, dtype=torch.float64) - box_px // 2) ** 2
     radius = (x[:, None, None] + x[None, :, None] + x[None, None, :]).sqrt() / (pad * box_px)
     return (torch.special.sinc(radius) ** 2).to(like.dtype)
@@ -106,7 +109,9 @@ def _padded(volume: Tensor, size: int) -> Tensor:
 
 
 def inverse_transform(sphere: Sphere) -> Tensor:
-    """The (N, N, N) map whose padded transform is `sphere`: gridding-corrected and cropped (refinement.md 3.3).
+    """The (N, N, N) map whose padded transform is `sphere`: gridding-corrected and cropped.
+
+    See docs/algorithm.md, section 5.
 
     Voxels from radius N/2 on blend, over a cosine of 3 px, into their mean, as RELION's do.
     """

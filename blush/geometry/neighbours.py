@@ -1,4 +1,4 @@
-"""Grid orientations near a prior orientation, with a Gaussian prior (refinement.md, section 2.2)."""
+"""Grid orientations near a prior orientation, with a Gaussian prior (docs/algorithm.md, section 3)."""
 
 import math
 

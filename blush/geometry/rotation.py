@@ -97,7 +97,7 @@ def angular_distance_deg(first: Tensor, second: Tensor, operators: Tensor | None
 def axis_distance_deg(first: Tensor, second: Tensor, operators: Tensor | None = None) -> Tensor:
     """Mean angle between corresponding image axes, the smallest over symmetry mates.
 
-    This is the measure of angular change between iterations (refinement.md, section 4).
+    This is the measure of angular change between iterations (docs/algorithm.md, section 6).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Grids of orientations and offsets, coarse and fine (refinement.md, section 2.3)."""
+"""Grids of orientations and offsets, coarse and fine (docs/algorithm.md, section 4)."""
 
 import math
 from dataclasses import dataclass

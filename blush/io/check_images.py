@@ -15,7 +15,7 @@ from blush.io.particles import ParticleSet
 _BLOCK_BYTES = 2**25
 _LARGEST_MEAN = 0.5
 _SPREAD_RANGE = (0.5, 2.0)
-"""Background mean over s.d., and s.d., beyond which RELION's refinement warns (refinement.md 1.4)."""
+"""Background mean over s.d., and s.d., beyond which RELION's refinement warns (docs/algorithm.md, section 2)."""
 
 _EXTRACTION_RADIUS = 0.375
 """Radius of RELION's background circle at extraction, as a fraction of the box."""

@@ -1,8 +1,9 @@
 """Taking part in a refinement by RELION: its map of one half, class or body, made by a regulariser of ours.
 
-RELION calls a program for every map of every iteration and leaves sums, FSC and tau^2 in files (refinement.md 5.1).
+RELION calls a program for every map of every iteration and leaves sums, FSC and tau^2 in files
+(docs/external-programs.md).
 What is made of them depends on the call: references of a half-set are regularised as in a refinement of our own; the
-final map of all particles stays the Wiener map, and its regularised version is written beside (refinement.md 5.2).
+final map of all particles stays the Wiener map, and its regularised version is written beside.
 """
 
 from __future__ import annotations

@@ -15,9 +15,8 @@ from blush.fourier.grid import resolution_angst
 from blush.io.files import load_npz, write_json
 from blush.io.mrc import read_volume
 from blush.io.particles import ParticleSet, read_particles
-from blush.jobs.inputs import POSE_COLUMNS, environment, read_config, read_frozen_particles
+from blush.jobs.inputs import POSE_COLUMNS, environment, latest_state, read_config, read_frozen_particles
 from blush.jobs.layout import RunFolder, Stopwatch
-from blush.jobs.steps import latest_state
 from blush.jobs.summary import write_summary
 from blush.maximization.halves import join_shell
 from blush.refine.schedule import angular_step_deg

@@ -16,7 +16,8 @@ from blush.config.embedded import EmbeddedConfig
 from blush.errors import BlushError, Problem
 from blush.io.files import load_npz, read_json
 from blush.io.particles import ParticleSet
-from blush.jobs.layout import ALGORITHM, RunFolder
+from blush.jobs.layout import RunFolder
+from blush.refine.state import ALGORITHM_VERSION, RefinementState, load_state
 
 if TYPE_CHECKING:
     import torch
@@ -68,6 +69,16 @@ def read_frozen_particles(root: Path) -> ParticleSet:
     return _read_particles(*_dated(RunFolder(root).imported / "particles.npz"))
 
 
+def latest_state(run: Path) -> RefinementState | None:
+    """State of the last finished iteration, None before the start."""
+    folder, n = RunFolder(run.absolute()), 0
+    if not folder.state(0).exists():
+        return None
+    while folder.state(n + 1).exists():
+        n += 1
+    return load_state(folder.state(n))
+
+
 def _dated(path: Path) -> tuple[Path, int]:
     """A file and its time: workers outlive a run, so a file that was made anew must be read anew."""
     if not path.exists():
@@ -104,7 +115,7 @@ def with_poses(particles: ParticleSet, poses: dict[str, NDArray[np.float64]], ro
 
 def shard_key(folder: RunFolder, iteration: int, half: int) -> str:
     """Digest of all that a half's expectation step depends on: the run's identity, its state, poses and reference."""
-    digest = hashlib.sha256(str(ALGORITHM).encode())
+    digest = hashlib.sha256(str(ALGORITHM_VERSION).encode())
     previous = iteration - 1
     paths = (folder.identity, folder.state(previous), folder.poses(previous), folder.reference(previous, half))
     if lost := [path for path in paths if not path.exists()]:

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ALGORITHM = 3
-"""Raised when the same inputs give other results, so that finished work of an older version is not continued."""
-
 
 @dataclass(frozen=True)
 class RunFolder:

@@ -75,9 +75,9 @@ def _reduction(run: Path, iteration: int, half: int) -> Task:
     return _task(run, f"it{iteration:03d} half{half} reduce", "reduce_half", iteration, half)
 
 
-def regularise(run: Path, iteration: int, notify: Notify, pool: Path | None = None) -> None:
+def denoise_and_trail(run: Path, iteration: int, notify: Notify, pool: Path | None = None) -> None:
     """`steps.denoise_and_trail` on a worker."""
-    _run(run, [_task(run, f"it{iteration:03d} regularise", "denoise_and_trail", iteration)], notify, pool)
+    _run(run, [_task(run, f"it{iteration:03d} denoise_and_trail", "denoise_and_trail", iteration)], notify, pool)
 
 
 def postprocess(run: Path, notify: Notify, pool: Path | None = None) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from blush.config import RunConfig
 from blush.errors import BlushError, Problem
 from blush.io.files import read_json, write_json
-from blush.jobs.layout import ALGORITHM, RunFolder
+from blush.jobs.layout import RunFolder
+from blush.refine.state import ALGORITHM_VERSION
 
 FREE_SECTIONS = ("compute", "postprocess", "truth", "output", "name")
 """They may change at any time ..."""
@@ -35,7 +36,7 @@ def decisive_settings(config: RunConfig) -> dict[str, str]:
     parts |= {key: value for key, value in settings.items() if key not in left_out}
     parts |= {f"compute.{key}": compute[key] for key in DECISIVE_COMPUTE}
     parts["regulariser"] = _regulariser(config)
-    parts["algorithm"] = ALGORITHM
+    parts["algorithm"] = ALGORITHM_VERSION
     return {key: json.dumps(value, sort_keys=True) for key, value in sorted(parts.items())}
 
 

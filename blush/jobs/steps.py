@@ -9,12 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from blush.config import RunConfig
-from blush.jobs.inputs import missing_shards, read_config, read_plan
-from blush.jobs.layout import ALGORITHM, RunFolder
-from blush.refine.state import RefinementState, load_state
+from blush.jobs.inputs import latest_state, missing_shards, read_config, read_plan
+from blush.refine.state import RefinementState
 
 __all__ = [
-    "ALGORITHM", "converge", "denoise_and_trail", "expectation_shard", "import_run", "latest_state", "missing_shards",
+    "converge", "denoise_and_trail", "expectation_shard", "import_run", "latest_state", "missing_shards",
     "postprocess", "read_config", "reduce_half", "shards", "start",
 ]  # fmt: skip
 
@@ -54,7 +53,7 @@ def reduce_half(run: Path, iteration: int, half: int) -> Path:
 
 def denoise_and_trail(run: Path, iteration: int) -> Path:
     """FSC, spectra, regularised references; the final maps after the last iteration."""
-    from blush.jobs.maximise import denoise_and_trail as step
+    from blush.jobs.denoise_and_trail import denoise_and_trail as step
 
     return step(run.absolute(), iteration)
 
@@ -64,16 +63,6 @@ def converge(run: Path, iteration: int) -> RefinementState:
     from blush.jobs.converge import converge as step
 
     return step(run.absolute(), iteration)
-
-
-def latest_state(run: Path) -> RefinementState | None:
-    """State of the last finished iteration, None before the start."""
-    folder, n = RunFolder(run.absolute()), 0
-    if not folder.state(0).exists():
-        return None
-    while folder.state(n + 1).exists():
-        n += 1
-    return load_state(folder.state(n))
 
 
 def postprocess(run: Path) -> Path:

@@ -14,9 +14,9 @@ import blush
 from blush.config import RunConfig
 from blush.io.files import load_npz, read_json, write_json
 from blush.jobs.inputs import read_frozen_particles, read_plan
-from blush.jobs.layout import ALGORITHM, RunFolder
+from blush.jobs.layout import RunFolder
 from blush.jobs.progress import read_progress
-from blush.refine.state import RefinementState
+from blush.refine.state import ALGORITHM_VERSION, RefinementState
 
 _PACKAGES = ("torch", "numpy", "scipy", "mrcfile", "distributed", "snakemake")
 
@@ -53,7 +53,7 @@ def write_summary(
         },
         "truth": {key: value for key, value in truth.items() if not key.startswith("fsc")},
         "seed": config.seed,
-        "algorithm": ALGORITHM,
+        "algorithm": ALGORITHM_VERSION,
         "inputs": read_json(folder.identity),
         "timing": _timing(folder),
         "versions": {"blush": blush.__version__, "python": platform.python_version(), **_versions()},

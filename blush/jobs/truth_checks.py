@@ -24,10 +24,9 @@ from blush.fourier.fsc import fsc
 from blush.io.files import read_json
 from blush.io.mrc import map_stack, read_volume, write_stack
 from blush.jobs.autorefine import autorefine
-from blush.jobs.inputs import environment
+from blush.jobs.inputs import environment, latest_state
 from blush.jobs.layout import RunFolder
 from blush.jobs.reduce import load_sums
-from blush.jobs.steps import latest_state
 from blush.maximization.reconstruct import WEIGHT_FLOOR
 from blush.maximization.spectra import radial_average, shells_of_cells
 from blush.regularise.drive import Policy

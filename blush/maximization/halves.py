@@ -17,7 +17,7 @@ PLANES_AT_ONCE = 16
 
 
 def join_shell(box_px: int, pixel_size_angst: float, join_angst: float, resolution_angst: float) -> int:
-    """Last shell in which both halves use their common average (refinement.md 3.5)."""
+    """Last shell in which both halves use their common average (docs/algorithm.md, section 5)."""
     return math.ceil(box_px * pixel_size_angst / max(join_angst, resolution_angst))
 
 
@@ -66,7 +66,7 @@ def _downsampled(sums: Accumulator) -> tuple[Tensor, Tensor]:
 
 
 def half_sum_fsc(first: Accumulator, second: Accumulator) -> NDArray[np.float64]:
-    """FSC of two half-sets straight from D and W, before any regularisation or mask (refinement.md 3.4).
+    """FSC of two half-sets straight from D and W, before any regularisation or mask (docs/algorithm.md, section 5).
 
     Returns
     -------

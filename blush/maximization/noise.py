@@ -1,4 +1,4 @@
-"""Updates of noise spectra, group scales and offset width from the sums of a half-set (refinement.md 3.6).
+"""Updates of noise spectra, group scales and offset width from the sums of a half-set (docs/algorithm.md, section 5).
 
 numpy only: the convergence rule imports it.
 """

@@ -1,4 +1,4 @@
-"""Maps from back-projected sums by direct division, with or without a Wiener prior (refinement.md 3.3)."""
+"""Maps from back-projected sums by direct division, with or without a Wiener prior (docs/algorithm.md, section 5)."""
 
 from __future__ import annotations
 

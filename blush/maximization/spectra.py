@@ -1,4 +1,7 @@
-"""Radial statistics of the back-projected sums, and the signal and noise spectra that follow (refinement.md 3.2)."""
+"""Radial statistics of the back-projected sums, and the signal and noise spectra that follow.
+
+See docs/algorithm.md, section 5.
+"""
 
 from __future__ import annotations
 

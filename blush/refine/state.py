@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from blush.errors import BlushError, Problem
 from blush.io.files import read_json, write_json
 
-ALGORITHM_VERSION = 1
-"""Raised when the same inputs would give another trajectory; states of another version are refused."""
+ALGORITHM_VERSION = 4
+"""Raised when the same inputs give other results: neither states nor finished work of another version are continued."""
 
 Floats = NDArray[np.float64]
 

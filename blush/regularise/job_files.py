@@ -2,7 +2,7 @@
 
 The SIDESPLITTER wrapper greps `job.star` for fn_mask, nr_threads and fn_bodies; deepEMhancer's script takes
 rlnHealpixOrder from the previous `_sampling.star`, and the pixel size as ninth word of the line of `opticsGroup1` in
-the previous `_data.star` (refinement.md 5.1). These tables say that and no more: they describe no particles.
+the previous `_data.star` (docs/external-programs.md). These tables say that and no more: they describe no particles.
 """
 
 from __future__ import annotations

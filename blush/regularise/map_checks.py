@@ -29,7 +29,7 @@ WEIGHT = 40.0
 LEVEL_FIELD = 1.0
 LITTLE_NOISE = 1e-3
 POWER_CHANGE, MAP_CHANGE = 0.02, 0.05
-"""Largest changes that pass for identity, and for the same map: denoisers.md, section 5."""
+"""Largest changes that pass for identity, and for the same map: docs/comparing.md."""
 ROUNDING = 1e-5
 """About a hundred steps of float32: what another order of sums may change, relative to the largest value."""
 REPEATS = 10

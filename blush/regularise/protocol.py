@@ -1,7 +1,7 @@
 """RELION's external-reconstruct protocol: the files by which a refinement hands one map to another program and back.
 
 A call is one STAR file R.star beside three arrays: real and imaginary part of D and the weight W, float32,
-(pad N, pad N, pad N / 2 + 1) in the order of `rfftn`, phases about the centre voxel (refinement.md 5.1). The program
+(pad N, pad N, pad N / 2 + 1) in the order of `rfftn`, phases about the centre voxel. The program
 writes the map R.mrc, and may write new spectra to R_out.star.
 """
 

@@ -1,4 +1,4 @@
-"""What the runs of a comparison found, side by side: `comparison.json`, and the lines that the terminal shows."""
+"""What the runs of a comparison found, side by side: `comparison.json`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from blush.fourier.fsc import interpolated_resolution_at
 from blush.io.files import write_json
 from blush.jobs.compare_regularisers import Comparison, Member, is_finished
 from blush.jobs.progress import Record
-from blush.report.comparison_verdict import FIGURES, known_truth, summarise, verdict
+from blush.report.comparison_page import write_page
+from blush.report.comparison_verdict import known_truth, summarise, verdict
 from blush.report.run_data import RunData, read_run
-from blush.report.timing import by_stage, closed, compact, spent
+from blush.report.timing import by_stage, closed, spent
 
 HALF_THRESHOLD, TRUTH_THRESHOLD = 0.143, 0.5
 
@@ -32,8 +33,6 @@ def write_comparison(comparison: Comparison, failures: Mapping[str, str]) -> Pat
     -------
     The page.
     """
-    from blush.report.comparison_page import write_page
-
     content = collect(comparison, failures)
     write_json(comparison.folder / "comparison.json", content)
     return write_page(comparison.folder / "comparison.html", content)
@@ -150,29 +149,3 @@ def _timing(run: RunData) -> Record:
         "regulariser_seconds": own,
         "regulariser_share": own / total.busy if total.busy else 0.0,
     }
-
-
-def table_rows(content: Record) -> tuple[tuple[str, ...], list[list[str]]]:
-    """Heading and rows of the table of results, one row per regulariser."""
-    figures = [figure for figure in FIGURES if figure.of_truth <= content["known_truth"]]
-    head = ("Regulariser", "Seeds", *(figure.label for figure in figures), "Time", "Its share")
-    rows = []
-    for name in content["regularisers"]:
-        found = content["summary"].get(name)
-        if found is None:
-            rows.append([name, "0", *["–"] * (len(head) - 2)])
-            continue
-        mine = [content["timing"][key] for key, m in content["members"].items() if m["regulariser"] == name]
-        cells = [figure.shown(found[figure.key]) for figure in figures]
-        share = float(np.mean([timing["regulariser_share"] for timing in mine]))
-        wall = compact(float(np.mean([timing["wall_seconds"] for timing in mine])))
-        rows.append([name, str(found["seeds"]), *cells, wall, f"{100 * share:.1f} %"])
-    return head, rows
-
-
-def text_table(content: Record) -> str:
-    """The same table in columns for a terminal, and what it says."""
-    head, rows = table_rows(content)
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows)]
-    return "\n".join([*(line.rstrip() for line in lines), "", *content["verdict"]["sentences"]])

@@ -12,7 +12,7 @@ from blush.report.style import GRID, INK, MUTED, SERIES, drawing, logarithmic_an
 
 HALF_THRESHOLD, TRUTH_THRESHOLD = 0.143, 0.5
 _DASHES: tuple[str, ...] = ("-", "--", ":")
-_STAGES = ("expectation", "reduce", "regularise", "converge", "postprocess")
+_STAGES = ("expectation", "reduce", "denoise_and_trail", "converge", "postprocess")
 _LEAST_RATIO = 1e-6
 Floats = NDArray[np.float64]
 
@@ -144,7 +144,7 @@ def _mean_stages(content: Record, name: str) -> dict[str, float]:
         for stage in _STAGES
     }
     own = float(np.mean([timing["regulariser_seconds"] for timing in timings]))
-    other = busy["regularise"] - own + busy["converge"] + busy["postprocess"]
+    other = busy["denoise_and_trail"] - own + busy["converge"] + busy["postprocess"]
     return {"expectation": busy["expectation"], "reduce": busy["reduce"], "other steps": other, "regulariser": own}
 
 

@@ -10,6 +10,7 @@ import blush
 from blush.io.files import atomic_write
 from blush.jobs.progress import Record
 from blush.report import comparison_figures as figures
+from blush.report.comparison_table import table_rows
 from blush.report.comparison_verdict import HALF_MAP_NOTE, TRUE, known_truth
 from blush.report.tables import angst, table
 from blush.report.timing import duration
@@ -77,8 +78,6 @@ def _pair(*parts: str) -> str:
 
 
 def _results(content: Record) -> str:
-    from blush.report.comparison import table_rows
-
     first, *others = content["verdict"]["sentences"]
     more = "".join(f"<p>{escape(text)}</p>" for text in others)
     note = (

@@ -77,7 +77,7 @@ def noise_images(noise: Noise, count: int, imaging: Imaging, generator: np.rando
 
 
 def normalise(images: Tensor, radius_px: float) -> Tensor:
-    """Images with mean 0 and s.d. 1 outside a circle, as RELION extracts them (refinement.md 1.4)."""
+    """Images with mean 0 and s.d. 1 outside a circle, as RELION extracts them (docs/algorithm.md, section 2)."""
     background = images[:, ~circle(images.shape[1], radius_px)].double()
     mean, sd = background.mean(1), background.std(1, correction=0)
     return ((images.double() - mean[:, None, None]) / sd[:, None, None]).float()

@@ -1,4 +1,4 @@
-"""Resolution and filtering by place: the corrected FSC inside small overlapping spheres (refinement.md 7).
+"""Resolution and filtering by place: the corrected FSC inside small overlapping spheres (docs/algorithm.md, section 7).
 
 Each sphere is cut out with as much margin again, so a point costs the same whatever the size of the map.
 """

@@ -108,7 +108,8 @@ def solvent_corrected_fsc(
     Parameters
     ----------
     clamp
-        Whether shells in which the mask explains everything become 0 instead of negative (refinement.md 3.4).
+        Whether shells in which the mask explains everything become 0 instead of negative
+            (docs/algorithm.md, section 5).
 
     Returns
     -------

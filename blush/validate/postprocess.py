@@ -1,4 +1,4 @@
-"""From two unfiltered half-maps to a resolution and a sharpened map (refinement.md 7)."""
+"""From two unfiltered half-maps to a resolution and a sharpened map (docs/algorithm.md, section 7)."""
 
 from __future__ import annotations
 

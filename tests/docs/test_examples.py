@@ -16,12 +16,13 @@ from blush.regularise.base import HalfMaps, Regulariser
 from blush.regularise.drive import Policy, drive
 from blush.simulate.settings import SimulateConfig
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def code_blocks(page: str, language: str) -> list[str]:
-    return [code for found, code in _FENCE.findall((DOCS / page).read_text()) if found == language]
+    return [code for found, code in _FENCE.findall((ROOT / page).read_text()) if found == language]
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def one_thread():
 def test_the_python_page_runs_from_top_to_bottom(tmp_path, monkeypatch, one_thread):
     monkeypatch.chdir(tmp_path)
     session: dict[str, object] = {"__name__": "session"}
-    for number, code in enumerate(code_blocks("python.md", "python"), start=1):
+    for number, code in enumerate(code_blocks("docs/python.md", "python"), start=1):
         exec(compile(code, f"docs/python.md, block {number}", "exec"), session)
     assert session["state"].iteration == 1
     curve = session["fsc"](session["volume"], session["again"])[1 : session["r_max"]]
@@ -47,7 +48,7 @@ def test_the_python_page_runs_from_top_to_bottom(tmp_path, monkeypatch, one_thre
 
 
 def test_the_regulariser_of_the_documentation_keeps_the_contract():
-    [code] = code_blocks("regularisers.md", "python")
+    [code] = code_blocks("docs/regularisers.md", "python")
     module = types.ModuleType("documented")
     exec(compile(code, "docs/regularisers.md", "exec"), module.__dict__)
     regulariser: Regulariser = module.Gaussian()
@@ -85,7 +86,7 @@ def half_maps(halves: torch.Tensor, fsc: object) -> HalfMaps:
 @pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
 def test_settings_that_are_shown_exist(page):
     """Complete configurations are valid; fragments name settings that exist."""
-    for text in code_blocks(page, "yaml"):
+    for text in code_blocks(f"docs/{page}", "yaml"):
         content = yaml.safe_load(text)
         known = RunConfig.model_fields
         if "imaging" in content or "specimen" in content:

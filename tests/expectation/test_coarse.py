@@ -136,7 +136,7 @@ def test_a_local_prior_moves_the_weights(images, real):
 
 
 def test_under_cross_correlation_priors_do_not_count(images, real):
-    """Correlations are small numbers; a prior in nats would decide alone (refinement.md 2.6)."""
+    """Correlations are small numbers; a prior in nats would decide alone (docs/algorithm.md, section 2)."""
     flat = model(real, cross_correlation=True)
     block = weighted(*images, 5e-4, flat, real)
     expected = GlobalSearch(flat, PIXELS, real).search(block, ramps(flat, real))

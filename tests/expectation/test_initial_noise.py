@@ -36,7 +36,7 @@ def white(n: int, sigma: float, seed: int = 1) -> np.ndarray:
 
 
 def of_white_noise(sigma: float) -> float:
-    """sigma^2 <mask^2> / 2 N^2 per component (refinement.md 2.1)."""
+    """sigma^2 <mask^2> / 2 N^2 per component (docs/algorithm.md, section 3)."""
     mask = circle(BOX, DIAMETER / 2 / PIXEL, MASK_EDGE_PX, torch.zeros((), dtype=torch.float64))
     return sigma**2 * float(mask.square().mean()) / (2 * BOX**2)
 

@@ -110,7 +110,7 @@ def test_power_is_that_of_the_masked_image_in_every_shell_to_nyquist():
 
 
 def test_white_noise_has_half_the_mean_square_of_the_mask_per_component():
-    """sigma^2 = <mask^2> / 2 N^2 for unit noise (refinement.md 2.1)."""
+    """sigma^2 = <mask^2> / 2 N^2 for unit noise (docs/algorithm.md, section 3)."""
     box, count = 48, 400
     pixels, mask = packed(box), circle(48, 15.0, 5.0, like())
     power = plain(noise(count, box, box), pixels, pixels.inside(4), mask).power.sum(0)

@@ -139,7 +139,10 @@ def test_progress_counts_particles(particles):
 
 
 def test_an_image_moved_by_whole_pixels_with_its_offset_gives_the_same(tmp_path, real):
-    """Offsets are absolute: the stored one is undone first, and the answer contains it (refinement.md 9, item 7)."""
+    """Offsets are absolute: the stored one is undone first, and the answer contains it.
+
+    See docs/algorithm.md, section 3.
+    """
     bare = np.zeros((COUNT, BOX, BOX))
     bare[:, 4:-4, 4:-4] = views()[:, 4:-4, 4:-4]
     given = full_model(real, sigma_offset_angst=1e9)

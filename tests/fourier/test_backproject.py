@@ -152,7 +152,7 @@ def test_symmetrised_sums_are_invariant_under_their_group(group, real):
 
 @pytest.mark.parametrize("group", ["C1", "C4", "D2", "O"])
 def test_symmetrising_sums_over_operators(group, real):
-    """Sums, not means (refinement.md 9, item 19); and each operator once."""
+    """Sums, not means (docs/algorithm.md, section 5); and each operator once."""
     sums = hermitian(random_sums(18, 7, real))
     whole = symmetrise(sums, operators(group))
     expected = torch.stack([rotated(sums.grid, operator) for operator in operators(group)]).sum(0)

@@ -39,7 +39,7 @@ def test_poses_are_what_the_halves_measured(finished):
 
 
 def test_the_cross_correlation_iteration_leaves_the_image_model_as_it_is(finished):
-    """Noise, scale, norm and offset width need a likelihood (refinement.md 2.6)."""
+    """Noise, scale, norm and offset width need a likelihood (docs/algorithm.md, section 2)."""
     before, after = (load_state(RunFolder(finished).state(n)) for n in (0, 1))
     assert before.first_cc
     for name in ("noise", "scale", "norm_average", "sigma_offset_angst"):

@@ -159,7 +159,7 @@ def test_accuracies_are_measured_once_a_likelihood_is(finished):
 def test_progress_is_logged_line_by_line(finished):
     lines = [json.loads(line) for line in (finished / "progress.jsonl").read_text().splitlines()]
     stages = {line["stage"] for line in lines}
-    assert {"start", "expectation", "shard", "reduce", "regularise", "converge"} <= stages
+    assert {"start", "expectation", "shard", "reduce", "denoise_and_trail", "converge"} <= stages
     counted = [line["done"] for line in lines if line["stage"] == "shard" and line["iteration"] == 2]
     assert sum(counted) == 48
 

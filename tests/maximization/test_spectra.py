@@ -78,7 +78,7 @@ def test_the_fsc_of_halves_with_a_signal_to_noise_gives_it_back():
 
 @pytest.mark.parametrize(("joined", "threshold"), [(False, 0.5), (True, 1 / 7)])
 def test_ssnr_is_one_at_the_thresholds_of_resolution(joined, threshold):
-    """0.5 between halves and 0.143 for the joined map (refinement.md 3.7)."""
+    """0.5 between halves and 0.143 for the joined map (docs/algorithm.md, section 6)."""
     assert signal_to_noise(np.array([threshold]), joined=joined)[0] == pytest.approx(1, rel=1e-12)
 
 

@@ -1,4 +1,4 @@
-"""Reference: the whole expectation step of one image, from pixels to sums (refinement.md section 2), for reading.
+"""Reference: the whole expectation step of one image, from pixels to sums (docs/algorithm.md, section 3), for reading.
 
 Only the list of poses comes from `blush.geometry`, which has tests of its own.
 """

@@ -1,4 +1,4 @@
-"""Reference: image preparation (refinement.md 1.5, 1.6), one image at a time, in float64, for reading."""
+"""Reference: image preparation (docs/algorithm.md, sections 1 and 3), one image at a time, in float64, for reading."""
 
 import math
 
@@ -77,7 +77,7 @@ def prepare(image, origin_px, norm_factor, radius_px, edge_px, pixels):
 
 
 def ctf(kx, ky, pixel_size, box, u, v, angle_deg, phase_deg, bfactor, scale, kv, cs_mm, contrast):
-    """CTF at one frequency, written as refinement.md 1.3 has it."""
+    """CTF at one frequency, written as docs/algorithm.md, section 1 has it."""
     volt = kv * 1e3
     wavelength = 12.2643247 / math.sqrt(volt * (1 + 0.978466e-6 * volt))
     qx, qy = kx / (box * pixel_size), ky / (box * pixel_size)

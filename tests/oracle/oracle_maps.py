@@ -1,4 +1,4 @@
-"""Reference: spectra, maps and FSC from the sums D and W (refinement.md 3.1-3.4), for reading.
+"""Reference: spectra, maps and FSC from the sums D and W (docs/algorithm.md, section 5), for reading.
 
 Arrays are (z, y, x) with x >= 0; `size` is the index of the origin along z and y, and cells are signed frequencies
 in units of 1 / (pad N).

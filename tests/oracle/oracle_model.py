@@ -1,4 +1,4 @@
-"""Reference: slices of a map (refinement.md 1.2, 1.6) and the geometry of an orientation, for reading."""
+"""Reference: slices of a map (docs/algorithm.md, section 1) and the geometry of an orientation, for reading."""
 
 import itertools
 import math

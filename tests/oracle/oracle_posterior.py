@@ -1,4 +1,4 @@
-"""Reference: squared residuals, priors, two passes and the posterior of one image (refinement.md 2.1-2.4)."""
+"""Reference: squared residuals, priors, two passes and the posterior of one image (docs/algorithm.md, section 3)."""
 
 import math
 

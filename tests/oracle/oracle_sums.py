@@ -1,4 +1,4 @@
-"""Reference: what one image adds to the sums of the maximisation step (refinement.md 2.7, 3.1, 3.6)."""
+"""Reference: what one image adds to the sums of the maximisation step (docs/algorithm.md, section 3, 3.1, 3.6)."""
 
 import numpy as np
 from oracle_images import shell_of

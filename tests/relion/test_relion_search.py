@@ -18,7 +18,7 @@ from blush.io.particles import read_particles
 from blush.io.star import read_star
 
 pytestmark = pytest.mark.relion
-# At 1 Å per pixel RELION's offset prior is free of its mixture of Å and pixels (refinement.md 2.2).
+# At 1 Å per pixel RELION's offset prior is free of its mixture of Å and pixels (docs/algorithm.md, section 3).
 PIXEL_SIZE_ANGST, DIAMETER_ANGST, SIGMA_OFFSET_ANGST = 1.0, 22.0, 3.0
 ORDER, RANGE_PX, STEP_PX = 1, 2.0, 1.0
 
@@ -61,7 +61,7 @@ def search(request, data, theirs) -> Search:
     """With the compiled kernels in float32 where there is a compiler."""
     native.choose("auto")
     folder, dtype = data.folder, getattr(torch, request.param)
-    # d = step of the grid in radians * pi diameter / 1.2, coarse size 2 ceil(N a / d) (refinement.md 2.5).
+    # d = step of the grid in radians * pi diameter / 1.2, coarse size 2 ceil(N a / d) (docs/algorithm.md, section 4).
     arc_angst = 30 / 360 * np.pi * DIAMETER_ANGST / 1.2
     model = model_of(
         folder / "search/run_it000_model.star", folder / "search_map.mrc", BOX_PX // 2, DIAMETER_ANGST,

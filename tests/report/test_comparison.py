@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from blush.report.comparison import _crossing, table_rows, text_table
+from blush.report.comparison import _crossing
 from blush.report.comparison_page import page
+from blush.report.comparison_table import table_rows, text_table
 from blush.report.comparison_verdict import HALF_MAP_NOTE, compare, summarise, verdict
 
 SHELLS = 17
@@ -45,7 +46,7 @@ def members(**values):
 
 def content_of(found, failures=None):
     timing = {
-        "stages": {name: {"wall": 3.0, "busy": 4.0, "cpu": 2.0} for name in ("expectation", "regularise")},
+        "stages": {name: {"wall": 3.0, "busy": 4.0, "cpu": 2.0} for name in ("expectation", "denoise_and_trail")},
         "wall_seconds": 6.0, "cpu_seconds": 4.0, "regulariser_seconds": 1.0, "regulariser_share": 0.125,
     }  # fmt: skip
     return {

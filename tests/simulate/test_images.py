@@ -33,7 +33,7 @@ def seen(euler, origin, defocus=(9000.0, 8500.0)) -> Acquisition:
 
 
 def test_a_point_appears_at_its_rotated_place_minus_the_origin():
-    """(A r)xy - origin, from the centre pixel (refinement.md 1.2): the phase of the lowest frequencies."""
+    """(A r)xy - origin, from the centre pixel (docs/algorithm.md, section 1): the phase of the lowest frequencies."""
     place, euler, origin = [11.0, -4.0, 7.0], [25.0, 70.0, -130.0], [3.0, -6.5]
     imaging = Imaging(box_px=BOX, pixel_size_angst=PIXEL, optics=(Optics(amplitude_contrast=0.9),))
     slicer = Slicer(atoms_spectrum(one_atom(place), BOX, PIXEL))

@@ -9,7 +9,8 @@ from truth_runs import make_set, refine_iterations
 from blush.fourier.transform import sphere_k2
 from blush.io.files import load_npz, read_json, save_npz, write_json
 from blush.io.mrc import read_volume, write_volume
-from blush.jobs import maximise, steps
+from blush.jobs import denoise_and_trail as maps_step
+from blush.jobs import steps
 from blush.jobs.inputs import read_plan
 from blush.jobs.layout import RunFolder
 
@@ -36,7 +37,7 @@ def copy(two_iterations, tmp_path):
 def remake_references(folder, monkeypatch, change):
     """References of iteration 2 from sums of half 2 that `change` has altered, at the same FSC."""
     fixed = load_npz(folder.spectra(2))
-    monkeypatch.setattr(maximise, "half_map_fsc", lambda *_: (fixed["fsc"], fixed["fsc_unmasked"]))
+    monkeypatch.setattr(maps_step, "half_map_fsc", lambda *_: (fixed["fsc"], fixed["fsc_unmasked"]))
     sums = load_npz(folder.sums(2, 2))
     save_npz(folder.sums(2, 2), {"grid": change(sums["grid"]), "r_max": sums["r_max"]})
     folder.spectra(2).unlink()

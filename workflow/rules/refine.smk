@@ -19,7 +19,7 @@ rule expectation:
         runtime=1440,
     params:
         run=RUN_CONFIG.run_dir,
-        algorithm=ALGORITHM,
+        algorithm=ALGORITHM_VERSION,
     shell:
         "blush expectation {params.run} --iteration {wildcards.n} --half {wildcards.half} > {log} 2>&1"
 
@@ -43,7 +43,7 @@ rule reduce:
         runtime=240,
     params:
         run=RUN_CONFIG.run_dir,
-        algorithm=ALGORITHM,
+        algorithm=ALGORITHM_VERSION,
     shell:
         "blush reduce {params.run} --iteration {wildcards.n} --half {wildcards.half} > {log} 2>&1"
 
@@ -54,9 +54,9 @@ rule denoise_and_trail:
     output:
         multiext("<run>/it{n}/", spectra="maps.npz", diagnostics="maps.json"),
     log:
-        "<run>/logs/it{n}_regularise.log",
+        "<run>/logs/it{n}_denoise_and_trail.log",
     benchmark:
-        "<run>/benchmarks/it{n}_regularise.tsv"
+        "<run>/benchmarks/it{n}_denoise_and_trail.tsv"
     retries: 3
     conda:
         "../../envs/blush.yaml"
@@ -65,9 +65,9 @@ rule denoise_and_trail:
         runtime=240,
     params:
         run=RUN_CONFIG.run_dir,
-        algorithm=ALGORITHM,
+        algorithm=ALGORITHM_VERSION,
     shell:
-        "blush regularise {params.run} --iteration {wildcards.n} > {log} 2>&1"
+        "blush denoise-and-trail {params.run} --iteration {wildcards.n} > {log} 2>&1"
 
 
 checkpoint converge:
@@ -89,6 +89,6 @@ checkpoint converge:
         runtime=60,
     params:
         run=RUN_CONFIG.run_dir,
-        algorithm=ALGORITHM,
+        algorithm=ALGORITHM_VERSION,
     shell:
         "blush converge {params.run} --iteration {wildcards.n} > {log} 2>&1"

@@ -3,8 +3,8 @@ import os
 
 from blush.cluster.client import stop_pool
 from blush.cluster.resident import pool_folder
-from blush.jobs.layout import ALGORITHM
 from blush.jobs.settings import decisive_settings, input_files, take_up
+from blush.refine.state import ALGORITHM_VERSION
 
 RUN_CONFIG = checked_config()
 

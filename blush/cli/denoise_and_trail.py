@@ -1,4 +1,4 @@
-"""`blush regularise`: from both halves' sums to the references of the next iteration."""
+"""`blush denoise-and-trail`: from both halves' sums to the references of the next iteration."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,11 +7,12 @@ import typer
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(regularise)
+    """Add the command, and the name it had before for scripts that call it so."""
+    app.command()(denoise_and_trail)
+    app.command("regularise", hidden=True)(denoise_and_trail)
 
 
-def regularise(
+def denoise_and_trail(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     iteration: Annotated[int, typer.Option(min=1, help="Number of the iteration.")],
     here: Annotated[bool, typer.Option("--here", help="Compute in this process, without workers.")] = False,
@@ -24,4 +25,4 @@ def regularise(
         return
     from blush.jobs import pooled
 
-    pooled.regularise(run, iteration, typer.echo)
+    pooled.denoise_and_trail(run, iteration, typer.echo)

@@ -55,7 +55,9 @@ def denoise_and_trail(root: Path, iteration: int) -> Path:
     timing = diagnostics.pop("timing", {})
     write_json(folder.diagnostics(iteration), diagnostics | {"iteration": iteration, "final": state.final})
     save_npz(target, spectra)
-    folder.log(iteration=iteration, stage="regularise", done=1, total=1, device=str(device), **watch.read(), **timing)
+    folder.log(
+        iteration=iteration, stage="denoise_and_trail", done=1, total=1, device=str(device), **watch.read(), **timing
+    )
     return target
 
 
@@ -68,7 +70,7 @@ def _load(folder: RunFolder, state: RefinementState, device: torch.device) -> Pa
 def _references(
     folder: RunFolder, config: RunConfig, state: RefinementState, device: torch.device
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Order of refinement.md 3.5: join, FSC, tau2, regularise, filter after cross-correlation, flatten."""
+    """Order of docs/algorithm.md, section 5: join, FSC, tau2, regularise, filter after cross-correlation, flatten."""
     iteration = state.iteration + 1
     shell = join_shell(
         state.box_px, state.pixel_size_angst, config.refinement.low_resolution_join_angst, state.resolution_angst
