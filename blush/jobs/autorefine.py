@@ -6,6 +6,7 @@ from blush.config import RunConfig
 from blush.jobs import steps
 from blush.jobs.settings import take_up
 from blush.refine.state import RefinementState
+from blush.refine.subset import Subset
 
 
 def autorefine(config: RunConfig) -> Path:
@@ -30,7 +31,7 @@ def autorefine(config: RunConfig) -> Path:
 
 def iterate(run: Path, iteration: int) -> RefinementState:
     """One iteration: both halves' shards and sums, new references, new state."""
-    for half in (1, 2):
+    for half in Subset:
         for shard in steps.missing_shards(run, iteration, half):
             steps.expectation_shard(run, iteration, half, shard)
         steps.reduce_half(run, iteration, half)

@@ -19,6 +19,7 @@ from blush.maximization.noise import update_noise, update_scale, update_sigma_of
 from blush.refine.changes import pose_change
 from blush.refine.convergence import IterationResult, next_state
 from blush.refine.state import ControlSettings, RefinementState, load_state, save_state
+from blush.refine.subset import Subset
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -42,7 +43,7 @@ def converge(root: Path, iteration: int) -> RefinementState:
         return load_state(folder.state(iteration))
     config, plan = read_config(root), read_plan(root)
     before = replace(load_state(folder.state(iteration - 1)), settings=control_settings(config))
-    measured = [load_npz(folder.statistics(iteration, half)) for half in (1, 2)]
+    measured = [load_npz(folder.statistics(iteration, half)) for half in Subset]
     old, new = load_npz(folder.poses(iteration - 1)), {}
     new = gather_poses(old, measured, plan, keep_norm=before.first_cc or not config.refinement.norm_correction)
     result = _result(
@@ -124,7 +125,7 @@ def _offset_widths(before: RefinementState, measured: list[Arrays]) -> NDArray[n
 
 
 def _save_directions(folder: RunFolder, iteration: int, before: RefinementState, measured: list[Arrays]) -> None:
-    arrays = {f"half{half}": m["directions"] for half, m in enumerate(measured, start=1)}
+    arrays = {half.infix: m["directions"] for half, m in zip(Subset, measured, strict=True)}
     save_npz(folder.directions(iteration), arrays | {"healpix_order": np.array(before.healpix_order)})
 
 
@@ -135,7 +136,7 @@ def _tidy(folder: RunFolder, iteration: int, keep: int) -> None:
     for n in range(iteration - keep, 0, -1):
         old = [
             *folder.iteration(n).glob("half?_sums.npz"),
-            *(folder.reference(n, half) for half in (1, 2)),
+            *(folder.reference(n, half) for half in Subset),
             folder.iteration(n) / "mask.mrc",
         ]
         present = [path for path in old if path.exists()]

@@ -26,6 +26,7 @@ from blush.maximization.halves import add_halves, half_sum_fsc, join_low_resolut
 from blush.maximization.reconstruct import reconstruct
 from blush.maximization.spectra import reference_noise, signal_to_noise
 from blush.refine.state import RefinementState, load_state
+from blush.refine.subset import Subset
 from blush.regularise.base import HalfMaps
 from blush.regularise.drive import Policy, Regularised, drive
 from blush.regularise.select import regulariser
@@ -63,7 +64,7 @@ def denoise_and_trail(root: Path, iteration: int) -> Path:
 
 def _load(folder: RunFolder, state: RefinementState, device: torch.device) -> Pair:
     """D and W of both halves, after the iteration that follows `state`."""
-    one, two = (load_sums(folder, state.iteration + 1, half, state.box_px, device) for half in (1, 2))
+    one, two = (load_sums(folder, state.iteration + 1, half, state.box_px, device) for half in Subset)
     return one, two
 
 
@@ -105,7 +106,7 @@ def _references(
     watch = Stopwatch()
     made = _drive(config, given)
     seconds = watch.read()
-    for half, reference in enumerate(made.references, start=1):
+    for half, reference in zip(Subset, made.references, strict=True):
         if state.first_cc:
             reference = low_pass(reference, config.initial_lowpass_angst, state.pixel_size_angst)
         write_volume(folder.reference(iteration, half), (reference * mask).cpu().numpy(), state.pixel_size_angst)
@@ -146,8 +147,8 @@ def _final_maps(
     mask = solvent_mask(folder, config, state, add_halves(*halves), shell)
     maps = [cache(_maker(half, None)) for half in halves]
     fsc, unmasked = half_map_fsc(config, state, halves, mask, maps)
-    for half in (1, 2):
-        write_volume(folder.unfiltered(half), maps[half - 1]().cpu().numpy(), state.pixel_size_angst)
+    for half in Subset:
+        write_volume(folder.unfiltered(half), maps[half.index]().cpu().numpy(), state.pixel_size_angst)
     total = add_halves(*halves)
     del halves, maps  # the largest arrays of a refinement
     ssnr = signal_to_noise(fsc, joined=True)

@@ -21,6 +21,7 @@ from blush.io.particles import ParticleSet
 from blush.jobs.inputs import environment, read_config, read_frozen_particles, read_plan, shard_key, with_poses
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.refine.state import RefinementState, load_state
+from blush.refine.subset import Subset
 
 ACCURACY_PARTICLES = 100
 SCALE_SSNR = 3.0
@@ -36,20 +37,20 @@ def build_model(
     reference, _ = read_volume(folder.reference(state.iteration, half))
     radius = state.current_size_px // 2
     sphere = transform(torch.from_numpy(reference).to(device, dtype), radius)
-    offsets = offset_grid(state.offset_range_angst, state.offset_step_angst)
+    offsets, index = offset_grid(state.offset_range_angst, state.offset_step_angst), Subset(half).index
     return Model(
         sphere=sphere,
         pixel_size_angst=state.pixel_size_angst,
         particle_diameter_angst=state.particle_diameter_angst,
         coarse_radius=min(radius, state.coarse_size_px // 2),
         radius=radius,
-        noise=_tensor(state.noise[half - 1]),
-        scale=_tensor(state.scale[half - 1]),
-        norm_average=float(state.norm_average[half - 1]),
+        noise=_tensor(state.noise[index]),
+        scale=_tensor(state.scale[index]),
+        norm_average=float(state.norm_average[index]),
         grid=OrientationGrid.build(state.healpix_order, state.symmetry, state.perturbation),
         offsets_angst=offsets + state.perturbation * state.offset_step_angst,
         offset_step_angst=state.offset_step_angst,
-        sigma_offset_angst=float(state.sigma_offset_angst[half - 1]),
+        sigma_offset_angst=float(state.sigma_offset_angst[index]),
         log_prior_direction=_direction_prior(folder, state, half),
         local_sigma_deg=state.sigma_angle_deg if state.local else None,
         cross_correlation=state.first_cc,
@@ -69,7 +70,7 @@ def _direction_prior(folder: RunFolder, state: RefinementState, half: int) -> Te
     arrays = load_npz(path)
     if int(arrays["healpix_order"]) != state.healpix_order:
         return None
-    histogram = torch.from_numpy(arrays[f"half{half}"])
+    histogram = torch.from_numpy(arrays[Subset(half).infix])
     return (histogram / histogram.mean()).clamp_min(1e-30).log()
 
 

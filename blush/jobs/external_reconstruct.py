@@ -28,6 +28,7 @@ from blush.jobs.rendezvous import Rendezvous
 from blush.maximization.halves import half_sum_fsc
 from blush.maximization.reconstruct import divide
 from blush.maximization.spectra import reference_noise
+from blush.refine.subset import Subset
 from blush.regularise.base import HalfMaps
 from blush.regularise.drive import Policy, drive
 from blush.regularise.protocol import Call, Floats, Name, read_call, read_sums, write_result
@@ -138,16 +139,17 @@ def _load(
     if half is None or _one_half(settings):
         sums = read_sums(call, dtype, device)
         return (sums, sums), (call.fudge * call.tau2, call.fudge * call.tau2), 0
-    other_star = request.star.with_name(request.star.name.replace(f"_half{half}_", f"_half{3 - half}_"))
+    half = Subset(half)
+    other_star = request.star.with_name(request.star.name.replace(f"_{half.infix}_", f"_{half.other.infix}_"))
     meeting = Rendezvous(
         request.beside("_ready.json"), other_star.with_name(f"{other_star.stem}_ready.json"), wait_seconds
     )
     meeting.reach(1)  # the caller has written everything of a half before it calls for it
-    calls = [call, read_call(other_star)][:: 1 if half == 1 else -1]
+    calls = [call, read_call(other_star)][:: 1 if half is Subset.FIRST else -1]
     first, second = (read_sums(each, dtype, device) for each in calls)
     meeting.reach(2)  # the caller may remove the files of a half as soon as its program has ended
     _check_pair(calls, other_star)
-    return (first, second), (calls[0].fudge * calls[0].tau2, calls[1].fudge * calls[1].tau2), half - 1
+    return (first, second), (calls[0].fudge * calls[0].tau2, calls[1].fudge * calls[1].tau2), half.index
 
 
 def _check_pair(calls: list[Call], other_star: Path) -> None:

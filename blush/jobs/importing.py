@@ -25,6 +25,7 @@ from blush.io.star import write_star
 from blush.jobs.layout import RunFolder
 from blush.jobs.memory import check_memory
 from blush.jobs.settings import decisive_settings, input_files
+from blush.refine.subset import Subset
 from blush.regularise.select import regulariser
 
 PARTICLES_PER_SHARD = 2500
@@ -48,7 +49,7 @@ def import_run(config: RunConfig) -> Path:
     particles = findings.particles
     half = assign_halves(particles, config.seed)
     plan = plan_shards(particles, half, config)
-    shard_images = max(int(np.diff(plan[f"edges_half{number}"]).max()) for number in (1, 2))
+    shard_images = max(int(np.diff(plan[f"edges_{subset.infix}"]).max()) for subset in Subset)
     for warning in (*findings.warnings, *check_memory(config, particles, shard_images)):
         sys.stderr.write(f"blush: warning: {warning}\n")
     _claim(folder, identity(config, particles))
@@ -92,12 +93,12 @@ def plan_shards(particles: ParticleSet, half: NDArray[np.int8], config: RunConfi
     """Rows of each half in the order of the stacks, cut into shards of nearly equal size."""
     plan: dict[str, NDArray[Any]] = {"operators": operators(config.symmetry).numpy(), "half": half}
     by_stack = np.lexsort((particles.image_index, particles.stack_index))
-    for number in (1, 2):
-        rows = by_stack[half[by_stack] == number]
+    for subset in Subset:
+        rows = by_stack[half[by_stack] == subset]
         wanted = config.compute.shards_per_half
         shards = max(FEWEST_SHARDS, -(-len(rows) // PARTICLES_PER_SHARD)) if wanted == "auto" else wanted
-        plan[f"rows_half{number}"] = rows
-        plan[f"edges_half{number}"] = np.linspace(0, len(rows), min(shards, len(rows)) + 1).round().astype(np.int64)
+        plan[f"rows_{subset.infix}"] = rows
+        plan[f"edges_{subset.infix}"] = np.linspace(0, len(rows), min(shards, len(rows)) + 1).round().astype(np.int64)
     return plan
 
 

@@ -18,6 +18,7 @@ from blush.io.files import load_npz, read_json
 from blush.io.particles import ParticleSet
 from blush.jobs.layout import RunFolder
 from blush.refine.state import ALGORITHM_VERSION, RefinementState, load_state
+from blush.refine.subset import Subset
 
 if TYPE_CHECKING:
     import torch
@@ -46,12 +47,13 @@ class Plan:
 
     def shard(self, half: int, shard: int) -> NDArray[np.int64]:
         """Import rows of a shard."""
-        edges = self.edges[half - 1]
-        return self.rows[half - 1][edges[shard] : edges[shard + 1]]
+        index = Subset(half).index
+        edges = self.edges[index]
+        return self.rows[index][edges[shard] : edges[shard + 1]]
 
     def n_shards(self, half: int) -> int:
         """Shards of a half."""
-        return len(self.edges[half - 1]) - 1
+        return len(self.edges[Subset(half).index]) - 1
 
 
 def read_config(root: Path) -> RunConfig:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from blush.refine.subset import Subset
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -45,15 +47,19 @@ class RunFolder:
 
     def shard(self, n: int, half: int, shard: int, key: str) -> Path:
         """Result of one shard; `key` names the inputs it belongs to, so that no stale one is ever summed."""
-        return self.iteration(n) / f"half{half}_shard{shard:04d}_{key}.npz"
+        return self.iteration(n) / f"{Subset(half).infix}_shard{shard:04d}_{key}.npz"
+
+    def shard_list(self, n: int, half: int) -> Path:
+        """Number of a half's shards, there once all of them are."""
+        return self.iteration(n) / f"{Subset(half).infix}_shards.json"
 
     def sums(self, n: int, half: int) -> Path:
         """D and W of a half, symmetrised."""
-        return self.iteration(n) / f"half{half}_sums.npz"
+        return self.iteration(n) / f"{Subset(half).infix}_sums.npz"
 
     def statistics(self, n: int, half: int) -> Path:
         """Everything else that a half's shards measured."""
-        return self.iteration(n) / f"half{half}_statistics.npz"
+        return self.iteration(n) / f"{Subset(half).infix}_statistics.npz"
 
     def spectra(self, n: int) -> Path:
         """FSC, tau2 and sigma2 of the maps of iteration n."""
@@ -69,11 +75,11 @@ class RunFolder:
 
     def reference(self, n: int, half: int) -> Path:
         """Reference that iteration n made for iteration n + 1."""
-        return self.root / f"run_it{n:03d}_half{half}_class001.mrc"
+        return self.root / f"run_it{n:03d}_{Subset(half).infix}_class001.mrc"
 
     def unfiltered(self, half: int) -> Path:
         """Final unregularised half-map."""
-        return self.root / f"run_half{half}_class001_unfil.mrc"
+        return self.root / f"run_{Subset(half).infix}_class001_unfil.mrc"
 
     @property
     def final_map(self) -> Path:

@@ -61,7 +61,7 @@ def _list_shards(run: Path, iteration: int, half: int) -> Path:
     if lost := steps.missing_shards(run, iteration, half):
         problem = Problem("are missing though they were reported done", "look for a full disk", value=str(lost))
         raise BlushError(f"shards of iteration {iteration}, half {half}", [problem])
-    listed = RunFolder(run).iteration(iteration) / f"half{half}_shards.json"
+    listed = RunFolder(run).shard_list(iteration, half)
     write_json(listed, {"half": half, "iteration": iteration, "shards": steps.shards(run, half)})
     return listed
 

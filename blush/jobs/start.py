@@ -17,6 +17,7 @@ from blush.jobs.inputs import POSE_COLUMNS, TABLE_COLUMNS, environment, read_con
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.refine.start import FirstSampling, ParticleGeometry, first_state
 from blush.refine.state import save_state
+from blush.refine.subset import Subset
 
 
 def start(root: Path) -> Path:
@@ -59,7 +60,7 @@ def start(root: Path) -> Path:
     )
     reference, _ = read_volume(folder.imported / "reference.mrc")
     filtered = low_pass(torch.from_numpy(reference), config.initial_lowpass_angst, pixel).numpy()
-    for half in (1, 2):
+    for half in Subset:
         write_volume(folder.reference(0, half), filtered, pixel)
     zeros = np.zeros(len(particles))
     poses = dict.fromkeys(TABLE_COLUMNS, zeros) | {"norm_correction": np.ones(len(particles))}

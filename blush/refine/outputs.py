@@ -17,6 +17,7 @@ from blush.refine.control_star import ModelOptions, OptimiserFiles, optimiser_bl
 from blush.refine.data_star import data_blocks, group_names
 from blush.refine.model_star import ModelPart, model_blocks
 from blush.refine.state import RefinementState
+from blush.refine.subset import Subset
 
 Floats = NDArray[np.float64]
 
@@ -143,13 +144,13 @@ def _parts(
     """
     base = (_named(run) / prefix).as_posix()
     suffix = "_unfil.mrc" if prefix == "run" else ".mrc"
-    maps = {half: f"{base}_half{half}_class001{suffix}" for half in (1, 2)}
-    joint = f"{base}_class001.mrc" if prefix == "run" else maps[1]
+    maps = {half: f"{base}_{half.infix}_class001{suffix}" for half in Subset}
+    joint = f"{base}_class001.mrc" if prefix == "run" else maps[Subset.FIRST]
     names = group_names(table.blocks, table.particles)
     return {
-        "": _part(state, table, names, (1, 2), joint, directions),
-        "_half1": _part(state, table, names, (1,), maps[1], directions),
-        "_half2": _part(state, table, names, (2,), maps[2], directions),
+        "": _part(state, table, names, tuple(Subset), joint, directions),
+        "_half1": _part(state, table, names, (Subset.FIRST,), maps[Subset.FIRST], directions),
+        "_half2": _part(state, table, names, (Subset.SECOND,), maps[Subset.SECOND], directions),
     }
 
 
@@ -157,11 +158,11 @@ def _part(
     state: RefinementState,
     table: OutputParticles,
     names: NDArray[np.object_],
-    halves: tuple[int, ...],
+    halves: tuple[Subset, ...],
     map_name: str,
     directions: DirectionTable | None,
 ) -> ModelPart:
-    index = [half - 1 for half in halves]
+    index = [half.index for half in halves]
     rows = np.isin(table.particles.half, halves)
     groups = table.particles.group_index
     return ModelPart(

@@ -11,6 +11,7 @@ from blush.errors import BlushError, Problem
 from blush.io.files import load_npz, read_json
 from blush.jobs.layout import RunFolder
 from blush.jobs.progress import Record
+from blush.refine.subset import Subset
 from blush.report.timing import duration
 
 BAR_WIDTH = 30
@@ -70,7 +71,7 @@ class Watcher:
             self.states.append(read_json(path))
         if not self._total and (folder.imported / "plan.npz").exists():
             plan = load_npz(folder.imported / "plan.npz")
-            self._total = sum(len(plan[f"rows_half{half}"]) for half in (1, 2))
+            self._total = sum(len(plan[f"rows_{half.infix}"]) for half in Subset)
         refined = bool(self.states) and bool(self.states[-1].get("converged"))
         iteration = len(self.states) - refined if self.states else 0
         mine = [record for record in self.records if record.get("iteration") == iteration]

@@ -45,3 +45,11 @@ def test_tracked_files_name_no_path_of_one_machine(kind, pattern):
         check=False,
     )
     assert (found.returncode, found.stdout) == (1, "")  # 1 is grep's word for nothing found
+
+
+def test_the_place_of_a_half_set_is_said_once():
+    """`half - 1` by hand takes the wrong map or noise as easily as the right one."""
+    by_hand = re.compile(r"\b(half|number|subset) - 1\b|\b3 - half\b|half\{half\}")
+    rooms = [ROOT / "blush" / room for room in ("jobs", "refine", "report")]
+    found = [path for room in rooms for path in room.rglob("*.py") if by_hand.search(path.read_text(encoding="utf-8"))]
+    assert [path.name for path in found if path.name not in ("subset.py", "pooled.py")] == []  # names of pool tasks
