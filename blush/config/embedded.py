@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from blush.config.files import checked, read_yaml, resolved
 from blush.config.regulariser import RegulariserSettings
-from blush.config.run import _problem, _read_yaml, _resolved
+from blush.config.run import PATH_KEYS
 from blush.config.sections import Compute, Section, Trailing
-from blush.errors import BlushError
 
 
 class EmbeddedConfig(Section):
@@ -33,10 +33,6 @@ def load_embedded(path: Path | None) -> EmbeddedConfig:
     """
     if path is None:
         return EmbeddedConfig()
-    content = _resolved(_read_yaml(path) | {"output": "unused"}, path.absolute().parent)
+    content = resolved(read_yaml(path) | {"output": "unused"}, path.absolute().parent, PATH_KEYS, "unused")
     del content["output"]
-    try:
-        return EmbeddedConfig.model_validate(content)
-    except ValidationError as error:
-        problems = [_problem(detail) for detail in error.errors(include_url=False)]
-        raise BlushError(f"{path} has {len(problems)} mistake(s):", problems) from None
+    return checked(EmbeddedConfig, content, path)

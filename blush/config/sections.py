@@ -1,11 +1,22 @@
 """Sections of the run configuration; every field says what it does, and the reference is generated from them."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+_POINT_GROUP = re.compile(r"^(C[1-9]\d*|D[1-9]\d*|T|O|I|I[1-4])$")
+
+
+def _known_group(value: str) -> str:
+    if not _POINT_GROUP.match(value):
+        raise ValueError("no such point group; use Cn, Dn, T, O, I, I1, I2, I3 or I4")
+    return value
+
 
 PositiveInt = Annotated[int, Field(gt=0)]
+PointGroup = Annotated[str, AfterValidator(_known_group)]
 
 
 class Section(BaseModel):

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from blush.config.run import _merged, _problem, _read_yaml, _resolved
+from blush.config.files import checked, merged, read_yaml, resolved
 from blush.config.sections import PositiveInt, Section
-from blush.errors import BlushError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -237,10 +236,5 @@ def load_training(path: Path | str, overrides: dict[str, Any] | None = None) -> 
     BlushError
         With every mistake of the file.
     """
-    path = Path(path)
-    content = _merged(_read_yaml(path), overrides or {})
-    try:
-        return TrainingConfig.model_validate(_resolved(content, path.absolute().parent, _PATH_KEYS, "training"))
-    except ValidationError as error:
-        problems = [_problem(detail) for detail in error.errors(include_url=False)]
-        raise BlushError(f"{path} has {len(problems)} mistake(s):", problems) from None
+    content = merged(read_yaml(Path(path)), overrides or {})
+    return checked(TrainingConfig, resolved(content, Path(path).absolute().parent, _PATH_KEYS, "training"), path)

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from blush.errors import BlushError
 from blush.expectation.optics import OpticsTables
-from blush.expectation.prepare import MASK_EDGE_PX, circle, mask_images
+from blush.expectation.prepare import MASK_EDGE_PX, mask_images
 from blush.fourier.grid import shell_index_2d
+from blush.fourier.mask import soft_circle
 from blush.fourier.packed import packed, shell_sums
 from blush.io.particles import ParticleSet
 
@@ -31,8 +32,7 @@ def initial_noise(particles: ParticleSet, particle_diameter_angst: float, seed: 
         If the images of a group leave no noise at all.
     """
     box = particles.optics[0].box_px
-    like = torch.zeros((), dtype=torch.float32)
-    mask = circle(box, particle_diameter_angst / (2 * particles.optics[0].pixel_size_angst), MASK_EDGE_PX, like)
+    mask = soft_circle(box, particle_diameter_angst / (2 * particles.optics[0].pixel_size_angst), MASK_EDGE_PX)
     optics = torch.from_numpy(particles.optics_index)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(particles), generator=generator)

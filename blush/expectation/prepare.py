@@ -32,13 +32,6 @@ class Images:
     power: Tensor
 
 
-def circle(box_px: int, radius_px: float, edge_px: float, like: Tensor) -> Tensor:
-    """Soft circular mask, 1 within the radius, a raised cosine of `edge_px` outside it: (box, box)."""
-    x = (torch.arange(box_px, device=like.device, dtype=torch.float64) - box_px // 2) ** 2
-    beyond = (((x[:, None] + x[None, :]).sqrt() - radius_px) / edge_px).clamp(0, 1)
-    return (0.5 + 0.5 * torch.cos(torch.pi * beyond)).to(like.dtype)
-
-
 def mask_images(images: Tensor, mask: Tensor) -> Tensor:
     """Replace what is outside the mask by the mean of the outside region (docs/algorithm.md, section 3, step 4)."""
     outside = 1 - mask
@@ -74,7 +67,7 @@ def prepare(
     shift_px
         (b, 2) int64, previous origins rounded to whole pixels.
     mask
-        (N, N) from `circle`.
+        (N, N) from `soft_circle`.
     pixels, n_pixels
         Packed half plane, and how many of its pixels are kept.
     correction

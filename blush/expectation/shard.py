@@ -15,9 +15,10 @@ from blush.expectation.fine import Posterior, back_project, fine_posterior
 from blush.expectation.memory import LOCAL_NEIGHBOURS, PAIRS_PER_BATCH, StepSize
 from blush.expectation.model import Model, ShardSums
 from blush.expectation.optics import OpticsTables
-from blush.expectation.prepare import MASK_EDGE_PX, Images, circle, prepare
+from blush.expectation.prepare import MASK_EDGE_PX, Images, prepare
 from blush.expectation.statistics import add_statistics
 from blush.fourier.backproject import empty_accumulator
+from blush.fourier.mask import soft_circle
 from blush.fourier.packed import Packed, packed
 from blush.fourier.shift import phases, round_half_away
 from blush.geometry.rotation import euler_from_matrix
@@ -42,8 +43,7 @@ class Expectation:
         self.coarse_phases = phases(self.coarse_px, self.pixels, self.pixels.inside(model.coarse_radius), dtype)
         self.fine_phases = phases(fine, self.pixels, self.n_pixels, dtype)
         radius_px = model.particle_diameter_angst / (2 * model.pixel_size_angst)
-        like = torch.zeros((), dtype=dtype, device=device)
-        self.mask = circle(model.box_px, radius_px, MASK_EDGE_PX, like)
+        self.mask = soft_circle(model.box_px, radius_px, MASK_EDGE_PX, device, dtype)
         self.search = None if model.local_sigma_deg else GlobalSearch(model, self.pixels, dtype)
         self.block_size = self._block_size(memory_bytes)
 

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from blush.config.run import _SYMMETRY, _merged, _problem, _read_yaml
-from blush.config.sections import Section
-from blush.errors import BlushError
+from blush.config.files import checked, merged, read_yaml
+from blush.config.sections import PointGroup, Section
 
 Positive = Annotated[float, Field(gt=0)]
 Vector = tuple[float, float, float]
@@ -34,7 +33,7 @@ class Specimen(Section):
     )
     assembly: str | None = Field(default=None, description="Biological assembly to build, by name; null: as deposited")
     chains: tuple[str, ...] | None = Field(default=None, description="Chains to keep; null: all")
-    symmetry: str = Field(default="C1", description="Point group given to the density, in RELION's setting")
+    symmetry: PointGroup = Field(default="C1", description="Point group given to the density, in RELION's setting")
     copies: Literal["none", "average", "expand"] = Field(
         default="none",
         description="none: symmetry is only noted; average: align the model's own axes and average its units; "
@@ -56,13 +55,6 @@ class Specimen(Section):
         if isinstance(content, dict) and content.get("model", "demo") == "demo":
             return {"symmetry": "D4", "copies": "expand"} | content
         return content
-
-    @field_validator("symmetry")
-    @classmethod
-    def _known_symmetry(cls, value: str) -> str:
-        if not _SYMMETRY.match(value):
-            raise ValueError("no such point group; use Cn, Dn, T, O, I, I1, I2, I3 or I4")
-        return value
 
     @model_validator(mode="after")
     def _range_of_bfactors(self) -> Self:
@@ -166,13 +158,9 @@ def load_settings(path: Path | None, overrides: dict[str, Any] | None = None) ->
     BlushError
         With every mistake.
     """
-    content = _read_yaml(path) if path else {}
+    content = merged(read_yaml(path) if path else {}, overrides or {})
     folder = path.absolute().parent if path else Path.cwd()
-    try:
-        settings = SimulateConfig.model_validate(_merged(content, overrides or {}))
-    except ValidationError as error:
-        problems = [_problem(detail) for detail in error.errors(include_url=False)]
-        raise BlushError(f"{path or 'the options'}: {len(problems)} mistake(s):", problems) from None
+    settings = checked(SimulateConfig, content, path or "the set of options")
     given = overrides or {}
     output = settings.output if "output" in given else folder / settings.output
     model = settings.specimen.model

@@ -5,14 +5,11 @@ import math
 import pytest
 import torch
 
-from blush.expectation.prepare import circle, mask_images, packed_transform, prepare
+from blush.expectation.prepare import mask_images, packed_transform, prepare
+from blush.fourier.mask import soft_circle
 from blush.fourier.packed import packed, shell_sums
 
 BOXES = [16, 18, 50, 96]
-
-
-def like(dtype: torch.dtype = torch.float64) -> torch.Tensor:
-    return torch.zeros((), dtype=dtype)
 
 
 def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -26,7 +23,7 @@ def plain(images: torch.Tensor, pixels, n_pixels: int, mask: torch.Tensor):
 
 
 def test_the_mask_is_one_inside_half_in_the_middle_of_its_edge_and_zero_outside():
-    mask = circle(64, 20.0, 4.0, like())
+    mask = soft_circle(64, 20.0, 4.0, dtype=torch.float64)
     row = mask[32]
     assert row[32 : 32 + 21].tolist() == [1.0] * 21
     assert float(row[32 + 22]) == pytest.approx(0.5, abs=1e-15)
@@ -37,7 +34,7 @@ def test_the_mask_is_one_inside_half_in_the_middle_of_its_edge_and_zero_outside(
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_outside_the_mask_is_the_mean_of_the_outside(dtype):
-    mask = circle(32, 9.0, 5.0, like(dtype))
+    mask = soft_circle(32, 9.0, 5.0, dtype=dtype)
     images = 5 + noise(3, 32, 32, dtype=dtype)
     masked = mask_images(images, mask)
     for image, result in zip(images.double(), masked.double(), strict=True):
@@ -48,7 +45,7 @@ def test_outside_the_mask_is_the_mean_of_the_outside(dtype):
 
 
 def test_a_constant_image_stays_constant():
-    masked = mask_images(torch.full((2, 24, 24), 7.5), circle(24, 6.0, 5.0, like(torch.float32)))
+    masked = mask_images(torch.full((2, 24, 24), 7.5), soft_circle(24, 6.0, 5.0, dtype=torch.float32))
     torch.testing.assert_close(masked, torch.full((2, 24, 24), 7.5), rtol=2e-7, atol=0)
 
 
@@ -78,7 +75,7 @@ def test_a_point_at_the_centre_pixel_is_flat(box):
 def test_prepared_images_are_the_steps_in_their_order(real):
     """Norm, whole-pixel shift without wrap, mask; the unmasked transform skips the mask alone."""
     box, pixels = 20, packed(20)
-    images, mask = noise(4, box, box, dtype=real), circle(box, 5.0, 3.0, like(real))
+    images, mask = noise(4, box, box, dtype=real), soft_circle(box, 5.0, 3.0, dtype=real)
     factor = torch.tensor([1.0, 0.5, 2.0, 1.3], dtype=torch.float64)
     shift = torch.tensor([[0, 0], [2, -1], [-3, 0], [25, 0]])
     n = pixels.inside(6)
@@ -99,7 +96,7 @@ def test_prepared_images_are_the_steps_in_their_order(real):
 def test_power_is_that_of_the_masked_image_in_every_shell_to_nyquist():
     """Beyond the pixels that are kept too."""
     pixels = packed(24)
-    mask = circle(24, 7.0, 5.0, like())
+    mask = soft_circle(24, 7.0, 5.0, dtype=torch.float64)
     images = noise(3, 24, 24)
     whole = packed_transform(mask_images(images, mask), pixels)
     expected = shell_sums(whole.abs().square(), pixels.shell, 13)
@@ -112,7 +109,7 @@ def test_power_is_that_of_the_masked_image_in_every_shell_to_nyquist():
 def test_white_noise_has_half_the_mean_square_of_the_mask_per_component():
     """sigma^2 = <mask^2> / 2 N^2 for unit noise (docs/algorithm.md, section 3)."""
     box, count = 48, 400
-    pixels, mask = packed(box), circle(48, 15.0, 5.0, like())
+    pixels, mask = packed(box), soft_circle(48, 15.0, 5.0, dtype=torch.float64)
     power = plain(noise(count, box, box), pixels, pixels.inside(4), mask).power.sum(0)
     pairs = torch.bincount(pixels.shell).double()
     sigma2 = power[3:23] / pairs[3:23] / (2 * count)
@@ -123,7 +120,7 @@ def test_white_noise_has_half_the_mean_square_of_the_mask_per_component():
 
 
 def test_the_correction_multiplies_both_transforms_and_the_power():
-    pixels, mask, images = packed(16), circle(16, 4.0, 3.0, like()), noise(2, 16, 16)
+    pixels, mask, images = packed(16), soft_circle(16, 4.0, 3.0, dtype=torch.float64), noise(2, 16, 16)
     n = pixels.inside(5)
     factor = torch.stack((torch.zeros(len(pixels.kx)), torch.full((len(pixels.kx),), 2.0)))  # 2i
     ones, zeros = torch.ones(2), torch.zeros(2, 2, dtype=torch.int64)
@@ -136,7 +133,7 @@ def test_the_correction_multiplies_both_transforms_and_the_power():
 
 
 def test_a_single_image_is_a_row_of_a_batch():
-    pixels, mask, images = packed(18), circle(18, 5.0, 3.0, like()), noise(3, 18, 18)
+    pixels, mask, images = packed(18), soft_circle(18, 5.0, 3.0, dtype=torch.float64), noise(3, 18, 18)
     n = pixels.inside(7)
     whole, part = (plain(x, pixels, n, mask) for x in (images, images[1:2]))
     for name in ("masked", "unmasked", "power"):
