@@ -111,7 +111,8 @@ class SlurmWorkers(Section):
 class Compute(Section):
     """Where and how the work runs.
 
-    Results depend on `device`, `precision`, `kernels` and `shards_per_half` by rounding, and on nothing else here.
+    Results depend on `device`, `precision`, `kernels`, `shards_per_half`, `threads_per_worker` and `memory_gb`
+    (which sets how many images are taken at once) by rounding, since sums are added in another order; on nothing else.
     """
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(

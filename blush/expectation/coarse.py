@@ -105,7 +105,7 @@ def keep(scores: Tensor, log_prior: Tensor, orientation: Tensor | None, model: M
     rows = torch.arange(b, device=scores.device)
     cut = posterior_cut(scores.flatten(1), rows, b, model.adaptive_fraction)
     gap = torch.zeros_like(cut.gap) if model.cross_correlation else cut.gap
-    # The one host synchronisation of a block: how many poses there are.
+    # How many poses there are is the host's to know: one of 28 to 38 synchronisations of a block on a GPU.
     image, shift, column = torch.nonzero(cut.top[:, None, None] - scores <= gap[:, None, None], as_tuple=True)
     prior = log_prior.expand_as(scores)[image, shift, column]
     chosen = column if orientation is None else orientation[image, column]

@@ -11,6 +11,8 @@ from blush.config.regulariser import RegulariserSettings
 from blush.errors import BlushError
 from blush.fourier.filter import multiply_shells
 from blush.fourier.fsc import power_spectrum
+from blush.fourier.grid import radius_3d
+from blush.fourier.mask import soft_sphere
 from blush.regularise.amplitude import cross_validated_gain
 from blush.regularise.base import HalfMaps, Outcome, Regulariser, RegulariserError
 from blush.regularise.drive import Policy, drive
@@ -134,6 +136,31 @@ def test_beyond_the_network_the_wiener_map_takes_over():
     given = maps.unregularised(1)
     torch.testing.assert_close(power_spectrum(reference)[below], power_spectrum(given)[below], rtol=0.02, atol=0)
     torch.testing.assert_close(power_spectrum(reference)[above], power_spectrum(wiener)[above], rtol=0.3, atol=0)
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_each_half_crosses_over_to_its_own_wiener_map(half):
+    """Beyond the cross-over a reference is the half's own Wiener map inside the particle's sphere, to rounding."""
+    maps = half_maps(torch.float64, noise=0.05)
+    made = drive(Made(lambda v: v.clone(), nyquist_angst=9.0), maps, Policy(trailing_shells=None))
+    sphere = soft_sphere(BOX, 10.0, 5.0, dtype=torch.float64)  # 60 Å across at 3 Å a pixel
+    spectrum = torch.fft.rfftn(made.references[half])
+    own, other = (torch.fft.rfftn(maps.wiener(h) * sphere) for h in (half, 1 - half))
+    beyond = radius_3d(BOX) > 7
+    scale = float(own[beyond].abs().max())
+    assert float((spectrum - own)[beyond].abs().max()) < 1e-12 * scale
+    assert float((spectrum - other)[beyond].abs().max()) > 0.1 * scale
+
+
+def test_references_are_cut_where_the_corrected_fsc_ends():
+    """The plain FSC, which solvent noise lowers or a mask's edge raises, does not set the cut."""
+    maps = half_maps(torch.float64)
+    fsc = np.where(np.arange(BOX // 2 + 1) < 7, 0.9, 0.0)
+    plain = np.where(np.arange(BOX // 2 + 1) < 10, 0.9, 0.0)
+    made = drive(Unregularised(), replace(maps, fsc=fsc, fsc_unmasked=plain), POLICY)
+    assert made.diagnostics["trailing_shell"] == 5
+    for half in (0, 1):
+        assert torch.equal(made.references[half], pass_below(maps.unregularised(half), 5))
 
 
 def test_a_cut_below_the_network_leaves_nothing_to_cross_over():

@@ -6,7 +6,7 @@ import torch
 
 from blush.fourier.fsc import power_spectrum
 from blush.fourier.grid import radius_3d
-from blush.regularise.trailing import FSC_LIMIT, cut_shell, pass_below, trail
+from blush.regularise.trailing import cut_shell, pass_below, trail
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from blush.regularise.trailing import FSC_LIMIT, cut_shell, pass_below, trail
         ([0, 1, 0.9, 0.9, 0.9, 0.1, 0.0], 2, 3),  # the origin says nothing
         ([1, 1, 1, 1, 1, 1, 1], 2, 5),  # never below: counts as past the last shell
         ([1, 0, 0, 0, 0, 0, 0], 2, 1),
-        ([1, 1, FSC_LIMIT, 0.1], 1, 2),  # at the limit is not below it
+        ([1, 1, 1 / 7, 0.1], 1, 2),  # at the limit, 1/7 of Kimanius et al. 2024, is not below it
     ],
 )
 def test_the_cut_is_behind_the_first_shell_below_a_seventh(fsc, shells, expected):
@@ -55,3 +55,16 @@ def test_denoised_and_wiener_maps_share_the_spectrum_at_the_cross_over():
     axis = (torch.arange(24, dtype=torch.float64) - 12) ** 2
     volume = torch.exp(-(axis[:, None, None] + axis[:, None] + axis) / 4)
     torch.testing.assert_close(trail(volume, 12, 6, volume, 10.0), volume, rtol=0, atol=1e-9)
+
+
+def test_outside_of_the_particle_nothing_is_filled_in():
+    """A Wiener map that lies outside the sphere and its edge of 5 px gives nothing to the reference."""
+    axis = (torch.arange(24, dtype=torch.float64) - 12) ** 2
+    radius = (axis[:, None, None] + axis[:, None] + axis).sqrt()
+    noise = torch.randn(24, 24, 24, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    outside = torch.where(radius > 9.01, noise, 0.0)
+    assert trail(torch.zeros_like(noise), 12, 4, outside, 4.0).abs().max() < 1e-13
+    inside = torch.where(radius < 3.99, noise, 0.0)
+    spectrum = torch.fft.rfftn(trail(torch.zeros_like(noise), 12, 4, inside, 4.0))
+    beyond = radius_3d(24) > 5
+    torch.testing.assert_close(spectrum[beyond], torch.fft.rfftn(inside)[beyond], rtol=0, atol=1e-12)

@@ -1,0 +1,59 @@
+"""From the files of an iteration to the model of a half: what is shifted, filtered and taken from where."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from blush.geometry.sampling import OrientationGrid, offset_grid
+from blush.jobs.expect import build_model
+from blush.jobs.layout import RunFolder
+from blush.refine.state import load_state
+
+CPU = torch.device("cpu")
+
+
+def built(finished, half=1, iteration=2, **changes):
+    folder = RunFolder(finished)
+    state = replace(load_state(folder.state(iteration)), **changes)
+    return state, build_model(folder, state, half, CPU, torch.float64)
+
+
+@pytest.mark.parametrize("perturbation", [0.0, 0.3, -0.45])
+def test_the_whole_grid_is_perturbed_by_a_fraction_of_its_step(perturbation, finished):
+    """Orientations by p of theirs about every axis, offsets by p of theirs along x and y."""
+    state, model = built(finished, perturbation=perturbation)
+    plain = offset_grid(state.offset_range_angst, state.offset_step_angst)
+    torch.testing.assert_close(model.offsets_angst - plain, torch.full_like(plain, perturbation * 13.0))
+    assert state.offset_step_angst == 13.0  # 2 px of 6.5 Å
+    grid = OrientationGrid.build(state.healpix_order, "D4", perturbation)
+    assert torch.equal(model.grid.matrices(torch.arange(5)), grid.matrices(torch.arange(5)))
+
+
+@pytest.mark.parametrize("half", [1, 2])
+def test_every_part_of_the_model_is_the_half_s_own(half, finished):
+    state, model = built(finished, half)
+    index = half - 1
+    assert model.noise.tolist() == state.noise[index].tolist()
+    assert model.scale.tolist() == state.scale[index].tolist()
+    assert model.norm_average == state.norm_average[index]
+    assert model.sigma_offset_angst == state.sigma_offset_angst[index]
+    for values in (state.noise, state.norm_average, state.sigma_offset_angst):
+        assert not np.array_equal(values[0], values[1])  # or the assertions above say nothing
+
+
+def test_groups_are_scaled_by_shells_whose_signal_is_three_times_the_noise(finished):
+    """SSNR > 3, as in RELION's `--scale`: FSC > 0.75 between the halves."""
+    ssnr = np.linspace(6, 0, 17)
+    _, model = built(finished, ssnr=ssnr)
+    assert model.scale_shells is not None
+    assert model.scale_shells.tolist() == (ssnr > 3.0).tolist()
+
+
+def test_a_histogram_of_another_grid_is_not_used(finished):
+    state, model = built(finished)
+    assert model.log_prior_direction is not None
+    torch.testing.assert_close(model.log_prior_direction.exp().mean(), torch.tensor(1.0, dtype=torch.float64))
+    assert built(finished, healpix_order=state.healpix_order + 1)[1].log_prior_direction is None
+    assert built(finished, local=True, sigma_angle_deg=5.0)[1].log_prior_direction is None
