@@ -44,9 +44,10 @@ def denoise(
     from blush.fourier.fsc import resolution_at
     from blush.geometry.symmetry import operators
     from blush.io.files import write_json
+    from blush.io.half_maps import read_half_maps
     from blush.io.mrc import write_volume
     from blush.regularise.drive import Policy, drive
-    from blush.regularise.from_maps import half_maps, particle_mask, read_half_maps
+    from blush.regularise.from_maps import half_maps, particle_mask
     from blush.regularise.select import regulariser
     from blush.validate.phase_randomise import solvent_corrected_fsc
     from blush.validate.postprocess import FSC_THRESHOLD
@@ -74,7 +75,7 @@ def denoise(
     )
     made = drive(chosen, maps, Policy(trailing_shells=None if no_trailing else trailing))
     for half, reference in enumerate(made.references, start=1):
-        write_volume(out / f"half{half}.mrc", reference.cpu().numpy(), pixel)
+        write_volume(out / f"half{half}.mrc", reference.cpu().numpy(), pixel, files.placement)
     write_json(out / "diagnostics.json", made.diagnostics)
     typer.echo(f"half-maps: FSC {FSC_THRESHOLD} at {resolution_at(curve, FSC_THRESHOLD, box, pixel):.2f} Å")
     cut = made.diagnostics["trailing_shell"]

@@ -24,22 +24,20 @@ def fsc(
     seed: Annotated[int, typer.Option(help="Seed of the random phases.")] = 1,
 ) -> None:
     """Print the Fourier shell correlation of two maps, and the resolution."""
-    import torch
-
     from blush.fourier.fsc import fsc as correlation
     from blush.fourier.fsc import resolution_at
-    from blush.io.mrc import read_volume
+    from blush.io.half_maps import read_half_maps
     from blush.validate.compare import TRUTH_THRESHOLD
     from blush.validate.phase_randomise import masked_fsc
     from blush.validate.postprocess import FSC_THRESHOLD
-    from blush.validate.postprocess_files import read_halves, write_fsc_xml
+    from blush.validate.postprocess_files import write_fsc_xml
 
-    first, second, pixel = read_halves(map1, map2, pixel_size)
+    files = read_half_maps(map1, map2, mask, pixel_size, independent=not truth, even=False)
+    (first, second), solvent, pixel = files.halves, files.mask, files.pixel_size_angst
     box = first.shape[0]
     threshold = TRUTH_THRESHOLD if truth else FSC_THRESHOLD
     curves = {"unmasked": correlation(first, second)}
-    if mask is not None:
-        solvent = torch.from_numpy(read_volume(mask)[0])
+    if solvent is not None:
         if truth:
             curves["masked"] = correlation(first * solvent, second * solvent)
         else:

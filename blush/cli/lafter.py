@@ -22,8 +22,9 @@ def lafter(
     pixel_size: Annotated[float | None, typer.Option(help="Å per pixel, instead of the headers'.")] = None,
 ) -> None:
     """Filter two half-maps into one map to look at; it cannot be refined against, or compared between halves."""
+    from blush.io.half_maps import read_half_maps
     from blush.io.mrc import write_volume
-    from blush.regularise.from_maps import particle_mask, read_half_maps
+    from blush.regularise.from_maps import particle_mask
     from blush.regularise.lafter import UPSAMPLING
     from blush.regularise.lafter import lafter as filtered
 
@@ -36,7 +37,7 @@ def lafter(
         made = filtered(first, second, solvent)
     except ValueError as error:
         raise BlushError("the half-maps cannot be filtered", [str(error)]) from None
-    write_volume(out, made.map.numpy(), pixel / UPSAMPLING)
+    write_volume(out, made.map.numpy(), pixel / UPSAMPLING, files.placement.finer(UPSAMPLING))
     typer.echo("shell  resolution        Cref  FSC with the sum")
     for shell in range(1, box // 2 + 1):
         values = f"{float(made.cref[shell]):10.4f}  {float(made.fsc_to_sum[shell]):16.4f}"

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from blush.errors import BlushError, Problem
 from blush.fourier.backproject import Accumulator, empty_accumulator
 from blush.fourier.fsc import fsc as shell_correlation
 from blush.fourier.fsc import power_spectrum
 from blush.fourier.mask import soft_sphere
 from blush.fourier.transform import PADDING, gridding_correction, sphere_k2, transform
-from blush.io.mrc import read_volume
 from blush.maximization.reconstruct import reconstruct
 from blush.maximization.spectra import HIGHEST_FSC, LOWEST_FSC, shells_of_cells, signal_to_noise
 from blush.regularise.base import Floats, HalfMaps
@@ -23,100 +20,6 @@ from blush.regularise.base import Floats, HalfMaps
 FINAL_ORDER = 4
 """HEALPix order at which searches become local: maps of a file are taken to come from a refinement's end."""
 EDGE_PX = 5.0
-SAME_PIXEL = 1e-3
-
-
-@dataclass(frozen=True)
-class MapFiles:
-    """Two half-maps and a mask, read and checked.
-
-    Attributes
-    ----------
-    halves
-        (N, N, N) float32, unfiltered.
-    mask
-        (N, N, N) float32 in [0, 1], or None.
-    """
-
-    halves: tuple[Tensor, Tensor]
-    pixel_size_angst: float
-    mask: Tensor | None
-
-    def to(self, device: str) -> MapFiles:
-        """The same on another device.
-
-        Raises
-        ------
-        BlushError
-            If there is no such device.
-        """
-        try:
-            first, second = (half.to(device) for half in self.halves)
-            mask = None if self.mask is None else self.mask.to(device)
-        except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-            reason = str(error).partition("\n")[0]
-            raise BlushError("the device cannot be used", [Problem(reason, "choose cpu", value=device)]) from None
-        return MapFiles((first, second), self.pixel_size_angst, mask)
-
-
-def read_half_maps(
-    half1: Path, half2: Path, mask: Path | None = None, pixel_size_angst: float | None = None
-) -> MapFiles:
-    """Read two half-maps, and a mask, that belong together.
-
-    Parameters
-    ----------
-    pixel_size_angst
-        Instead of the headers'.
-
-    Raises
-    ------
-    BlushError
-        A file cannot be read; or with everything that does not fit together.
-    """
-    (first, pixel), (second, other) = read_volume(half1), read_volume(half2)
-    problems = [*_unusable(half1, first), *_unusable(half2, second)]
-    if first.shape != second.shape:
-        remedy = "give two halves of one refinement"
-        problems.append(Problem(f"differs in size from {half1}", remedy, str(half2), value=str(second.shape)))
-    elif np.array_equal(first, second):
-        remedy = "give the other half"
-        problems.append(Problem(f"is the same map as {half1}", remedy, str(half2)))
-    if pixel_size_angst is None and (pixel <= 0 or abs(pixel - other) > SAME_PIXEL * pixel):
-        remedy = "give the right one with --pixel-size"
-        problems.append(Problem("pixel sizes differ or are missing", remedy, str(half2), value=f"{pixel:g}, {other:g}"))
-    solvent = None
-    if mask is not None:
-        solvent = read_volume(mask)[0]
-        problems += _unusable_mask(mask, solvent, first.shape)
-    if problems:
-        raise BlushError("the half-maps cannot be used", problems)
-    halves = torch.from_numpy(first), torch.from_numpy(second)
-    return MapFiles(halves, pixel_size_angst or pixel, None if solvent is None else torch.from_numpy(solvent))
-
-
-def _unusable(path: Path, array: np.ndarray) -> list[Problem]:
-    if len(set(array.shape)) != 1:
-        return [Problem("map is not cubic", "pad it to a cube", str(path), value=str(array.shape))]
-    if array.shape[0] % 2:
-        remedy = f"crop it to {array.shape[0] - 1} voxels"
-        return [Problem("box is odd", remedy, str(path), value=str(array.shape[0]))]
-    if not np.isfinite(array).all():
-        count = int((~np.isfinite(array)).sum())
-        return [Problem("holds values that are not finite", "reconstruct the half again", str(path), value=str(count))]
-    if not array.any():
-        return [Problem("is zero everywhere", "reconstruct the half again", str(path))]
-    return []
-
-
-def _unusable_mask(path: Path, mask: np.ndarray, shape: tuple[int, ...]) -> list[Problem]:
-    if mask.shape != shape:
-        return [Problem("differs in size from the maps", f"give a mask of {shape}", str(path), value=str(mask.shape))]
-    low, high = float(mask.min()), float(mask.max())
-    if not (low >= -SAME_PIXEL and 0.5 <= high <= 1 + SAME_PIXEL):
-        remedy = "scale it to 0 in the solvent and 1 on the particle"
-        return [Problem("a mask lies in [0, 1]", remedy, str(path), value=f"{low:g} to {high:g}")]
-    return []
 
 
 def particle_mask(box_px: int, radius_px: float, like: Tensor) -> Tensor:

@@ -210,6 +210,12 @@ def _problems(call: Call, star: Path, pad: float, dimensions: int) -> list[Probl
     if len(call.tau2) != call.box_px // 2 + 1:
         rows = f"{len(call.tau2)} rows, box {call.box_px}"
         problems.append(Problem("spectra do not fit the box", "N/2 + 1 rows", str(star), f"data_{SPECTRA}", rows))
+    for label, values in (("rlnReferenceTau2", call.tau2), ("rlnGoldStandardFsc", call.fsc)):
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            where = f"data_{SPECTRA}, {label}, shell {', '.join(map(str, bad[:5]))}"
+            remedy = "look at the half-maps of the iteration before: a shell without power has no FSC"
+            problems.append(Problem("holds no number", remedy, str(star), where, f"{values[bad[0]]}"))
     return problems
 
 

@@ -6,7 +6,6 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-import mrcfile
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch import Tensor
 from blush.config.training import TrainingConfig
 from blush.emdb.manifest import read_manifest
 from blush.errors import BlushError, Problem
+from blush.io.mrc import read_volume
 
 TITLE = "the half-maps cannot be used"
 NEEDED = ("name", "half1", "half2")
@@ -156,22 +156,9 @@ def read_map(path: Path) -> tuple[np.ndarray, float]:
     BlushError
         Where it is unreadable, not cubic, or holds values that are not finite.
     """
-    try:
-        with mrcfile.open(path, permissive=True) as stored:
-            array = np.array(stored.data, dtype=np.float32)
-            header = stored.header
-            axes = [int(header.mapc), int(header.mapr), int(header.maps)]
-            pixel = float(header.cella.x) / max(int(header.mx), 1)
-    except (OSError, ValueError, EOFError) as error:
-        raise BlushError(TITLE, [Problem(f"cannot be read: {error}", "get it again", str(path))]) from None
-    if array.ndim != 3 or len(set(array.shape)) != 1:
+    array, pixel = read_volume(path)
+    if len(set(array.shape)) != 1:
         raise BlushError(TITLE, [Problem("is not a cubic map", "pad it", str(path), value=str(array.shape))])
-    if not np.isfinite(array).all():
-        raise BlushError(TITLE, [Problem("holds values that are not finite", "get it again", str(path))])
-    if sorted(axes) == [1, 2, 3] and axes != [1, 2, 3]:
-        # Array axes 0, 1, 2 are sections, rows, columns; they are to be z, y, x.
-        held = [axes[2], axes[1], axes[0]]
-        array = np.ascontiguousarray(array.transpose([held.index(axis) for axis in (3, 2, 1)]))
     return array, pixel
 
 

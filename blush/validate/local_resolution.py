@@ -18,10 +18,10 @@ from blush.fourier.filter import raised_cosine
 from blush.fourier.fsc import fsc_of_transforms, interpolated_resolution_at
 from blush.fourier.grid import radius_3d, shell_index_3d
 from blush.fourier.mask import soft_sphere
-from blush.io.mrc import read_volume, write_volume
+from blush.io.half_maps import read_half_maps
+from blush.io.mrc import write_volume
 from blush.validate.phase_randomise import correct, randomise_phases
 from blush.validate.postprocess import FSC_THRESHOLD
-from blush.validate.postprocess_files import read_halves
 from blush.validate.sharpen import bfactor_weight
 
 VOXELS_AT_ONCE = 8_000_000
@@ -199,10 +199,10 @@ def local_resolution_files(
     folder: Path, half1: Path, half2: Path, seed: int, pixel_size_angst: float | None, bfactor_angst2: float
 ) -> LocalResolution:
     """Write locres.mrc and locres_filtered.mrc beside the results of postprocessing, inside their mask.mrc."""
-    first, second, pixel = read_halves(half1, half2, pixel_size_angst)
     mask = folder / "mask.mrc"
-    solvent = torch.from_numpy(read_volume(mask)[0]) if mask.exists() else None
-    local = local_resolution(first, second, pixel, seed, solvent, bfactor_angst2)
-    write_volume(folder / "locres.mrc", local.resolution_angst.numpy(), pixel)
-    write_volume(folder / "locres_filtered.mrc", local.filtered.numpy(), pixel)
+    files = read_half_maps(half1, half2, mask if mask.exists() else None, pixel_size_angst, even=False)
+    pixel = files.pixel_size_angst
+    local = local_resolution(*files.halves, pixel, seed, files.mask, bfactor_angst2)
+    write_volume(folder / "locres.mrc", local.resolution_angst.numpy(), pixel, files.placement)
+    write_volume(folder / "locres_filtered.mrc", local.filtered.numpy(), pixel, files.placement)
     return local

@@ -15,7 +15,8 @@ from blush.errors import BlushError, Problem
 from blush.fourier.fsc import fsc, resolution_at
 from blush.fourier.mask import auto_mask
 from blush.io.files import atomic_write
-from blush.io.mrc import read_volume, write_volume
+from blush.io.half_maps import read_half_maps
+from blush.io.mrc import write_volume
 from blush.io.star import read_star, write_star
 from blush.validate.postprocess import FSC_THRESHOLD, Postprocessed, Sharpening, postprocess
 
@@ -70,67 +71,28 @@ def postprocess_files(
     Raises
     ------
     BlushError
-        Maps that cannot be read, or differ in size or pixel size.
+        Maps that cannot be read, are one map, or differ in size or pixel size.
     """
-    first, second, pixel = read_halves(half1, half2, pixel_size_angst)
-    solvent = _mask(mask, first, second, pixel)
+    files = read_half_maps(half1, half2, mask.path, pixel_size_angst, even=False)
+    (first, second), pixel = files.halves, files.pixel_size_angst
+    solvent = _mask(mask, first, second, pixel) if files.mask is None else files.mask
     result = postprocess(first, second, pixel, solvent, seed, sharpening, randomise_from_fsc, force_mask)
-    write_volume(folder / "mask.mrc", solvent.numpy(), pixel)
-    write_volume(folder / "postprocess.mrc", result.map.numpy(), pixel)
-    write_volume(folder / "postprocess_masked.mrc", (result.map * solvent).numpy(), pixel)
+    written = {"mask": solvent, "postprocess": result.map, "postprocess_masked": result.map * solvent}
+    for name, volume in written.items():
+        write_volume(folder / f"{name}.mrc", volume.numpy(), pixel, files.placement)
     write_fsc_xml(folder / "fsc.xml", result.curves.corrected.numpy(), first.shape[0] * pixel)
     names = (str(half1), str(half2), str(mask.path or folder / "mask.mrc"))
     write_star(folder / "postprocess.star", star_blocks(result, pixel, names), "Blush postprocess")
     return result
 
 
-def read_halves(half1: Path, half2: Path, pixel_size_angst: float | None = None) -> tuple[Tensor, Tensor, float]:
-    """Two cubic maps of one size and their pixel size in Å.
-
-    Raises
-    ------
-    BlushError
-        With everything that does not fit together.
-    """
-    (first, pixel), (second, other) = read_volume(half1), read_volume(half2)
-    problems = []
-    for path, array in ((half1, first), (half2, second)):
-        if len(set(array.shape)) != 1:
-            problems.append(Problem("map is not cubic", "pad it to a cube", str(path), value=str(array.shape)))
-    if first.shape != second.shape:
-        problems.append(
-            Problem(f"differs in size from {half1}", "give two halves of one run", str(half2), value=str(second.shape))
-        )
-    if pixel_size_angst is None and (pixel <= 0 or abs(pixel - other) > 1e-3 * pixel):
-        remedy = "give the right one with --pixel-size"
-        problems.append(Problem("pixel sizes differ or are missing", remedy, str(half2), value=f"{pixel}, {other}"))
-    if problems:
-        raise BlushError("the half-maps do not belong together", problems)
-    return torch.from_numpy(first), torch.from_numpy(second), pixel_size_angst or pixel
-
-
 def _mask(source: MaskSource, first: Tensor, second: Tensor, pixel: float) -> Tensor:
-    """The mask of a file, checked, or one made from the average of the halves."""
+    """A mask made from the average of the halves."""
     box = first.shape[0]
-    if source.path is None:
-        unmasked = resolution_at(fsc(first, second), FSC_THRESHOLD, box, pixel)
-        lowpass = max(source.lowpass_angst, min(unmasked, box * pixel))
-        diameter = source.particle_diameter_angst or 0.9 * box * pixel
-        return auto_mask((first + second) / 2, pixel, diameter, lowpass, source.extend_px, source.edge_px)
-    mask = torch.from_numpy(read_volume(source.path)[0])
-    problems = []
-    if mask.shape != first.shape:
-        remedy = f"give a mask of {tuple(first.shape)}"
-        problems.append(
-            Problem("differs in size from the maps", remedy, str(source.path), value=str(tuple(mask.shape)))
-        )
-    low, high = float(mask.min()), float(mask.max())
-    if low < -1e-3 or high > 1.001 or high < 0.5:
-        remedy = "scale it to 0 in the solvent and 1 on the particle"
-        problems.append(Problem("a mask lies in [0, 1]", remedy, str(source.path), value=f"{low:g} to {high:g}"))
-    if problems:
-        raise BlushError("the mask cannot be used", problems)
-    return mask
+    unmasked = resolution_at(fsc(first, second), FSC_THRESHOLD, box, pixel)
+    lowpass = max(source.lowpass_angst, min(unmasked, box * pixel))
+    diameter = source.particle_diameter_angst or 0.9 * box * pixel
+    return auto_mask((first + second) / 2, pixel, diameter, lowpass, source.extend_px, source.edge_px)
 
 
 def star_blocks(result: Postprocessed, pixel_size_angst: float, names: tuple[str, str, str]) -> dict[str, Any]:

@@ -148,6 +148,19 @@ def refused(star, chosen=None) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("column", [1, 2])
+def test_spectra_that_are_no_numbers_are_refused_before_a_map_is_written(project, maps, column):
+    star = star_of(1)
+    lines = star.read_text().splitlines()
+    row = next(i for i, line in enumerate(lines) if line.split()[:1] == ["3"] and len(line.split()) == 3)
+    words = lines[row].split()
+    words[column] = "nan"
+    lines[row] = " ".join(words)
+    star.write_text("\n".join(lines) + "\n")
+    assert "shell 3: holds no number (found nan)" in refused(star)
+    assert not star.with_suffix(".mrc").exists()
+
+
 def test_mistakes_in_a_call_are_named(project, maps):
     star = star_of(1)
     assert "file does not exist" in refused(Path("run_it003_half1_class007_external_reconstruct.star"))

@@ -215,7 +215,7 @@ def test_a_killed_run_takes_its_programs_along(tmp_path):
         ("exit 0", r"ended well but wrote no run_it003_half1_class001_external_reconstruct\.mrc"),
         ("exit 3", "ended with status 3; it said last, in .*log:\n    nothing"),
         ("kill -9 $$", "was killed by signal 9"),
-        ("echo x >$map", "not a readable MRC file"),
+        ("echo x >$map", "shorter than the 1024 bytes of an MRC header"),
         ("cp $maps/small.mrc $map", r"is 12 x 12 x 12, not 24\^3"),
         ("cp $maps/nan.mrc $map", "values that are not finite"),
         (f"{WIENER} $star && echo nonsense >${{star%.star}}_out.star", "not a STAR file"),

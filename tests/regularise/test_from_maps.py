@@ -10,10 +10,11 @@ from problem import blobs
 from blush.errors import BlushError
 from blush.fourier.fsc import fsc, power_spectrum
 from blush.fourier.mask import soft_sphere
+from blush.io.half_maps import read_half_maps
 from blush.io.mrc import write_volume
 from blush.maximization.reconstruct import reconstruct
 from blush.maximization.spectra import reference_noise
-from blush.regularise.from_maps import half_maps, particle_mask, read_half_maps
+from blush.regularise.from_maps import half_maps, particle_mask
 
 BOX = 24
 
@@ -131,7 +132,7 @@ def test_files_that_belong_together_are_read(write):
     [
         (lambda v: v[:, :, :-2], r"map is not cubic \(found \(24, 24, 22\)\)"),
         (lambda v: v[:-1, :-1, :-1], r"box is odd \(found 23\); crop it to 22"),
-        (lambda v: np.where(v == v.max(), np.nan, v), r"holds values that are not finite \(found 1\)"),
+        (lambda v: np.where(v == v.max(), np.nan, v), r"holds values that are not finite \(found 1 voxels\)"),
         (lambda v: 0 * v, "is zero everywhere"),
         (lambda v: v[:-2, :-2, :-2], r"differs in size from .*1.mrc \(found \(22, 22, 22\)\)"),
     ],

@@ -14,7 +14,7 @@ from blush.fourier.mask import soft_sphere
 from blush.io.mrc import read_volume, write_volume
 from blush.io.star import read_star
 from blush.validate.postprocess import Sharpening, postprocess
-from blush.validate.postprocess_files import MaskSource, postprocess_files, read_halves, read_mtf
+from blush.validate.postprocess_files import MaskSource, postprocess_files, read_mtf
 
 BOX, PIXEL = 48, 2.0
 
@@ -142,7 +142,7 @@ def test_halves_that_do_not_fit_are_refused_with_every_reason(tmp_path):
     write_volume(tmp_path / "a.mrc", np.zeros((8, 8, 8), np.float32), 2.0)
     write_volume(tmp_path / "b.mrc", np.zeros((8, 8, 10), np.float32), 3.0)
     with pytest.raises(BlushError) as caught:
-        read_halves(tmp_path / "a.mrc", tmp_path / "b.mrc")
+        postprocess_files(tmp_path / "out", tmp_path / "a.mrc", tmp_path / "b.mrc", MaskSource(), seed=1)
     message = str(caught.value)
     assert all(text in message for text in ("not cubic", "differs in size", "pixel sizes differ", "b.mrc"))
 
