@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from blush.cluster.announce import announce
 from blush.cluster.resident import PoolGoneError, announced, connect, end_pool, find_or_start
 from blush.cluster.task import Task
 from blush.errors import BlushError
@@ -81,7 +82,10 @@ def stop_pool(folder: Path) -> None:
 
 
 def _mind(about: Mapping[str, Any], noted: float, notify: Notify) -> float:
-    """Give up on a pool in trouble; tell now and then that there are no workers yet."""
+    """Give up on a pool in trouble; pass on what it says, and now and then that there are no workers yet."""
+    for line in about["notices"]:
+        notify(line)
+        announce(line)
     if about["trouble"]:
         raise BlushError("the worker pool has no workers", [about["trouble"]])
     if about["workers"] == 0 and time.monotonic() - noted > _NOTE_SECONDS:

@@ -87,10 +87,15 @@ class Gateway:
 
     async def serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         """Answer one connection."""
-        with suppress(ConnectionError, TimeoutError, json.JSONDecodeError):
-            request = json.loads(await asyncio.wait_for(reader.readline(), _FIRST_LINE_SECONDS))
-            if not hmac.compare_digest(str(request.get("token", "")), self.token):
-                await _send(writer, {"refused": "wrong token"})
+        with suppress(ConnectionError, TimeoutError):
+            request = await _request(reader)
+            if request is None:
+                writer.close()
+                return
+            token = request.get("token", "")
+            if not hmac.compare_digest(str(token).encode(), self.token.encode()):
+                refused = "its key is another pool's; start the same command again: it finds or makes the right pool"
+                await _send(writer, {"refused": refused})
             elif request["op"] == "stop":
                 await _send(writer, {"stopping": True})
                 self.stopping.set()
@@ -150,6 +155,16 @@ class Gateway:
         del self._begun[work.name]
         work.outcome.set_result(answer)
         self.deal()
+
+
+async def _request(reader: StreamReader) -> dict[str, Any] | None:
+    """What a client asks; None for what is no request."""
+    line = asyncio.wait_for(reader.readline(), _FIRST_LINE_SECONDS)
+    try:
+        request = json.loads(await line)
+    except (ValueError, RecursionError):  # no JSON, not text, over the limit, or too deep
+        return None
+    return request if isinstance(request, dict) else None
 
 
 async def _send(writer: StreamWriter, answer: Answer) -> None:

@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 import secrets
-import shutil
 import signal
 import socket
 import sys
@@ -17,12 +16,14 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from blush.cluster.dask import client_of, publish_address, scheduler_for
+from blush.cluster.dask import LOOPBACK, address_on, client_of, publish_address, scheduler_for
 from blush.cluster.devices import devices_of_workers
 from blush.cluster.gateway import LINE_LIMIT, Gateway
 from blush.cluster.parent import die_with_parent
-from blush.cluster.tls import make_key_pair
+from blush.cluster.tls import RENEW_DAYS, make_key_pair
 from blush.cluster.workers import LocalWorkers, SlurmJobs, Workers, job_name
+from blush.errors import BlushError
+from blush.io.files import atomic_write
 
 _LOOK_SECONDS = 0.1
 
@@ -42,34 +43,43 @@ class Pool:
         self._folder, self._settings, self._compute = folder, settings, settings["compute"]
         self._scheduler: Any = None
         self._workers: Workers | None = None
+        self._notices: list[str] = []
 
     async def run(self) -> None:
         """Work until idle, stopped or terminated."""
         kind = self._settings["kind"]
         async with AsyncExitStack() as stack:
             if kind != "attach":
-                self._secure(kind)
-                place = {"interface": self._compute["slurm"]["interface"]} if kind == "slurm" else {"host": "127.0.0.1"}
-                self._scheduler = await stack.enter_async_context(scheduler_for(self._folder, **place))
+                make_key_pair(self._folder / "tls")
+                scheduler = scheduler_for(self._folder, self._listening_host(kind))
+                self._scheduler = await stack.enter_async_context(scheduler)
                 publish_address(self._folder, self._scheduler.address)
                 self._workers = self._make_workers(kind)
                 stack.callback(self._workers.end)
             client = await client_of(self._folder, self._scheduler, self._compute["scheduler_file"])
             stack.push_async_callback(client.close)
             gateway = Gateway(client, secrets.token_hex(32), self._about)
-            server = await asyncio.start_server(gateway.serve, "127.0.0.1", 0, limit=LINE_LIMIT)
+            server = await asyncio.start_server(gateway.serve, LOOPBACK, 0, limit=LINE_LIMIT)
             stack.callback(server.close)
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, gateway.stopping.set)
             self._announce(gateway, server.sockets[0].getsockname()[1])
             stack.callback(self._withdraw)
             await self._watch(gateway, client)
 
-    def _secure(self, kind: str) -> None:
-        """Keys for TLS; a pool of this machine alone may run without openssl, on 127.0.0.1."""
-        if kind == "slurm" or shutil.which("openssl"):
-            make_key_pair(self._folder / "tls")
-        else:
-            print("openssl is not installed: the scheduler listens on 127.0.0.1 without encryption", flush=True)  # noqa: T201
+    def _listening_host(self, kind: str) -> str:
+        """The one address of this host that the scheduler listens on, which is said."""
+        if kind == "local":
+            return LOOPBACK
+        interface = self._compute["slurm"]["interface"]
+        host = address_on(interface)
+        chosen = interface or "the default route's interface, as compute.slurm.interface names none"
+        self._say(f"workers reach the scheduler at {host} ({chosen}), with keys made for this pool")
+        return host
+
+    def _say(self, line: str) -> None:
+        """Note a line in the log, and for the next client that listens."""
+        print(line, flush=True)  # noqa: T201
+        self._notices.append(line)
 
     def _make_workers(self, kind: str) -> Workers:
         devices = devices_of_workers(kind, self._compute)
@@ -80,6 +90,7 @@ class Pool:
     async def _watch(self, gateway: Gateway, client: Any) -> None:
         """Keep the workers alive until there is nothing left to do."""
         idle_seconds = self._compute["idle_minutes"] * 60
+        old = time.monotonic() + RENEW_DAYS * 86400
         while not gateway.stopping.is_set():
             gateway.workers = await self._threads(client)
             gateway.deal()
@@ -89,6 +100,8 @@ class Pool:
                     break
             if gateway.busy:
                 gateway.last_used = time.monotonic()
+            elif time.monotonic() > old:
+                break
             if time.monotonic() - gateway.last_used > idle_seconds or not self._folder.exists():
                 break
             await _either(gateway.stopping, _LOOK_SECONDS)
@@ -104,7 +117,9 @@ class Pool:
 
     def _about(self) -> dict[str, Any]:
         workers = len(self._scheduler.workers) if self._scheduler is not None else None
-        return {"workers": workers, "trouble": self._workers.trouble if self._workers is not None else None}
+        trouble = self._workers.trouble if self._workers is not None else None
+        notices, self._notices = self._notices, []  # the client that hears of them tells the user
+        return {"workers": workers, "trouble": trouble, "notices": notices}
 
     def _announce(self, gateway: Gateway, port: int) -> None:
         """Let clients of this user, and of nobody else, find the gateway."""
@@ -116,10 +131,8 @@ class Pool:
             "settings": self._settings,
             "token": gateway.token,
         }
-        beside = self._folder / f".pool.{os.getpid()}"
-        with open(os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(content, file)
-        beside.replace(self._folder / "pool.json")
+        with atomic_write(self._folder / "pool.json", mode=0o600) as beside:
+            beside.write_text(json.dumps(content))
 
     def _withdraw(self) -> None:
         (self._folder / "pool.json").unlink(missing_ok=True)
@@ -138,7 +151,10 @@ def main() -> None:
     die_with_parent()
     folder = Path(sys.argv[1])
     settings = json.loads((folder / "settings.json").read_text())
-    asyncio.run(Pool(folder, settings).run())
+    try:
+        asyncio.run(Pool(folder, settings).run())
+    except BlushError as error:
+        sys.exit(f"blush: {error}")
 
 
 if __name__ == "__main__":

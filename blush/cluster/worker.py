@@ -10,21 +10,9 @@ from blush.cluster.parent import die_with_parent
 
 async def work(folder: Path, name: str, scratch: str | None, interface: str | None) -> None:
     """Join the pool whose files are in `folder`, and work until it ends."""
-    from distributed import Worker
+    from blush.cluster.dask import worker_for
 
-    from blush.cluster.dask import address_of, security_of
-
-    async with Worker(
-        address_of(folder),
-        nthreads=1,
-        name=name,
-        interface=interface,
-        memory_limit=0,  # an automatic limit kills workers of small jobs while they import torch
-        local_directory=scratch,
-        dashboard_address="127.0.0.1:0",
-        death_timeout=60,
-        security=security_of(folder),
-    ) as worker:
+    async with worker_for(folder, name, scratch, interface) as worker:
         await worker.finished()
 
 

@@ -15,8 +15,12 @@ _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 @contextmanager
-def atomic_write(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`, which replaces `path` on success and is removed on failure."""
+def atomic_write(path: Path | str, mode: int | None = None) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`, which replaces `path` on success and is removed on failure.
+
+    The temporary has a name that cannot be guessed, and only its owner can read it; `mode` is that of the result, the
+    umask's where None.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
@@ -24,7 +28,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     beside = Path(name)
     try:
         yield beside
-        beside.chmod(0o666 & ~_umask())
+        beside.chmod(0o666 & ~_umask() if mode is None else mode)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

@@ -72,7 +72,7 @@ def test_a_client_without_the_token_is_refused(shared_folder):
     assert (shared_folder / "pool.json").stat().st_mode & 0o077 == 0
     with connect({**found, "token": "guessed"}) as connection:
         connection.send({"op": "stop"})
-        with pytest.raises(PoolGoneError, match="wrong token"):
+        with pytest.raises(PoolGoneError, match="its key is another pool's; start the same command again"):
             list(connection.answers())
     assert alive(found["pid"])
 
@@ -81,6 +81,11 @@ def test_noise_on_the_socket_does_no_harm(shared_folder):
     run_here(shared_folder, task(shared_folder.parent, "a", "double", 1))
     with socket.create_connection(("127.0.0.1", announced(shared_folder)["port"])) as stream:
         stream.sendall(b"GET / HTTP/1.1\r\n\r\n[1]\n{}\n")
+    for line in (b"[1]\n", b"\xff\xfe\n", b"[" * 100_000 + b"\n"):
+        with socket.create_connection(("127.0.0.1", announced(shared_folder)["port"])) as stream:
+            stream.sendall(line)
+            assert stream.recv(100) == b"", "closed without an answer"
+    assert "Traceback" not in (shared_folder / "pool.log").read_text()
     assert run_here(shared_folder, task(shared_folder.parent, "b", "double", 2))["b"]["result"] == "4"
 
 

@@ -1,32 +1,79 @@
-"""Keys of pools whose workers are on other machines."""
+"""Keys of pools, which nothing of them runs without."""
 
-import subprocess
+import datetime
+import ssl
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from blush.cluster.tls import key_pair, make_key_pair
 from blush.errors import BlushError
 
 
+def certificate(folder):
+    return x509.load_pem_x509_certificate((folder / "cert.pem").read_bytes())
+
+
 def test_the_key_is_its_owners_alone_and_fits_the_certificate(tmp_path):
     folder = tmp_path / "tls"
-    assert key_pair(folder) is None
     make_key_pair(folder)
-    assert folder.stat().st_mode & 0o077 == 0
-    assert {path.name: path.stat().st_mode & 0o077 for path in folder.iterdir()} == {"cert.pem": 0, "key.pem": 0}
-    of_key = subprocess.check_output(["openssl", "pkey", "-in", folder / "key.pem", "-pubout"])
-    assert of_key == subprocess.check_output(["openssl", "x509", "-in", folder / "cert.pem", "-pubkey", "-noout"])
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
+        "cert.pem": 0o600,
+        "key.pem": 0o600,
+    }
+    key = load_pem_private_key((folder / "key.pem").read_bytes(), password=None)
+    assert key.public_key() == certificate(folder).public_key()
 
 
-def test_an_existing_pair_is_kept(tmp_path):
+def test_a_folder_that_others_could_read_is_closed_and_its_pair_replaced(tmp_path):
+    """Each pool starts with a pair of its own, so none comes near its end, and no earlier reader keeps the key."""
     make_key_pair(tmp_path)
-    before = (tmp_path / "key.pem").read_bytes()
+    before = certificate(tmp_path)
+    (tmp_path / "key.pem").chmod(0o644)
+    tmp_path.chmod(0o755)
     make_key_pair(tmp_path)
-    assert (tmp_path / "key.pem").read_bytes() == before
-    assert key_pair(tmp_path)["tls_worker_key"] == str(tmp_path / "key.pem")
+    assert certificate(tmp_path).serial_number != before.serial_number
+    assert (tmp_path / "key.pem").stat().st_mode & 0o777 == 0o600
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
 
 
-def test_without_openssl_the_remedy_is_told(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BlushError, match=r"no keys for the worker pool\n.*openssl.*; install openssl"):
-        make_key_pair(tmp_path / "tls")
+def test_it_is_valid_for_400_days_from_yesterday(tmp_path):
+    make_key_pair(tmp_path)
+    made, now = certificate(tmp_path), datetime.datetime.now(datetime.UTC)
+    minute = datetime.timedelta(minutes=1)
+    assert abs(made.not_valid_after_utc - now - datetime.timedelta(days=400)) < minute
+    assert abs(now - made.not_valid_before_utc - datetime.timedelta(days=1)) < minute
+
+
+def test_the_strict_checks_of_newer_pythons_accept_the_pair(tmp_path):
+    """A handshake in memory, each side asking for the other's certificate."""
+    make_key_pair(tmp_path)
+    ends = [ssl.MemoryBIO(), ssl.MemoryBIO()]
+    sides = []
+    for protocol, server in ((ssl.PROTOCOL_TLS_SERVER, True), (ssl.PROTOCOL_TLS_CLIENT, False)):
+        context = ssl.SSLContext(protocol)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        context.load_verify_locations(tmp_path / "cert.pem")
+        context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+        received, sent = (ends[0], ends[1]) if server else (ends[1], ends[0])
+        sides.append(context.wrap_bio(received, sent, server_side=server))
+    done = set()
+    for _ in range(6):
+        for side in sides:
+            try:
+                side.do_handshake()
+                done.add(side)
+            except ssl.SSLWantReadError:
+                continue
+    assert len(done) == 2
+
+
+def test_no_key_no_pool(tmp_path):
+    with pytest.raises(BlushError, match=r"no keys for the worker pool\n.*key.pem is missing.*start the same command"):
+        key_pair(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BlushError, match=r"no keys for the worker pool\n.*file.*runs with keys only"):
+        make_key_pair(tmp_path / "file")
