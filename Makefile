@@ -1,6 +1,7 @@
 # make demo    simulate particles, refine them, and compare with the truth
 # make setup   install into .venv, at the pinned versions
 # make test    pass the tests
+# make faults  200 faults of small refinements, each judged by the bytes in the end
 # make lint    style, types, direction of imports
 # A machine without a GPU saves 3 GB with
 #   make setup PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
@@ -11,7 +12,7 @@ PIP_FLAGS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.blush-installed
 
-.PHONY: demo setup test lint reference
+.PHONY: demo setup test lint faults reference
 
 setup: $(STAMP)
 
@@ -29,6 +30,9 @@ results/demo_particles/simulation.json: config/simulate_demo.yaml | setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+faults: setup
+	$(BIN)/python scripts/faults.py --count 160 --workflow 40
 
 lint: setup
 	$(BIN)/ruff check .

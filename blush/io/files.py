@@ -1,5 +1,6 @@
 """Writing beside and renaming: a killed job leaves the old file or the new one, and equal content gives equal bytes."""
 
+import errno
 import json
 import os
 import tempfile
@@ -11,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from blush.errors import BlushError, Problem
+
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -20,18 +24,43 @@ def atomic_write(path: Path | str, mode: int | None = None) -> Iterator[Path]:
 
     The temporary has a name that cannot be guessed, and only its owner can read it; `mode` is that of the result, the
     umask's where None.
+
+    Raises
+    ------
+    BlushError
+        The disk is full, over quota or not to be written on.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    beside = Path(name)
+    with told_if_unwritable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+        beside = Path(name)
+        try:
+            yield beside
+            beside.chmod(0o666 & ~_umask() if mode is None else mode)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def told_if_unwritable(path: Path) -> Iterator[None]:
+    """Say which file could not be written where the disk, not the program, is at fault.
+
+    Raises
+    ------
+    BlushError
+        The disk is full, over quota or not to be written on.
+    """
     try:
-        yield beside
-        beside.chmod(0o666 & ~_umask() if mode is None else mode)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        remedy = "make room or give permission there, and run the same command again"
+        problem = Problem(f"cannot be written: {os.strerror(error.errno)}", remedy, str(path))
+        raise BlushError("the results have nowhere to go", [problem]) from error
 
 
 def _umask() -> int:

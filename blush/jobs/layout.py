@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from blush.io.files import told_if_unwritable
 from blush.refine.subset import Subset
 
 
@@ -94,11 +95,12 @@ class RunFolder:
     def log(self, **record: Any) -> None:
         """Append one line to the progress log; a single write, so that lines of several processes do not mix."""
         line = json.dumps({"time": round(time.time(), 3), **record}, sort_keys=True) + "\n"
-        handle = os.open(self.progress, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            os.write(handle, line.encode())
-        finally:
-            os.close(handle)
+        with told_if_unwritable(self.progress):
+            handle = os.open(self.progress, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            try:
+                os.write(handle, line.encode())
+            finally:
+                os.close(handle)
 
 
 @dataclass

@@ -1,11 +1,14 @@
 """Files appear whole or not at all, with the same bytes for the same content."""
 
 import os
+import resource
+import signal
 import time
 
 import numpy as np
 import pytest
 
+from blush.errors import BlushError
 from blush.io.files import atomic_write, load_npz, read_json, save_npz, write_json
 
 
@@ -67,3 +70,25 @@ def test_npz_refuses_pickled_objects(tmp_path):
     with pytest.raises(ValueError, match="pickle"):
         save_npz(tmp_path / "a.npz", {"a": np.array([{}], dtype=object)})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "write", [lambda path: write_json(path, "x" * 9000), lambda path: save_npz(path, {"a": np.zeros(9000)})]
+)
+def test_a_full_disk_is_told_with_the_file(write, tmp_path):
+    """A limit on the size of files stands for the disk: the system refuses with an error of the same kind."""
+    path = tmp_path / "result"
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(BlushError, match=r"result: cannot be written: File too large; make room"):
+            write(path, content)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_program_is_no_full_disk(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "result"):
+        (tmp_path / "elsewhere").read_bytes()
