@@ -39,6 +39,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/snakefmt --check Snakefile workflow
 
 # What is generated from the configuration models; a test fails when it is stale.
 reference: setup

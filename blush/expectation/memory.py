@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass, fields
 
+from blush.expectation.accuracy import BYTES_AT_ONCE, PARTICLES, bytes_per_particle
 from blush.expectation.coarse import CACHED_FLOATS, TILE
 from blush.expectation.sparse import CHILD_SHIFTS
 from blush.fourier.packed import packed
@@ -30,11 +31,12 @@ class PeakMemory:
     first_pass: int
     second_pass: int
     result: int
+    accuracy: int
 
     @property
     def total(self) -> int:
         """Process + the larger of transform and (volumes + slices + the largest of the rest)."""
-        step = self.volumes + self.slices + max(self.first_pass, self.second_pass, self.result)
+        step = self.volumes + self.slices + max(self.first_pass, self.second_pass, self.result, self.accuracy)
         return self.process + max(self.transform, step)
 
     def __str__(self) -> str:
@@ -90,7 +92,8 @@ class StepSize:
           held where all are above 2^27 numbers, and the ramps of the fine shifts;
         - first pass: f (8 N^2 + 2 n(coarse) shifts) block + (2 f + 29) P: images, scores, priors, kept poses;
         - second pass: 8 f N^2 block + 28 P + (184 + max(128 f, 32 f + 512)) p: scores and weights of 32 children each;
-        - result: 3 f c: the copy that is written.
+        - result: 3 f c: the copy that is written;
+        - accuracy: 35 (4 f + 32) n(radius), one particle at 35 rotations, or 0.13 GB; and 200 f n(radius): the CTFs.
 
         P in full is the worst case, a posterior so flat that every pose is significant. The portable torch kernels
         take up to 1 GB more.
@@ -110,6 +113,7 @@ class StepSize:
             first_pass=images + 2 * f * coarse * self.shifts * block_size + (2 * f + 29) * poses,
             second_pass=images + 28 * poses + (184 + max(4 * _CHILDREN * f, _CHILDREN * (f + 16))) * pairs,
             result=3 * f * cells,
+            accuracy=max(BYTES_AT_ONCE, bytes_per_particle(n, f)) + 2 * PARTICLES * f * n,
         )
 
     def block_size(self, memory_bytes: float, *, on_cpu: bool) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from blush.expectation.accuracy import expected_accuracy
 from blush.expectation.block import Block
 from blush.expectation.coarse import GlobalSearch, Poses, Weighted, local_search
 from blush.expectation.fine import Posterior, back_project, fine_posterior
@@ -24,6 +25,9 @@ from blush.fourier.shift import phases, round_half_away
 from blush.geometry.rotation import euler_from_matrix
 from blush.geometry.sampling import fine_offsets
 from blush.io.particles import ParticleSet
+
+CTF_BLOCKS = 10
+"""Parts in which CTFs for accuracies are computed: their double-precision phases take many times the result."""
 
 
 class Expectation:
@@ -81,6 +85,30 @@ class Expectation:
             progress(int(rows[-1]) + 1)
         return sums
 
+    def accuracy(self, particles: ParticleSet, seed: int) -> tuple[float, float]:
+        """Expected accuracies of rotation (degrees) and offset (Å) over `particles`, at the poses that they have."""
+        model = self.model
+        group, optics = (torch.from_numpy(i).long() for i in (particles.group_index, particles.optics_index))
+        scale = model.scale[group].to(self.device, self.dtype)
+        euler = torch.from_numpy(np.stack([particles.rot_deg, particles.tilt_deg, particles.psi_deg], 1))
+        blocks = (particles.take(rows) for rows in np.array_split(np.arange(len(particles)), CTF_BLOCKS))
+        transfer = [self._transfer(block, self.tables.ctf(block, self.n_pixels)) for block in blocks if len(block)]
+        rotation_deg, shift_px = expected_accuracy(
+            model.sphere,
+            euler.to(self.device),
+            torch.cat(transfer).mul_(scale[:, None]),
+            model.noise[optics],
+            self.pixels,
+            model.radius,
+            seed,
+        )
+        return rotation_deg, shift_px * model.pixel_size_angst
+
+    def _transfer(self, particles: ParticleSet, ctf: Tensor) -> Tensor:
+        """What multiplies the reference to predict an image: the CTF, or CTF^2 where images are premultiplied."""
+        optics = torch.from_numpy(particles.optics_index).to(self.device).long()
+        return torch.where(self.tables.premultiplied[optics, None], ctf.square(), ctf)
+
     def _load(self, particles: ParticleSet) -> Block:
         model, device = self.model, self.device
 
@@ -108,7 +136,7 @@ class Expectation:
         return Block(
             particles,
             images,
-            transfer=torch.where(premultiplied, ctf.square(), ctf),
+            transfer=self._transfer(particles, ctf),
             data_factor=torch.where(premultiplied, torch.ones_like(ctf), scale[:, None] * ctf) * inverse_noise,
             inverse_noise=inverse_noise,
             scale=scale,

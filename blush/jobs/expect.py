@@ -7,23 +7,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from blush.expectation.accuracy import expected_accuracy
+from blush.expectation.accuracy import PARTICLES
 from blush.expectation.model import Model, ShardSums
 from blush.expectation.shard import Expectation
-from blush.fourier.packed import packed
 from blush.fourier.transform import transform
 from blush.geometry.sampling import OrientationGrid, offset_grid
 from blush.io.files import load_npz, save_npz
 from blush.io.mrc import read_volume
 from blush.io.particles import ParticleSet
-from blush.jobs.inputs import environment, read_config, read_frozen_particles, read_plan, shard_key, with_poses
+from blush.jobs.inputs import Plan, environment, read_config, read_frozen_particles, read_plan, shard_key, with_poses
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.refine.state import RefinementState, load_state
 from blush.refine.subset import Subset
 
-ACCURACY_PARTICLES = 100
+_ACCURACY_STREAM = 2
 SCALE_SSNR = 3.0
 
 _prepared: dict[tuple[Path, int, int, str], Expectation] = {}
@@ -102,9 +102,9 @@ def expectation_shard(root: Path, iteration: int, half: int, shard: int) -> Path
         )
 
     sums = step.run(particles, report)
-    arrays = _arrays(sums)
-    if half == 1 and shard == 0 and not state.first_cc:
-        arrays |= _accuracy(step, particles, state)
+    measures_accuracy = half == 1 and shard == 0 and not state.first_cc
+    accuracy = _accuracy(step, folder, frozen, plan, state) if measures_accuracy else {}
+    arrays = _arrays(sums) | accuracy
     target.parent.mkdir(parents=True, exist_ok=True)
     save_npz(target, arrays)
     folder.log(
@@ -150,26 +150,17 @@ def _arrays(sums: ShardSums) -> dict[str, np.ndarray]:
     return out | {f"table_{name}": column.numpy().astype(np.float64) for name, column in sums.table.items()}
 
 
-def _accuracy(step: Expectation, particles: ParticleSet, state: RefinementState) -> dict[str, np.ndarray]:
-    """Expected accuracies from the first particles of half 1."""
-    first = particles.take(np.arange(min(ACCURACY_PARTICLES, len(particles))))
-    model = step.model
-    n = step.n_pixels
-    transfer = step.tables.ctf(first, n)
-    group = torch.from_numpy(first.group_index).long()
-    optics = torch.from_numpy(first.optics_index).long()
-    transfer = transfer * model.scale[group].to(transfer)[:, None]
-    euler = torch.from_numpy(np.stack([first.rot_deg, first.tilt_deg, first.psi_deg], 1)).to(step.device)
-    rotation, shift_px = expected_accuracy(
-        model.sphere,
-        euler,
-        transfer,
-        model.noise[optics],
-        packed(model.box_px, str(step.device)),
-        model.radius,
-        state.seed * 1000 + state.iteration,
-    )
-    return {
-        "accuracy_rotation_deg": np.array(rotation),
-        "accuracy_offset_angst": np.array(shift_px * model.pixel_size_angst),
-    }
+def accuracy_rows(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """At most 100 of a half's particles at random: the same for the same seed, in ascending order."""
+    chosen = np.random.default_rng([_ACCURACY_STREAM, seed]).permutation(len(rows))[:PARTICLES]
+    return np.sort(rows[chosen])
+
+
+def _accuracy(
+    step: Expectation, folder: RunFolder, frozen: ParticleSet, plan: Plan, state: RefinementState
+) -> dict[str, np.ndarray]:
+    """Expected accuracies from some particles of half 1, wherever in its stacks they are."""
+    seed = state.seed * 1000 + state.iteration
+    rows = accuracy_rows(plan.rows[0], seed)
+    rotation_deg, offset_angst = step.accuracy(with_poses(frozen, load_npz(folder.poses(state.iteration)), rows), seed)
+    return {"accuracy_rotation_deg": np.array(rotation_deg), "accuracy_offset_angst": np.array(offset_angst)}

@@ -9,9 +9,11 @@ import torch
 from small_problem import BOX, PIXEL, RADIUS, model, particle_set, speckle
 
 from blush.expectation import shard as module
+from blush.expectation.accuracy import expected_accuracy
 from blush.expectation.coarse import Poses
 from blush.expectation.model import Model, ShardSums
 from blush.expectation.shard import Expectation, _batches
+from blush.fourier.transform import transform
 from blush.io.particles import ParticleSet
 
 COUNT = 11
@@ -208,3 +210,31 @@ def test_batches_are_consecutive_and_within_the_limit(seed, limit):
         assert s.stop - s.start == 1 or int(count[s].sum()) <= limit
     for s, after in itertools.pairwise(slices):
         assert int(count[s.start : after.start + 1].sum()) > limit  # one more would not have fitted
+
+
+@pytest.mark.parametrize("premultiplied", [False, True])
+def test_accuracies_know_what_multiplies_the_reference(premultiplied, particles):
+    """CTF, or CTF^2 where images are premultiplied, of each particle, times the scale of its group."""
+    optics = tuple(replace(group, ctf_premultiplied=premultiplied) for group in particles.optics)
+    particles = replace(particles, optics=optics)
+    given = full_model(torch.float64, noise=torch.full((2, BOX // 2 + 1), 3 / BOX**2, dtype=torch.float64))
+    fast = step(given, particles, torch.float64)
+    ctf = fast.tables.ctf(particles, fast.n_pixels)
+    transfer = (ctf**2 if premultiplied else ctf) * given.scale[torch.from_numpy(particles.group_index).long(), None]
+    poses, noise = torch.zeros(COUNT, 3, dtype=torch.float64), given.noise[particles.optics_index]
+    rotation, shift_px = expected_accuracy(given.sphere, poses, transfer, noise, fast.pixels, RADIUS, 3)
+    found = fast.accuracy(particles, 3)
+    assert found == pytest.approx((rotation, shift_px * PIXEL), rel=1e-12)
+    other = expected_accuracy(given.sphere, poses, transfer * ctf, noise, fast.pixels, RADIUS, 3)
+    assert found != pytest.approx((other[0], other[1] * PIXEL), rel=1e-3)
+
+
+def test_the_prior_of_a_local_search_has_mean_one_over_what_is_searched(particles):
+    """Without a reference every pose fits alike: what is left of the likelihood is the number of poses searched."""
+    blank = transform(torch.zeros(BOX, BOX, BOX, dtype=torch.float64), RADIUS)
+    given = full_model(torch.float64, sphere=blank, adaptive_fraction=1 - 1e-12, sigma_offset_angst=1e6)
+    found = [
+        step(replace(given, local_sigma_deg=sigma), particles, torch.float64).run(particles).table["log_likelihood"]
+        for sigma in (None, 1e5)
+    ]
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-4)

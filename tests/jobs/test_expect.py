@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from blush.geometry.sampling import OrientationGrid, offset_grid
-from blush.jobs.expect import build_model
+from blush.jobs.expect import accuracy_rows, build_model
 from blush.jobs.layout import RunFolder
 from blush.refine.state import load_state
 
@@ -57,3 +57,16 @@ def test_a_histogram_of_another_grid_is_not_used(finished):
     torch.testing.assert_close(model.log_prior_direction.exp().mean(), torch.tensor(1.0, dtype=torch.float64))
     assert built(finished, healpix_order=state.healpix_order + 1)[1].log_prior_direction is None
     assert built(finished, local=True, sigma_angle_deg=5.0)[1].log_prior_direction is None
+
+
+def test_accuracies_are_those_of_random_particles_of_the_whole_half():
+    """100 of them, another sample in another iteration, spread over the half and not its first stacks."""
+    rows = np.arange(1, 4001, 2)
+    chosen = accuracy_rows(rows, 7)
+    assert len(np.unique(chosen)) == 100
+    assert np.isin(chosen, rows).all()
+    assert (np.diff(chosen) > 0).all()
+    assert np.array_equal(chosen, accuracy_rows(rows, 7))
+    assert not np.array_equal(chosen, accuracy_rows(rows, 8))
+    assert abs(chosen.mean() - rows.mean()) < 4 * 1155 / 10  # of a uniform draw from 4000 rows
+    assert np.array_equal(accuracy_rows(rows[:24], 7), rows[:24])
