@@ -163,3 +163,12 @@ def test_the_filter_of_a_map_is_that_of_its_sums(pad):
     moved = refiltered(raw + other, plain, tau2) - refiltered(raw, plain, tau2)
     assert float((moved - refiltered(other, plain, tau2)).abs().max()) < 1e-6 * scale
     assert float((refiltered(other, plain, tau2) - other).abs().max()) > 0.01 * float(other.max())
+
+
+def test_shells_below_five_are_not_regularised():
+    """As in RELION 3.1.3 (`minres_map`): the lowest resolutions are kept whole, whatever their prior."""
+    sums = sums_of(gaussian(BOX, 1.5), 10, 1.0, torch.float64)
+    plain, held = divide(sums, None).values, divide(sums, np.full(BOX // 2 + 1, 1e-3)).values
+    shell = shells_of_cells(sums)
+    torch.testing.assert_close(held[shell < 4], plain[shell < 4], rtol=1e-12, atol=0)
+    assert (held[shell == 5].abs() <= 0.02 * plain[shell == 5].abs()).all()
