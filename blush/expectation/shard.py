@@ -24,6 +24,7 @@ from blush.fourier.packed import Packed, packed
 from blush.fourier.shift import phases, round_half_away
 from blush.geometry.rotation import euler_from_matrix
 from blush.geometry.sampling import fine_offsets
+from blush.io.image_digests import ImageDigests
 from blush.io.particles import ParticleSet
 
 CTF_BLOCKS = 10
@@ -66,8 +67,13 @@ class Expectation:
         )
         return size.block_size(memory_bytes, on_cpu=self.device.type == "cpu")
 
-    def run(self, particles: ParticleSet, progress: Callable[[int], None] = lambda done: None) -> ShardSums:
-        """Sufficient statistics of `particles`, block by block."""
+    def run(
+        self,
+        particles: ParticleSet,
+        progress: Callable[[int], None] = lambda done: None,
+        read: ImageDigests | None = None,
+    ) -> ShardSums:
+        """Sufficient statistics of `particles`, block by block; `read` takes note of the images' content."""
         model = self.model
         shells = model.box_px // 2 + 1
         zeros = torch.zeros(0, dtype=torch.float64, device=self.device)
@@ -81,7 +87,7 @@ class Expectation:
         )
         for begin in range(0, len(particles), self.block_size):
             rows = np.arange(begin, min(begin + self.block_size, len(particles)))
-            self._run_block(self._load(particles.take(rows)), sums)
+            self._run_block(self._load(particles.take(rows), read), sums)
             progress(int(rows[-1]) + 1)
         return sums
 
@@ -109,7 +115,7 @@ class Expectation:
         optics = torch.from_numpy(particles.optics_index).to(self.device).long()
         return torch.where(self.tables.premultiplied[optics, None], ctf.square(), ctf)
 
-    def _load(self, particles: ParticleSet) -> Block:
+    def _load(self, particles: ParticleSet, read: ImageDigests | None = None) -> Block:
         model, device = self.model, self.device
 
         def column(name: str) -> Tensor:
@@ -120,7 +126,7 @@ class Expectation:
         optics, group = column("optics_index").long(), column("group_index").long()
         correction = None if self.tables.correction is None else self.tables.correction[optics]
         images = prepare(
-            torch.from_numpy(particles.images()).to(device, self.dtype),
+            torch.from_numpy(particles.images(read)).to(device, self.dtype),
             model.norm_average / column("norm_correction"),
             shift_px,
             self.mask,

@@ -15,6 +15,8 @@ import numpy as np
 from blush.errors import BlushError, Problem
 
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+SEAL_KEY = "~seal"
+"""Member of a JSON object that holds the seal of its file (`blush.io.seal`); it sorts last and is no content."""
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -78,8 +80,11 @@ def write_json(path: Path | str, content: Any) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read one JSON document."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read one JSON document, without the seal that it may bear."""
+    content = json.loads(Path(path).read_text(encoding="utf-8"))
+    if isinstance(content, dict):
+        content.pop(SEAL_KEY, None)
+    return content
 
 
 def save_npz(path: Path | str, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from blush.errors import BlushError, Problem
 from blush.io.columns import numbers, require
 from blush.io.files import load_npz, save_npz
+from blush.io.image_digests import ImageDigests
 from blush.io.legacy import modernise
 from blush.io.mrc import map_stack, stack_header
 from blush.io.optics import OpticsGroup, parse_optics
@@ -70,8 +71,8 @@ class ParticleSet:
         rows = np.asarray(rows)
         return dataclasses.replace(self, **{name: array[rows] for name, array in self._arrays().items()})
 
-    def images(self) -> np.ndarray:
-        """Read the images of all rows as float32 (n, h, w), stack by stack."""
+    def images(self, read: ImageDigests | None = None) -> np.ndarray:
+        """Read the images of all rows as float32 (n, h, w), stack by stack; `read` takes note of their content."""
         box = self.optics[int(self.optics_index[0]) if len(self) else 0].box_px
         images = np.empty((len(self), box, box), dtype=np.float32)
         if not len(self):
@@ -79,7 +80,10 @@ class ParticleSet:
         order = np.argsort(self.stack_index, kind="stable")
         stacks, starts = np.unique(self.stack_index[order], return_index=True)
         for stack, rows in zip(stacks, np.split(order, starts[1:]), strict=True):
-            images[rows] = map_stack(self.stacks[stack])[self.image_index[rows]]
+            stored = map_stack(self.stacks[stack])[self.image_index[rows]]
+            if read is not None:
+                read.add(int(stack), stored)
+            images[rows] = stored
         return images
 
     def save(self, path: Path | str) -> None:

@@ -1,12 +1,18 @@
 """A whole refinement in one process: the steps that the workflow's rules call, in the same order."""
 
+import sys
 from pathlib import Path
 
 from blush.config import RunConfig
+from blush.io.seal import DamagedFile
 from blush.jobs import steps
+from blush.jobs.recover import recover
 from blush.jobs.settings import take_up
 from blush.refine.state import RefinementState
 from blush.refine.subset import Subset
+
+MOST_RECOVERIES = 3
+"""A disk that damages files faster than this is not worth continuing on."""
 
 
 def autorefine(config: RunConfig) -> Path:
@@ -19,13 +25,21 @@ def autorefine(config: RunConfig) -> Path:
     The run folder.
     """
     run = config.run_dir.absolute()
-    if not take_up(config):
-        steps.import_run(config)
-    steps.start(run)
-    state = steps.latest_state(run)
-    while state is not None and not state.converged:
-        state = iterate(run, state.iteration + 1)
-    steps.postprocess(run)
+    for attempt in range(MOST_RECOVERIES + 1):
+        if not take_up(config):
+            steps.import_run(config)
+        try:
+            recover(run)
+            steps.start(run)
+            state = steps.latest_state(run)
+            while state is not None and not state.converged:
+                state = iterate(run, state.iteration + 1)
+            steps.postprocess(run)
+            break
+        except DamagedFile as damage:
+            if attempt == MOST_RECOVERIES:
+                raise
+            sys.stderr.write(f"blush: warning: {damage}\n")
     return run
 
 

@@ -15,6 +15,7 @@ from blush.io.files import load_npz, save_npz
 from blush.io.particles import ParticleSet
 from blush.jobs.inputs import TABLE_COLUMNS, Plan, read_config, read_frozen_particles, read_plan
 from blush.jobs.layout import RunFolder, Stopwatch
+from blush.jobs.sealed import checked, kept, written
 from blush.maximization.noise import update_noise, update_scale, update_sigma_offset
 from blush.refine.changes import pose_change
 from blush.refine.convergence import IterationResult, next_state
@@ -39,24 +40,25 @@ def converge(root: Path, iteration: int) -> RefinementState:
     from blush.jobs.outputs import write_outputs
 
     folder, watch = RunFolder(root), Stopwatch()
-    if folder.state(iteration).exists():
+    if kept(folder, folder.state(iteration), folder.poses(iteration), folder.directions(iteration)):
         return load_state(folder.state(iteration))
     config, plan = read_config(root), read_plan(root)
-    before = replace(load_state(folder.state(iteration - 1)), settings=control_settings(config))
-    measured = [load_npz(folder.statistics(iteration, half)) for half in Subset]
-    old, new = load_npz(folder.poses(iteration - 1)), {}
+    before = replace(load_state(checked(folder, folder.state(iteration - 1))), settings=control_settings(config))
+    measured = [load_npz(checked(folder, folder.statistics(iteration, half))) for half in Subset]
+    old, new = load_npz(checked(folder, folder.poses(iteration - 1))), {}
     new = gather_poses(old, measured, plan, keep_norm=before.first_cc or not config.refinement.norm_correction)
-    result = _result(
-        config, before, plan, read_frozen_particles(root), measured, load_npz(folder.spectra(iteration)), old, new
-    )
+    spectra = load_npz(checked(folder, folder.spectra(iteration)))
+    result = _result(config, before, plan, read_frozen_particles(root), measured, spectra, old, new)
     state = next_state(before, result)
-    save_npz(folder.poses(iteration), new)
+    with written(folder, folder.poses(iteration)) as beside:
+        save_npz(beside, new)
     _save_directions(folder, iteration, before, measured)
     write_outputs(root, iteration, before, state, new, measured)
     folder.log(
         iteration=iteration, stage="converge", done=1, total=1, resolution_angst=state.resolution_angst, **watch.read()
     )
-    save_state(folder.state(iteration), state)
+    with written(folder, folder.state(iteration)) as beside:
+        save_state(beside, state)
     _tidy(folder, iteration, config.refinement.keep_iterations)
     return state
 
@@ -126,7 +128,8 @@ def _offset_widths(before: RefinementState, measured: list[Arrays]) -> NDArray[n
 
 def _save_directions(folder: RunFolder, iteration: int, before: RefinementState, measured: list[Arrays]) -> None:
     arrays = {half.infix: m["directions"] for half, m in zip(Subset, measured, strict=True)}
-    save_npz(folder.directions(iteration), arrays | {"healpix_order": np.array(before.healpix_order)})
+    with written(folder, folder.directions(iteration)) as beside:
+        save_npz(beside, arrays | {"healpix_order": np.array(before.healpix_order)})
 
 
 def _tidy(folder: RunFolder, iteration: int, keep: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -17,11 +18,12 @@ from blush.config import RunConfig
 from blush.fourier.backproject import Accumulator
 from blush.fourier.filter import low_pass
 from blush.fourier.mask import auto_mask, soft_sphere
-from blush.io.files import save_npz, write_json
+from blush.io.files import load_npz, save_npz, write_json
 from blush.io.mrc import read_volume, write_volume
 from blush.jobs.inputs import environment, read_config
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.reduce import load_sums
+from blush.jobs.sealed import checked, kept, written
 from blush.maximization.halves import add_halves, half_sum_fsc, join_low_resolution, join_shell, shared_part
 from blush.maximization.reconstruct import reconstruct
 from blush.maximization.spectra import reference_noise, signal_to_noise
@@ -35,6 +37,7 @@ from blush.validate.phase_randomise import solvent_corrected_fsc
 Floats = NDArray[np.float64]
 Pair = tuple[Accumulator, Accumulator]
 MASK_EDGE_PX = 5.0
+DIAGNOSTICS = "diagnostics_json"
 
 
 def denoise_and_trail(root: Path, iteration: int) -> Path:
@@ -46,19 +49,32 @@ def denoise_and_trail(root: Path, iteration: int) -> Path:
     """
     folder, watch = RunFolder(root), Stopwatch()
     target = folder.spectra(iteration)
-    if target.exists():
+    state = load_state(checked(folder, folder.state(iteration - 1)))
+    if kept(folder, target, folder.diagnostics(iteration), *folder.maps(iteration, final=state.final)):
         return target
     config = read_config(root)
     device, _ = environment(config)
-    state = load_state(folder.state(iteration - 1))
     make = _final_maps if state.final else _references
     spectra, diagnostics = make(folder, config, state, device)
     timing = diagnostics.pop("timing", {})
-    write_json(folder.diagnostics(iteration), diagnostics | {"iteration": iteration, "final": state.final})
-    save_npz(target, spectra)
+    diagnostics |= {"iteration": iteration, "final": state.final}
+    with written(folder, folder.diagnostics(iteration)) as beside:
+        write_json(beside, diagnostics)
+    with written(folder, target) as beside:  # the diagnostics once more: they cannot be measured again later
+        save_npz(beside, spectra | {DIAGNOSTICS: np.frombuffer(json.dumps(diagnostics).encode(), dtype=np.uint8)})
     folder.log(
         iteration=iteration, stage="denoise_and_trail", done=1, total=1, device=str(device), **watch.read(), **timing
     )
+    return target
+
+
+def restore_diagnostics(root: Path, iteration: int) -> Path:
+    """Write the diagnostics of an iteration again, from the copy among its spectra."""
+    folder = RunFolder(root)
+    target = folder.diagnostics(iteration)
+    copy = load_npz(checked(folder, folder.spectra(iteration)))[DIAGNOSTICS]
+    with written(folder, target) as beside:
+        write_json(beside, json.loads(copy.tobytes()))
     return target
 
 
@@ -109,7 +125,8 @@ def _references(
     for half, reference in zip(Subset, made.references, strict=True):
         if state.first_cc:
             reference = low_pass(reference, config.initial_lowpass_angst, state.pixel_size_angst)
-        write_volume(folder.reference(iteration, half), (reference * mask).cpu().numpy(), state.pixel_size_angst)
+        with written(folder, folder.reference(iteration, half)) as beside:
+            write_volume(beside, (reference * mask).cpu().numpy(), state.pixel_size_angst)
     return {"fsc": fsc, "fsc_unmasked": unmasked, "ssnr": ssnr, "tau2": tau2, "sigma2_ref": noise}, {
         "regulariser": made.diagnostics,
         "join_shell": shell,
@@ -148,13 +165,15 @@ def _final_maps(
     maps = [cache(_maker(half, None)) for half in halves]
     fsc, unmasked = half_map_fsc(config, state, halves, mask, maps)
     for half in Subset:
-        write_volume(folder.unfiltered(half), maps[half.index]().cpu().numpy(), state.pixel_size_angst)
+        with written(folder, folder.unfiltered(half)) as beside:
+            write_volume(beside, maps[half.index]().cpu().numpy(), state.pixel_size_angst)
     total = add_halves(*halves)
     del halves, maps  # the largest arrays of a refinement
     ssnr = signal_to_noise(fsc, joined=True)
     noise = reference_noise(total)
     tau2 = ssnr * noise
-    write_volume(folder.final_map, reconstruct(total, tau2).cpu().numpy(), state.pixel_size_angst)
+    with written(folder, folder.final_map) as beside:
+        write_volume(beside, reconstruct(total, tau2).cpu().numpy(), state.pixel_size_angst)
     spectra = {
         "fsc": fsc,
         "fsc_unmasked": unmasked,
@@ -179,7 +198,7 @@ def solvent_mask(
     if config.mask == "sphere":
         return sphere
     if config.mask != "auto":
-        given, _ = read_volume(folder.imported / "mask.mrc")
+        given, _ = read_volume(checked(folder, folder.imported / "mask.mrc"))
         return torch.from_numpy(given).to(like)
     lowpass_angst = n * pixel / shell
     shared = low_pass(reconstruct(shared_part(total, shell)), lowpass_angst, pixel)

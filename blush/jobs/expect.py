@@ -16,10 +16,13 @@ from blush.expectation.shard import Expectation
 from blush.fourier.transform import transform
 from blush.geometry.sampling import OrientationGrid, offset_grid
 from blush.io.files import load_npz, save_npz
+from blush.io.image_digests import ImageDigests
 from blush.io.mrc import read_volume
 from blush.io.particles import ParticleSet
+from blush.jobs.images import DIGESTS, STACKS, require_same_images
 from blush.jobs.inputs import Plan, environment, read_config, read_frozen_particles, read_plan, shard_key, with_poses
 from blush.jobs.layout import RunFolder, Stopwatch
+from blush.jobs.sealed import checked, kept, written
 from blush.refine.state import RefinementState, load_state
 from blush.refine.subset import Subset
 
@@ -34,7 +37,7 @@ def build_model(
     folder: RunFolder, state: RefinementState, half: int, device: torch.device, dtype: torch.dtype
 ) -> Model:
     """What `state` says about half `half`, for the next expectation step."""
-    reference, _ = read_volume(folder.reference(state.iteration, half))
+    reference, _ = read_volume(checked(folder, folder.reference(state.iteration, half)))
     radius = state.current_size_px // 2
     sphere = transform(torch.from_numpy(reference).to(device, dtype), radius)
     offsets, index = offset_grid(state.offset_range_angst, state.offset_step_angst), Subset(half).index
@@ -64,10 +67,9 @@ def _tensor(values: np.ndarray) -> Tensor:
 
 def _direction_prior(folder: RunFolder, state: RefinementState, half: int) -> Tensor | None:
     """Log of the learned histogram over its mean, while it belongs to the present grid."""
-    path = folder.directions(state.iteration)
-    if state.local or not path.exists():
+    if state.local or not state.iteration:
         return None
-    arrays = load_npz(path)
+    arrays = load_npz(checked(folder, folder.directions(state.iteration)))
     if int(arrays["healpix_order"]) != state.healpix_order:
         return None
     histogram = torch.from_numpy(arrays[Subset(half).infix])
@@ -78,15 +80,15 @@ def expectation_shard(root: Path, iteration: int, half: int, shard: int) -> Path
     """Compute a shard's sufficient statistics, unless the file is there already."""
     folder = RunFolder(root)
     target = folder.shard(iteration, half, shard, shard_key(folder, iteration, half))
-    if target.exists():
+    if kept(folder, target):
         return target
     watch = Stopwatch()
     config = read_config(root)
     device, dtype = environment(config)
-    state = load_state(folder.state(iteration - 1))
+    state = load_state(checked(folder, folder.state(iteration - 1)))
     frozen, plan = read_frozen_particles(root), read_plan(root)
     rows = plan.shard(half, shard)
-    particles = with_poses(frozen, load_npz(folder.poses(iteration - 1)), rows)
+    particles = with_poses(frozen, load_npz(checked(folder, folder.poses(iteration - 1))), rows)
     step = _expectation(folder, iteration, half, state, frozen, device, dtype, config.compute.memory_gb * 1e9)
 
     def report(done: int) -> None:
@@ -101,12 +103,14 @@ def expectation_shard(root: Path, iteration: int, half: int, shard: int) -> Path
             **watch.read(),
         )
 
-    sums = step.run(particles, report)
+    read = ImageDigests()
+    sums = step.run(particles, report, read)
+    require_same_images(folder, iteration, half, shard, read, particles.stacks)
     measures_accuracy = half == 1 and shard == 0 and not state.first_cc
     accuracy = _accuracy(step, folder, frozen, plan, state) if measures_accuracy else {}
-    arrays = _arrays(sums) | accuracy
-    target.parent.mkdir(parents=True, exist_ok=True)
-    save_npz(target, arrays)
+    arrays = _arrays(sums) | dict(zip((STACKS, DIGESTS), read.table(), strict=True)) | accuracy
+    with written(folder, target) as beside:
+        save_npz(beside, arrays)
     folder.log(
         iteration=iteration,
         stage="shard",

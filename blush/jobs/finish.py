@@ -17,6 +17,7 @@ from blush.io.mrc import read_volume
 from blush.io.particles import ParticleSet, read_particles
 from blush.jobs.inputs import POSE_COLUMNS, environment, latest_state, read_config, read_frozen_particles
 from blush.jobs.layout import RunFolder, Stopwatch
+from blush.jobs.sealed import checked
 from blush.jobs.summary import write_summary
 from blush.maximization.halves import join_shell
 from blush.refine.schedule import angular_step_deg
@@ -58,7 +59,7 @@ def postprocess(root: Path) -> Path:
         autob_highres_angst=state.resolution_angst,
     )
     target.mkdir(exist_ok=True)
-    halves = (folder.unfiltered(1), folder.unfiltered(2))
+    halves = (checked(folder, folder.unfiltered(1)), checked(folder, folder.unfiltered(2)))
     result = postprocess_files(
         target, *halves, source, config.seed, sharpening, randomise_from_fsc=options.randomise_from_fsc
     )
@@ -107,9 +108,9 @@ def _compare(folder: RunFolder, config: RunConfig, state: RefinementState) -> di
     """Map and poses against the truth of simulated data; empty for real data."""
     if config.truth is None:
         return {}
-    volumes = [read_volume(path)[0] for path in (folder.final_map, config.truth.map)]
+    volumes = [read_volume(path)[0] for path in (checked(folder, folder.final_map), config.truth.map)]
     mask = None if config.truth.mask is None else torch.from_numpy(read_volume(config.truth.mask)[0])
-    poses = load_npz(folder.poses(state.iteration))
+    poses = load_npz(checked(folder, folder.poses(state.iteration)))
     columns: dict[str, Any] = {name: poses[name] for name in POSE_COLUMNS}
     found = replace(read_frozen_particles(folder.root), **columns)
     true: ParticleSet = read_particles(config.truth.particles)[0]

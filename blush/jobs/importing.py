@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +18,15 @@ from blush.errors import BlushError, Problem
 from blush.fourier.filter import resize_volume
 from blush.geometry.symmetry import operators
 from blush.io.check import Findings, check_inputs
-from blush.io.files import read_json, save_npz, write_json
+from blush.io.files import save_npz, write_json
 from blush.io.mrc import read_volume, write_volume
 from blush.io.particles import ParticleSet
+from blush.io.seal import read_seal
 from blush.io.star import write_star
 from blush.jobs.layout import RunFolder
 from blush.jobs.memory import check_memory
-from blush.jobs.settings import decisive_settings, input_files
+from blush.jobs.sealed import blank, glance, read_identity, run_digest, write_identity, written
+from blush.jobs.settings import decisive_settings, file_digest, input_files
 from blush.refine.subset import Subset
 from blush.regularise.select import regulariser
 
@@ -56,15 +58,21 @@ def import_run(config: RunConfig) -> Path:
     folder.imported.mkdir(parents=True, exist_ok=True)
     blocks = dict(findings.blocks)
     blocks["particles"] = {**blocks["particles"], "rlnRandomSubset": half.astype(np.int64)}
-    write_star(folder.imported / "particles.star", blocks)
-    particles = replace(particles, half=half)
-    particles.save(folder.imported / "particles.npz")
-    save_npz(folder.imported / "plan.npz", plan)
+    star = folder.imported / "particles.star"
+    with written(folder, star) as beside:
+        write_star(beside, blocks, comment=blank(folder, star))
+    with written(folder, folder.imported / "particles.npz") as beside:
+        replace(particles, half=half).save(beside)
+    with written(folder, folder.imported / "plan.npz") as beside:
+        save_npz(beside, plan)
     box, pixel = particles.optics[0].box_px, particles.optics[0].pixel_size_angst
-    _import_map(config.reference, folder.imported / "reference.mrc", box, pixel)
+    with written(folder, folder.imported / "reference.mrc") as beside:
+        _import_map(config.reference, beside, box, pixel)
     if isinstance(config.mask, Path):
-        _import_map(config.mask, folder.imported / "mask.mrc", box, pixel)
-    write_json(folder.imported / "config.json", config.model_dump(mode="json"))
+        with written(folder, folder.imported / "mask.mrc") as beside:
+            _import_map(config.mask, beside, box, pixel)
+    with written(folder, folder.imported / "config.json") as beside:
+        write_json(beside, config.model_dump(mode="json"))
     return folder.imported / "config.json"
 
 
@@ -114,22 +122,27 @@ def identity(config: RunConfig, particles: ParticleSet) -> dict[str, str]:
     """Digest of every input and setting that decides the course of a refinement, by name."""
     parts: dict[str, Any] = {}
     for key, path in input_files(config).items():
-        parts[key] = hashlib.sha256(path.read_bytes()).hexdigest()
+        parts[key] = file_digest(path)
     parts["stacks"] = [(Path(stack).name, Path(stack).stat().st_size) for stack in particles.stacks]
     return decisive_settings(config) | {key: json.dumps(value, sort_keys=True) for key, value in parts.items()}
 
 
 def _claim(folder: RunFolder, wanted: dict[str, str]) -> None:
     """Mark the folder as this run's, or refuse one that holds another's iterations."""
-    started = folder.state(0).exists()
-    if folder.identity.exists() and started:
-        known = read_json(folder.identity)
+    known, started = read_identity(folder), folder.newest() >= 0
+    remedy = "give this one another `name`, or remove that folder"
+    if started and known is not None:
         changed = sorted(key for key in known.keys() | wanted.keys() if known.get(key) != wanted.get(key))
         if changed:
             was = "; ".join(f"{key}: was {known.get(key)}, now {wanted.get(key)}" for key in changed[:5])
-            raise BlushError(
-                f"{folder.root} holds a refinement of other inputs or settings ({was}); "
-                "give this one another `name`, or remove that folder"
-            )
+            raise BlushError(f"{folder.root} holds a refinement of other inputs or settings ({was}); {remedy}")
+    first = folder.state(0)
+    if started and known is None and glance(first) and read_seal(first).run != run_digest(wanted):
+        raise BlushError(
+            f"{folder.root} has lost its identity, {folder.identity.name}, and holds a refinement of other inputs or "
+            f"settings than these; go back to those, or {remedy}"
+        )
+    if known != wanted and not started:
+        shutil.rmtree(folder.imported, ignore_errors=True)  # another run's, as its seals say
     folder.root.mkdir(parents=True, exist_ok=True)
-    write_json(folder.identity, wanted)
+    write_identity(folder, wanted)

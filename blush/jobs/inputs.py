@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from blush.config import RunConfig
@@ -17,6 +17,7 @@ from blush.errors import BlushError, Problem
 from blush.io.files import load_npz, read_json
 from blush.io.particles import ParticleSet
 from blush.jobs.layout import RunFolder
+from blush.jobs.sealed import checked, content_digest, glance
 from blush.refine.state import ALGORITHM_VERSION, RefinementState, load_state
 from blush.refine.subset import Subset
 
@@ -58,17 +59,17 @@ class Plan:
 
 def read_config(root: Path) -> RunConfig:
     """The resolved configuration of a run."""
-    return _read_config(*_dated(RunFolder(root).imported / "config.json"))
+    return _read_config(*_dated(root, "config.json"))
 
 
 def read_plan(root: Path) -> Plan:
     """The frozen plan of a run."""
-    return _read_plan(*_dated(RunFolder(root).imported / "plan.npz"))
+    return _read_plan(*_dated(root, "plan.npz"))
 
 
 def read_frozen_particles(root: Path) -> ParticleSet:
     """The imported particles, with the poses they came with."""
-    return _read_particles(*_dated(RunFolder(root).imported / "particles.npz"))
+    return _read_particles(*_dated(root, "particles.npz"))
 
 
 def latest_state(run: Path) -> RefinementState | None:
@@ -78,25 +79,27 @@ def latest_state(run: Path) -> RefinementState | None:
         return None
     while folder.state(n + 1).exists():
         n += 1
-    return load_state(folder.state(n))
+    return load_state(checked(folder, folder.state(n)))
 
 
-def _dated(path: Path) -> tuple[Path, int]:
-    """A file and its time: workers outlive a run, so a file that was made anew must be read anew."""
-    if not path.exists():
+def _dated(root: Path, name: str) -> tuple[Path, int]:
+    """A frozen file and its time: workers outlive a run, so a file that was made anew must be read anew."""
+    folder = RunFolder(root)
+    path = folder.imported / name
+    if not folder.imported.exists():
         problem = Problem("is missing", "run `blush import` first", str(path))
         raise BlushError("not an imported run", [problem])
-    return path, path.stat().st_mtime_ns
+    return path, path.stat().st_mtime_ns if path.exists() else 0
 
 
 @lru_cache(maxsize=4)
 def _read_config(path: Path, _time: int) -> RunConfig:
-    return RunConfig.model_validate(read_json(path))
+    return RunConfig.model_validate(read_json(_checked(path)))
 
 
 @lru_cache(maxsize=4)
 def _read_plan(path: Path, _time: int) -> Plan:
-    arrays = load_npz(path)
+    arrays = load_npz(_checked(path))
     return Plan(
         (arrays["rows_half1"], arrays["rows_half2"]),
         (arrays["edges_half1"], arrays["edges_half2"]),
@@ -106,7 +109,12 @@ def _read_plan(path: Path, _time: int) -> Plan:
 
 @lru_cache(maxsize=2)
 def _read_particles(path: Path, _time: int) -> ParticleSet:
-    return ParticleSet.load(path)
+    return ParticleSet.load(_checked(path))
+
+
+def _checked(path: Path) -> Path:
+    """A frozen file that is as import wrote it."""
+    return checked(RunFolder(path.parent.parent), path)
 
 
 def with_poses(particles: ParticleSet, poses: dict[str, NDArray[np.float64]], rows: NDArray[np.int64]) -> ParticleSet:
@@ -116,25 +124,27 @@ def with_poses(particles: ParticleSet, poses: dict[str, NDArray[np.float64]], ro
 
 
 def shard_key(folder: RunFolder, iteration: int, half: int) -> str:
-    """Digest of all that a half's expectation step depends on: the run's identity, its state, poses and reference."""
-    digest = hashlib.sha256(str(ALGORITHM_VERSION).encode())
-    previous = iteration - 1
+    """Digest of all that a half's expectation step depends on: the run's identity, its state, poses and reference.
+
+    The digests are those in the files' seals; the step that loads a file compares it with its seal.
+
+    Raises
+    ------
+    DamagedFile
+        If one of these files is missing or bears no seal.
+    """
+    digest, previous = xxhash.xxh3_128(str(ALGORITHM_VERSION).encode()), iteration - 1
     paths = (folder.identity, folder.state(previous), folder.poses(previous), folder.reference(previous, half))
-    if lost := [path for path in paths if not path.exists()]:
-        remedy = f"remove {folder.iteration(previous)} and run the same command again to make it anew"
-        raise BlushError(
-            f"iteration {iteration} cannot run", [Problem("is missing", remedy, str(path)) for path in lost]
-        )
     for path in paths:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(content_digest(path).encode())
     return digest.hexdigest()[:12]
 
 
 def missing_shards(root: Path, iteration: int, half: int) -> list[int]:
-    """Shards of a half whose results are not on disk yet."""
+    """Shards of a half whose results are not on disk yet, or were cut short; `reduce_half` reads them whole."""
     folder, plan = RunFolder(root), read_plan(root)
     key = shard_key(folder, iteration, half)
-    return [s for s in range(plan.n_shards(half)) if not folder.shard(iteration, half, s, key).exists()]
+    return [s for s in range(plan.n_shards(half)) if not glance(folder.shard(iteration, half, s, key))]
 
 
 def environment(config: RunConfig | EmbeddedConfig) -> tuple[torch.device, torch.dtype]:

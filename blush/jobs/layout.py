@@ -87,6 +87,21 @@ class RunFolder:
         """Final map of both halves."""
         return self.root / "run_class001.mrc"
 
+    def newest(self) -> int:
+        """Number of the last iteration that left a state; -1 before the start."""
+        return max((int(path.parent.name[2:]) for path in self.root.glob("it[0-9]*/state.json")), default=-1)
+
+    def frozen(self, *, mask: bool) -> tuple[Path, ...]:
+        """Every file of `import/`; the mask is there if one was given."""
+        names = ["particles.npz", "particles.star", "plan.npz", "reference.mrc", "config.json"]
+        return tuple(self.imported / name for name in [*names, *(["mask.mrc"] if mask else [])])
+
+    def maps(self, n: int, *, final: bool) -> tuple[Path, ...]:
+        """Maps that iteration n makes: the references of the next one, or after the last one those of the end."""
+        if final:
+            return (self.unfiltered(1), self.unfiltered(2), self.final_map)
+        return (self.reference(n, 1), self.reference(n, 2))
+
     @property
     def progress(self) -> Path:
         """Append-only log of what is being done."""

@@ -14,14 +14,22 @@ from blush.config import RunConfig
 from blush.io.star import Table, read_star
 from blush.jobs.inputs import read_config, read_frozen_particles
 from blush.jobs.layout import RunFolder
+from blush.jobs.sealed import checked, content_digest
 from blush.refine.control_star import ModelOptions
 from blush.refine.outputs import DirectionTable, OutputParticles, write_iteration_outputs
 from blush.refine.state import RefinementState
 
 
 @lru_cache(maxsize=2)
-def _blocks(root: Path) -> dict[str, Table]:
+def _blocks(root: Path, _content: str) -> dict[str, Table]:
     return read_star(RunFolder(root).imported / "particles.star")
+
+
+def _imported_blocks(root: Path) -> dict[str, Table]:
+    """The particle table as it was imported, column for column."""
+    folder = RunFolder(root)
+    path = checked(folder, folder.imported / "particles.star")
+    return _blocks(root, content_digest(path))
 
 
 def write_outputs(
@@ -42,7 +50,7 @@ def write_outputs(
         Statistics of both halves, for the directions searched and found.
     """
     prefix = "run" if used.final else f"run_it{iteration:03d}"
-    table = OutputParticles(_blocks(root), read_frozen_particles(root), poses)
+    table = OutputParticles(_imported_blocks(root), read_frozen_particles(root), poses)
     directions = DirectionTable(measured[0]["directions_deg"], np.stack([half["directions"] for half in measured]))
     write_iteration_outputs(
         root, prefix, used, replace(state, iteration=iteration), table, directions, _options(read_config(root), root)

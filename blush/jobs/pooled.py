@@ -67,7 +67,9 @@ def _list_shards(run: Path, iteration: int, half: int) -> Path:
 
 
 def reduce(run: Path, iteration: int, half: int, notify: Notify, pool: Path | None = None) -> None:
-    """`steps.reduce_half` on a worker."""
+    """`steps.reduce_half` on a worker, after shards that were lost since they were listed."""
+    if lost := _shards_to_do(run, iteration, half, notify):
+        _run(run, lost, notify, pool)
     _run(run, [_reduction(run, iteration, half)], notify, pool)
 
 

@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from blush.errors import BlushError
 from blush.fourier.backproject import Accumulator, hermitian, symmetrise
 from blush.geometry.healpix import pixel_directions
 from blush.geometry.symmetry import asymmetric_unit_directions
 from blush.io.files import load_npz, save_npz
+from blush.io.seal import DamagedFile, LostParts
+from blush.jobs.images import DIGESTS, SHARDS, STACKS
 from blush.jobs.inputs import environment, read_config, read_plan, shard_key
 from blush.jobs.layout import RunFolder, Stopwatch
+from blush.jobs.sealed import checked, kept, written
 from blush.refine.state import load_state
 
 _SUMMED = ("noise", "weight", "scale_cross", "scale_power", "directions", "offset_square")
@@ -23,26 +25,34 @@ def reduce_half(root: Path, iteration: int, half: int) -> Path:
     """Add the shards of a half pairwise by index, make D and W Hermitian and symmetric, and write both files."""
     folder, watch = RunFolder(root), Stopwatch()
     target = folder.sums(iteration, half)
-    if target.exists() and folder.statistics(iteration, half).exists():
+    if kept(folder, target, folder.statistics(iteration, half)):
         return target
     device, _ = environment(read_config(root))
-    state, plan = load_state(folder.state(iteration - 1)), read_plan(root)
+    state, plan = load_state(checked(folder, folder.state(iteration - 1))), read_plan(root)
     key = shard_key(folder, iteration, half)
     paths = [folder.shard(iteration, half, s, key) for s in range(plan.n_shards(half))]
-    if missing := [p.name for p in paths if not p.exists()]:
-        raise BlushError(
-            f"{folder.iteration(iteration)} lacks {len(missing)} of {len(paths)} shards of half {half}, "
-            f"first {missing[0]}; run the expectation step of iteration {iteration} again"
-        )
+    _require(folder, target, paths)
     total = _tree(paths)
     summed = _accumulator(total.pop("grid"), state.box_px, state.current_size_px // 2, device)
     sums = symmetrise(hermitian(summed), torch.from_numpy(plan.operators))
     del summed
     grid_directions = {"directions_deg": _directions(state.healpix_order, state.symmetry)}
-    save_npz(folder.statistics(iteration, half), total | _tables(paths) | grid_directions)
-    save_npz(target, {"grid": sums.grid[..., :3].cpu().numpy(), "r_max": np.array(sums.r_max)})
+    with written(folder, folder.statistics(iteration, half)) as beside:
+        save_npz(beside, total | _tables(paths) | grid_directions)
+    with written(folder, target) as beside:
+        save_npz(beside, {"grid": sums.grid[..., :3].cpu().numpy(), "r_max": np.array(sums.r_max)})
     folder.log(iteration=iteration, stage="reduce", half=half, done=1, total=1, **watch.read())
     return target
+
+
+def _require(folder: RunFolder, target: Path, paths: list[Path]) -> None:
+    """Refuse to sum shards of which some are missing or damaged; one can be made again here, more by the workers."""
+    lost = [path for path in paths if not kept(folder, path)]
+    if len(lost) == 1:
+        raise DamagedFile(lost[0], "is missing")
+    if lost:
+        fault = f"lacks {len(lost)} of {len(paths)} shards, first {lost[0].name}"
+        raise LostParts(target, fault, "run the same command again, which computes them")
 
 
 def _directions(healpix_order: int, symmetry: str) -> np.ndarray:
@@ -71,13 +81,14 @@ def _tree(paths: list[Path]) -> dict[str, np.ndarray]:
 
 
 def _tables(paths: list[Path]) -> dict[str, np.ndarray]:
-    """Per-particle columns in processing order, and the accuracies where a shard measured them."""
+    """Per-particle columns in processing order, digests of images, and the accuracies where a shard measured them."""
     columns: dict[str, list[np.ndarray]] = {}
     single: dict[str, np.ndarray] = {}
-    for path in paths:
+    for shard, path in enumerate(paths):
         with np.load(path) as arrays:  # members are read one by one: the grid stays on disk
+            columns.setdefault(SHARDS, []).append(np.full(len(arrays[STACKS]), shard))
             for name in arrays.files:
-                if name.startswith("table_"):
+                if name.startswith("table_") or name in (STACKS, DIGESTS):
                     columns.setdefault(name, []).append(arrays[name])
                 elif name.startswith("accuracy_"):
                     single[name] = arrays[name]
@@ -86,7 +97,7 @@ def _tables(paths: list[Path]) -> dict[str, np.ndarray]:
 
 def load_sums(folder: RunFolder, iteration: int, half: int, box_px: int, device: torch.device) -> Accumulator:
     """D and W of a half as `reduce_half` wrote them."""
-    arrays = load_npz(folder.sums(iteration, half))
+    arrays = load_npz(checked(folder, folder.sums(iteration, half)))
     return _accumulator(arrays["grid"], box_px, int(arrays["r_max"]), device)
 
 

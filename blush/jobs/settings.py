@@ -9,6 +9,7 @@ from blush.config import RunConfig
 from blush.errors import BlushError, Problem
 from blush.io.files import read_json, write_json
 from blush.jobs.layout import RunFolder
+from blush.jobs.sealed import kept, read_identity, written
 from blush.refine.state import ALGORITHM_VERSION
 
 FREE_SECTIONS = ("compute", "postprocess", "truth", "output", "name")
@@ -64,7 +65,7 @@ def _digest(path: Path) -> str:
         If it cannot be read: better now than in the first iteration.
     """
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return file_digest(path)
     except OSError as error:
         problem = Problem(str(error.strerror), "correct the path", file=str(path), where="regulariser")
         raise BlushError("the weights cannot be read", [problem]) from None
@@ -82,38 +83,42 @@ def take_up(config: RunConfig) -> bool:
     BlushError
         If it holds a refinement of other settings that has started.
     """
-    folder = RunFolder(config.run_dir)
-    path = folder.imported / "config.json"
+    folder = RunFolder(config.run_dir.absolute())
     write_json(folder.root / "settings.json", config.model_dump(mode="json"))
-    if not path.exists() or not folder.identity.exists():
-        return False
-    known, wanted = read_json(folder.identity), decisive_settings(config)
-    changed = [key for key in wanted if known.get(key) != wanted[key]]
     if problems := conflicts(config):
         raise BlushError("this folder holds a refinement of other settings", problems)
-    if changed or _files_changed(config, folder, read_json(path)):
+    known, wanted = read_identity(folder), decisive_settings(config)
+    if known is None or not kept(folder, *folder.frozen(mask=isinstance(config.mask, Path))):
         return False
-    write_json(path, config.model_dump(mode="json"))
+    if any(known.get(key) != wanted[key] for key in wanted) or _files_changed(config, known):
+        return False
+    path, content = folder.imported / "config.json", config.model_dump(mode="json")
+    if read_json(path) != content:
+        with written(folder, path) as beside:
+            write_json(beside, content)
     return True
 
 
 def conflicts(config: RunConfig) -> list[Problem]:
     """Why a run folder cannot be continued with this configuration: decisive settings other than it started with."""
-    folder = RunFolder(config.run_dir)
-    if not (folder.identity.exists() and folder.state(0).exists()):
+    folder = RunFolder(config.run_dir.absolute())
+    if folder.newest() < 0 or (known := read_identity(folder)) is None:
         return []
-    known, wanted = read_json(folder.identity), decisive_settings(config)
+    wanted = decisive_settings(config)
     changed = [key for key in wanted if known.get(key) != wanted[key]]
     return [_changed(folder.root, key, known.get(key), wanted[key]) for key in changed]
 
 
-def _files_changed(config: RunConfig, folder: RunFolder, imported: dict[str, Any]) -> bool:
-    """Whether an input file is another one, or younger than the import."""
-    plan = folder.imported / "plan.npz"
-    files = input_files(config)
-    if not plan.exists() or any(imported[key] != str(path) for key, path in files.items()):
-        return True
-    return any(not path.exists() or path.stat().st_mtime > plan.stat().st_mtime for path in files.values())
+def _files_changed(config: RunConfig, known: dict[str, str]) -> bool:
+    """Whether the content of an input file is another one; its time and name say nothing."""
+    files = input_files(config).items()
+    return any(not path.exists() or known.get(key) != json.dumps(file_digest(path)) for key, path in files)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _changed(root: Path, key: str, was: str | None, now: str) -> Problem:

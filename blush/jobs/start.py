@@ -15,6 +15,7 @@ from blush.io.mrc import read_volume, write_volume
 from blush.jobs.converge import control_settings
 from blush.jobs.inputs import POSE_COLUMNS, TABLE_COLUMNS, environment, read_config, read_frozen_particles
 from blush.jobs.layout import RunFolder, Stopwatch
+from blush.jobs.sealed import checked, kept, written
 from blush.refine.start import FirstSampling, ParticleGeometry, first_state
 from blush.refine.state import save_state
 from blush.refine.subset import Subset
@@ -23,7 +24,7 @@ from blush.refine.subset import Subset
 def start(root: Path) -> Path:
     """Write the state from which iteration 1 runs."""
     folder, watch = RunFolder(root), Stopwatch()
-    if folder.state(0).exists():
+    if kept(folder, folder.state(0), folder.poses(0), *folder.maps(0, final=False)):
         return folder.state(0)
     config = read_config(root)
     environment(config)
@@ -58,16 +59,18 @@ def start(root: Path) -> Path:
         config.seed,
         first_cc=not config.refinement.reference_is_greyscale,
     )
-    reference, _ = read_volume(folder.imported / "reference.mrc")
+    reference, _ = read_volume(checked(folder, folder.imported / "reference.mrc"))
     filtered = low_pass(torch.from_numpy(reference), config.initial_lowpass_angst, pixel).numpy()
     for half in Subset:
-        write_volume(folder.reference(0, half), filtered, pixel)
+        with written(folder, folder.reference(0, half)) as beside:
+            write_volume(beside, filtered, pixel)
     zeros = np.zeros(len(particles))
     poses = dict.fromkeys(TABLE_COLUMNS, zeros) | {"norm_correction": np.ones(len(particles))}
     if particles.has_poses:
         poses |= {name: getattr(particles, name) for name in POSE_COLUMNS[:5]}
-    folder.iteration(0).mkdir(parents=True, exist_ok=True)
-    save_npz(folder.poses(0), poses)
-    save_state(folder.state(0), state)
+    with written(folder, folder.poses(0)) as beside:
+        save_npz(beside, poses)
+    with written(folder, folder.state(0)) as beside:
+        save_state(beside, state)
     folder.log(iteration=0, stage="start", done=1, total=1, **watch.read())
     return folder.state(0)

@@ -9,7 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from blush.config import RunConfig
-from blush.jobs.inputs import latest_state, missing_shards, read_config, read_plan
+from blush.jobs import inputs
+from blush.jobs.inputs import read_config, read_plan
+from blush.jobs.layout import RunFolder
+from blush.jobs.mend import mending
+from blush.jobs.sealed import kept
 from blush.refine.state import RefinementState
 
 __all__ = [
@@ -29,44 +33,57 @@ def start(run: Path) -> Path:
     """Iteration 0: noise, references, state."""
     from blush.jobs.start import start as step
 
-    return step(run.absolute())
+    return mending(run.absolute(), lambda: step(run.absolute()))
 
 
 def shards(run: Path, half: int) -> int:
     """Number of shards of a half."""
-    return read_plan(run.absolute()).n_shards(half)
+    return mending(run.absolute(), lambda: read_plan(run.absolute())).n_shards(half)
 
 
 def expectation_shard(run: Path, iteration: int, half: int, shard: int) -> Path:
     """Expectation step of one shard."""
     from blush.jobs.expect import expectation_shard as step
 
-    return step(run.absolute(), iteration, half, shard)
+    return mending(run.absolute(), lambda: step(run.absolute(), iteration, half, shard))
 
 
 def reduce_half(run: Path, iteration: int, half: int) -> Path:
     """Sum a half's shards into D and W."""
     from blush.jobs.reduce import reduce_half as step
 
-    return step(run.absolute(), iteration, half)
+    return mending(run.absolute(), lambda: step(run.absolute(), iteration, half))
 
 
 def denoise_and_trail(run: Path, iteration: int) -> Path:
     """FSC, spectra, regularised references; the final maps after the last iteration."""
     from blush.jobs.denoise_and_trail import denoise_and_trail as step
 
-    return step(run.absolute(), iteration)
+    return mending(run.absolute(), lambda: step(run.absolute(), iteration))
 
 
 def converge(run: Path, iteration: int) -> RefinementState:
     """State of the next iteration, or the end."""
     from blush.jobs.converge import converge as step
 
-    return step(run.absolute(), iteration)
+    return mending(run.absolute(), lambda: step(run.absolute(), iteration))
+
+
+def missing_shards(run: Path, iteration: int, half: int) -> list[int]:
+    """Shards of a half that are still to be computed; none where their sum is there already."""
+    folder = RunFolder(run.absolute())
+    if kept(folder, folder.sums(iteration, half), folder.statistics(iteration, half)):
+        return []
+    return mending(folder.root, lambda: inputs.missing_shards(folder.root, iteration, half))
+
+
+def latest_state(run: Path) -> RefinementState | None:
+    """State of the last finished iteration, None before the start."""
+    return mending(run.absolute(), lambda: inputs.latest_state(run))
 
 
 def postprocess(run: Path) -> Path:
     """Masked FSC, sharpening, local resolution and the summary."""
     from blush.jobs.finish import postprocess as step
 
-    return step(run.absolute())
+    return mending(run.absolute(), lambda: step(run.absolute()))

@@ -16,6 +16,7 @@ from blush.io.files import load_npz, read_json, write_json
 from blush.jobs.inputs import read_frozen_particles, read_plan
 from blush.jobs.layout import RunFolder
 from blush.jobs.progress import read_progress
+from blush.jobs.sealed import checked
 from blush.refine.state import ALGORITHM_VERSION, RefinementState
 
 _PACKAGES = ("torch", "numpy", "scipy", "mrcfile", "distributed", "snakemake")
@@ -27,7 +28,7 @@ def write_summary(
     """Write RUN/summary.json and return its path."""
     target = folder.root / "summary.json"
     particles, plan = read_frozen_particles(folder.root), read_plan(folder.root)
-    poses = load_npz(folder.poses(state.iteration))
+    poses = load_npz(checked(folder, folder.poses(state.iteration)))
     content: dict[str, Any] = {
         "name": config.name,
         **measured,
@@ -54,7 +55,7 @@ def write_summary(
         "truth": {key: value for key, value in truth.items() if not key.startswith("fsc")},
         "seed": config.seed,
         "algorithm": ALGORITHM_VERSION,
-        "inputs": read_json(folder.identity),
+        "inputs": read_json(checked(folder, folder.identity)),
         "timing": _timing(folder),
         "versions": {"blush": blush.__version__, "python": platform.python_version(), **_versions()},
     }
@@ -75,7 +76,7 @@ def _regulariser(folder: RunFolder, config: RunConfig, iterations: int) -> dict[
     last: dict[str, Any] = {}
     for n in range(1, iterations + 1):
         path = folder.diagnostics(n)
-        made = read_json(path).get("regulariser") if path.exists() else None
+        made = read_json(checked(folder, path)).get("regulariser")
         if made is None:
             continue
         if made["name"] == chosen.name:

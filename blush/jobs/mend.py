@@ -1,0 +1,130 @@
+"""Damaged files of a run made again by the step that made them, from its own inputs, in the same bytes.
+
+Only what is cheap is made again in passing. Where a whole expectation step would have to be repeated, the step ends
+with a message; the same command then goes back to the last iteration that is whole (`blush.jobs.recover`).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from blush.io.seal import DamagedFile, LostParts
+from blush.jobs.layout import RunFolder
+from blush.jobs.sealed import kept
+
+Result = TypeVar("Result")
+Maker = Callable[[], Any]
+SAME_COMMAND = "run the same command again: it goes back to the last iteration that is whole"
+
+
+def mending(run: Path, step: Callable[[], Result]) -> Result:
+    """Do a step; damaged or missing files that it meets are set aside, made again, and the step is done again.
+
+    Raises
+    ------
+    DamagedFile
+        If a file cannot be made again from those beside it, or is damaged twice.
+    """
+    return _mending(RunFolder(run), step, set())
+
+
+def _mending(folder: RunFolder, step: Callable[[], Result], tried: set[Path]) -> Result:
+    """`mending`, with the files that were met on the way here: a second damage of any of them ends it."""
+    while True:
+        try:
+            return step()
+        except LostParts:
+            raise
+        except DamagedFile as damage:
+            if damage.path in tried:
+                raise
+            tried.add(damage.path)
+            if not kept(folder, damage.path):  # else another process made it again meanwhile
+                _make_again(folder, damage, tried)
+
+
+def _make_again(folder: RunFolder, damage: DamagedFile, tried: set[Path]) -> None:
+    name = str(damage.path.relative_to(folder.root))
+    sys.stderr.write(f"blush: warning: {name} {damage.fault}: it is made again\n")
+    try:
+        _mending(folder, _maker(folder, name), tried)
+    except DamagedFile as deeper:
+        fault = f"{damage.fault}, and cannot be made again alone"
+        if deeper.path != damage.path:
+            fault += f": {deeper.path.name} {deeper.fault}"
+        raise DamagedFile(damage.path, fault, SAME_COMMAND) from deeper
+
+
+def _maker(folder: RunFolder, name: str) -> Maker:
+    """The step that makes a file, by the file's name in the run's folder."""
+    run = folder.root
+    for pattern, make in _MAKERS.items():
+        if found := re.fullmatch(pattern, name):
+            return lambda: make(run, *(int(group) for group in found.groups()))
+    raise ValueError(f"no step makes {name}")
+
+
+def _import(run: Path) -> None:
+    from blush.config import load_config
+    from blush.jobs.importing import import_run
+
+    import_run(load_config(run / "settings.json"))
+
+
+def _start(run: Path) -> None:
+    from blush.jobs.start import start
+
+    start(run)
+
+
+def _expectation(run: Path, iteration: int, half: int, shard: int) -> None:
+    from blush.jobs.expect import expectation_shard
+
+    expectation_shard(run, iteration, half, shard)
+
+
+def _reduce(run: Path, iteration: int, half: int) -> None:
+    from blush.jobs.reduce import reduce_half
+
+    reduce_half(run, iteration, half)
+
+
+def _denoise(run: Path, iteration: int) -> None:
+    from blush.jobs.denoise_and_trail import denoise_and_trail
+
+    denoise_and_trail(run, iteration)
+
+
+def _diagnostics(run: Path, iteration: int) -> None:
+    from blush.jobs.denoise_and_trail import restore_diagnostics
+
+    restore_diagnostics(run, iteration)
+
+
+def _last_maps(run: Path) -> None:
+    folder = RunFolder(run)
+    spectra = sorted(folder.root.glob("it[0-9]*/maps.npz"))
+    _denoise(run, int(spectra[-1].parent.name[2:]))
+
+
+def _converge(run: Path, iteration: int) -> None:
+    from blush.jobs.converge import converge
+
+    converge(run, iteration)
+
+
+_MAKERS: dict[str, Callable[..., None]] = {
+    r"\.identity\.json|import/.+": _import,
+    r"it000/.+|run_it000_.+": _start,
+    r"it(\d+)/half([12])_shard(\d+)_.+": _expectation,
+    r"it(\d+)/half([12])_(?:sums|statistics)\.npz": _reduce,
+    r"it(\d+)/maps\.json": _diagnostics,
+    r"it(\d+)/maps\.npz": _denoise,
+    r"run_it(\d+)_half[12]_class001\.mrc": _denoise,
+    r"run_(?:class001|half[12]_class001_unfil)\.mrc": _last_maps,
+    r"it(\d+)/(?:state\.json|poses\.npz|directions\.npz)": _converge,
+}

@@ -1,0 +1,153 @@
+"""The files of a run under their seals: written with one, checked whenever they are read, set aside where damaged."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import xxhash
+
+from blush.io import seal
+from blush.io.files import read_json, write_json
+from blush.io.seal import DamagedFile, Owner
+from blush.jobs.layout import RunFolder
+from blush.refine.state import ALGORITHM_VERSION
+
+
+def run_digest(identity: dict[str, str]) -> str:
+    """16 hexadecimal digits that tell runs of different identity apart."""
+    return xxhash.xxh3_64_hexdigest(json.dumps(identity, sort_keys=True).encode())
+
+
+def owner(folder: RunFolder, path: Path) -> Owner:
+    """Where a file of a run belongs.
+
+    Raises
+    ------
+    DamagedFile
+        If the run's own identity cannot be read.
+    """
+    return Owner(_run_of(folder), str(path.relative_to(folder.root)))
+
+
+def _run_of(folder: RunFolder) -> str:
+    path = folder.identity
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        raise DamagedFile(path, "is missing") from None
+    return _digest_of_identity(path, (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+
+
+@lru_cache(maxsize=8)
+def _digest_of_identity(path: Path, _version: tuple[int, int, int]) -> str:
+    stated = seal.read_seal(path)
+    seal.verify(path, Owner(stated.run, path.name))
+    run = run_digest(read_json(path))
+    if run != stated.run:
+        raise DamagedFile(path, "does not agree with its seal")
+    return run
+
+
+def read_identity(folder: RunFolder) -> dict[str, str] | None:
+    """Digests of what decides a run's results; None where there are none, or where they were damaged and set aside.
+
+    An identity that contradicts the seals of several files beside it is another run's. That of an older version of
+    the algorithm bears no seal and is given back, to be refused.
+    """
+    path = folder.identity
+    if not path.exists():
+        return None
+    try:
+        run = _run_of(folder)
+    except DamagedFile as damage:
+        if older := _older_identity(path):
+            return older
+        put_aside(folder, damage)
+        return None
+    others = [seal.read_seal(p).run for p in (*folder.frozen(mask=False), folder.state(0)) if glance(p)]
+    if len(others) > 1 and len(set(others)) == 1 and run not in others:
+        put_aside(folder, DamagedFile(path, "belongs to another run than the files beside it"))
+        return None
+    identity: dict[str, str] = read_json(path)
+    return identity
+
+
+def _older_identity(path: Path) -> dict[str, str] | None:
+    """An identity without a seal, as versions of the algorithm before this one wrote it."""
+    try:
+        content = read_json(path)
+    except ValueError:  # of JSON or UTF-8: it is damaged
+        return None
+    is_older = isinstance(content, dict) and content.get("algorithm", str(ALGORITHM_VERSION)) != str(ALGORITHM_VERSION)
+    return content if is_older else None
+
+
+def write_identity(folder: RunFolder, identity: dict[str, str]) -> None:
+    """Write the digests that the seals of all other files refer to."""
+    with seal.sealed(folder.identity, Owner(run_digest(identity), folder.identity.name)) as beside:
+        write_json(beside, identity)
+
+
+def blank(folder: RunFolder, path: Path) -> str:
+    """What a STAR file bears as its comment until it is sealed."""
+    return seal.blank_seal(owner(folder, path))
+
+
+def glance(path: Path) -> bool:
+    """Whether a file is there and bears a seal; cut files do not, as the seals of arrays lie at the end."""
+    try:
+        seal.read_seal(path)
+    except DamagedFile:
+        return False
+    return True
+
+
+@contextmanager
+def written(folder: RunFolder, path: Path) -> Iterator[Path]:
+    """Yield a temporary path; what is written there becomes `path`, sealed."""
+    with seal.sealed(path, owner(folder, path)) as beside:
+        yield beside
+
+
+def checked(folder: RunFolder, path: Path) -> Path:
+    """The same path, once its file has been found to be what this run wrote under this name.
+
+    Raises
+    ------
+    DamagedFile
+        If it is not, or is missing.
+    """
+    seal.verify(path, owner(folder, path))
+    return path
+
+
+def content_digest(path: Path) -> str:
+    """Digest of a file's content by its seal alone; whoever loads the file checks it."""
+    return seal.read_seal(path).digest
+
+
+def kept(folder: RunFolder, *paths: Path) -> bool:
+    """Whether all of these results are there and good; those that are there but damaged are set aside."""
+    good = True
+    for path in paths:
+        try:
+            checked(folder, path)
+        except DamagedFile as damage:
+            good = False
+            put_aside(folder, damage)
+    return good
+
+
+def put_aside(folder: RunFolder, damage: DamagedFile) -> None:
+    """Rename a damaged file, where it is not missing, and tell so on the terminal and in the progress log."""
+    path = damage.path
+    if not path.exists():
+        return
+    aside = seal.set_aside(path)
+    sys.stderr.write(f"blush: warning: {path} {damage.fault}; it is set aside as {aside.name}\n")
+    folder.log(stage="damaged", file=str(path.relative_to(folder.root)), fault=damage.fault)
