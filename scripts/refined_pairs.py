@@ -111,7 +111,7 @@ def refined(folder: Path, diameter_angst: float, random: np.random.Generator) ->
             "particle_diameter_angst": diameter_angst,
             "initial_lowpass_angst": lowpass,
             "regulariser": {"name": name},
-            "refinement": {"max_iterations": max(KEPT)},
+            "refinement": {"max_iterations": max(KEPT), "iteration_tables": True},
             # The wide prior that the shipped weights' pairs were made with; a denoiser is to see images led astray.
             "sampling": {"offset_range_px": 3, "offset_sigma_angst": 10},
             "compute": {"shards_per_half": 1, "workers": 1, "pool": "inline", "device": "cpu"},

@@ -1,0 +1,1 @@
+"""Pools of workers: who computes, where, and what happens when one of them dies."""

@@ -77,6 +77,9 @@ class Refinement(Section):
         default="global", description="global: search every pose; poses: refine those of the STAR file locally"
     )
     keep_iterations: int = Field(default=3, ge=1, description="Latest iterations whose maps are kept")
+    iteration_tables: bool = Field(
+        default=False, description="Whether every iteration writes RELION's tables; the last one always does"
+    )
 
 
 class Postprocess(Section):

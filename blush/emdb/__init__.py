@@ -1,0 +1,1 @@
+"""Half-maps of published structures: search, download and the manifest that repeats it."""

@@ -1,0 +1,1 @@
+"""Transforms, slices and insertion, filters, masks and Fourier shell correlation."""

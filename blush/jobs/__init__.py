@@ -1,0 +1,1 @@
+"""The steps of a refinement and of a training, from files to files; what the rules and commands call."""

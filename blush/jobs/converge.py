@@ -36,7 +36,10 @@ def control_settings(config: RunConfig) -> ControlSettings:
 
 
 def converge(root: Path, iteration: int) -> RefinementState:
-    """Write poses, direction histograms and, last, the state of an iteration; then the RELION files."""
+    """Write poses, direction histograms and, last, the state of an iteration; where asked for, the RELION files.
+
+    The last iteration writes them always. What the next iteration needs is in `poses.npz`, not in them.
+    """
     from blush.jobs.outputs import write_outputs
 
     folder, watch = RunFolder(root), Stopwatch()
@@ -53,7 +56,8 @@ def converge(root: Path, iteration: int) -> RefinementState:
     with written(folder, folder.poses(iteration)) as beside:
         save_npz(beside, new)
     _save_directions(folder, iteration, before, measured)
-    write_outputs(root, iteration, before, state, new, measured)
+    if before.final or config.refinement.iteration_tables:
+        write_outputs(root, iteration, before, state, new, measured)
     folder.log(
         iteration=iteration, stage="converge", done=1, total=1, resolution_angst=state.resolution_angst, **watch.read()
     )

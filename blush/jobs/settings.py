@@ -14,7 +14,7 @@ from blush.refine.state import ALGORITHM_VERSION
 
 FREE_SECTIONS = ("compute", "postprocess", "truth", "output", "name")
 """They may change at any time ..."""
-FREE_REFINEMENT = ("max_iterations", "keep_iterations")
+FREE_REFINEMENT = ("max_iterations", "keep_iterations", "iteration_tables")
 """... and so may these, which take effect from the next iteration on."""
 FREE_REGULARISER = ("cpu_minutes", "timeout_minutes")
 """Limits of the settings of a regulariser; they never change what it returns."""

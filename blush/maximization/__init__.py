@@ -1,0 +1,1 @@
+"""From summed images to maps, spectra and the parameters of the image model."""

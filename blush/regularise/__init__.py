@@ -1,0 +1,1 @@
+"""Regularisers: from two unregularised half-maps to the two references of the next alignment."""

@@ -1,0 +1,1 @@
+"""Particle images with known truth, from atomic models."""

@@ -1,0 +1,1 @@
+"""Training of denoisers: data, losses, fits, evaluation and export."""

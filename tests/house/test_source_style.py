@@ -53,3 +53,10 @@ def test_the_place_of_a_half_set_is_said_once():
     rooms = [ROOT / "blush" / room for room in ("jobs", "refine", "report")]
     found = [path for room in rooms for path in room.rglob("*.py") if by_hand.search(path.read_text(encoding="utf-8"))]
     assert [path.name for path in found if path.name not in ("subset.py", "pooled.py")] == []  # names of pool tasks
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "blush").rglob("__init__.py")), ids=lambda path: path.parent.name)
+def test_every_room_says_what_it_is_for(path):
+    caption = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert caption is not None
+    assert caption.endswith(".")

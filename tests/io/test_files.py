@@ -72,10 +72,8 @@ def test_npz_refuses_pickled_objects(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "write", [lambda path: write_json(path, "x" * 9000), lambda path: save_npz(path, {"a": np.zeros(9000)})]
-)
-def test_a_full_disk_is_told_with_the_file(write, tmp_path):
+@pytest.mark.parametrize(("write", "content"), [(write_json, "x" * 9000), (save_npz, {"a": np.zeros(9000)})])
+def test_a_full_disk_is_told_with_the_file(write, content, tmp_path):
     """A limit on the size of files stands for the disk: the system refuses with an error of the same kind."""
     path = tmp_path / "result"
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -185,3 +185,16 @@ def test_a_file_that_an_iteration_starts_from_is_named_when_it_is_gone(name, run
     delete(run, name, "it002", "it003")
     with pytest.raises(BlushError, match=rf"(?s){Path(name).name}: is missing; run the same command again"):
         missing_shards(run, 2, 1)
+
+
+def test_iterations_write_tables_only_where_they_are_asked_for(run):
+    """At 10^6 particles the table is most of what `converge` takes; the next iteration needs none of it."""
+    assert list(run.glob("run_it*.star")) == []
+    assert (run / "run_data.star").exists()
+    config = read_json(run / "import/config.json")
+    with written(RunFolder(run), run / "import/config.json") as beside:
+        write_json(beside, config | {"refinement": config["refinement"] | {"iteration_tables": True}})
+    delete(run, "it002/state.json", "it003")
+    steps.converge(run, 2)
+    tables = {"data", "half1_model", "half2_model", "model", "optimiser", "sampling"}
+    assert {path.name for path in run.glob("run_it*.star")} == {f"run_it002_{table}.star" for table in tables}
