@@ -43,9 +43,15 @@ class RunConfig(Section):
     )
     particles: Path = Field(description="Particle STAR file, RELION 3.1 or later")
     reference: Path = Field(description="Initial map, of any box and pixel size")
+    reference_pixel_size_angst: float | None = Field(
+        default=None, gt=0, description="Pixel size of the reference; null: its header's, where that is plausible"
+    )
     mask: Literal["auto", "sphere"] | Path = Field(
         default="auto",
         description="Solvent mask: auto (made from the maps), sphere (of the particle diameter) or a mask file",
+    )
+    mask_pixel_size_angst: float | None = Field(
+        default=None, gt=0, description="Pixel size of a mask file; null: its header's, where that is plausible"
     )
     particle_diameter_angst: float = Field(gt=0, description="Diameter of the circle around the particle")
     symmetry: PointGroup = Field(

@@ -6,7 +6,7 @@ from pathlib import Path
 from blush.config import RunConfig
 from blush.errors import BlushError, Problem
 from blush.io.check_images import check_images
-from blush.io.check_map import check_map
+from blush.io.check_map import MapScale, check_map
 from blush.io.check_stacks import check_stacks
 from blush.io.check_table import check_table
 from blush.io.columns import n_rows, numbers, require
@@ -71,11 +71,13 @@ def check_particles(star: Path | str, particle_diameter_angst: float | None = No
 def check_inputs(config: RunConfig) -> Findings:
     """Check all that a configuration names, and its settings against the particles."""
     findings = check_particles(config.particles, config.particle_diameter_angst)
-    findings.problems += check_map(config.reference, "reference")
     particles = findings.particles
     like = particles.optics[0] if particles else None
+    scale = MapScale("reference_pixel_size_angst", config.reference_pixel_size_angst, like)
+    findings.problems += check_map(config.reference, "reference", scale=scale)
     if isinstance(config.mask, Path):
-        findings.problems += check_map(config.mask, "mask", is_mask=True)
+        scale = MapScale("mask_pixel_size_angst", config.mask_pixel_size_angst, like)
+        findings.problems += check_map(config.mask, "mask", is_mask=True, scale=scale)
     if isinstance(config.postprocess.mask, Path):
         findings.problems += check_map(config.postprocess.mask, "mask", like=like, is_mask=True)
     if config.truth is not None:

@@ -1,18 +1,40 @@
 """Checks of the maps that a run starts from: reference, masks, truth."""
 
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from blush.errors import BlushError, Problem
 from blush.io.check_stacks import PIXEL_TOLERANCE
-from blush.io.mrc import map_stack, stack_header
+from blush.io.header import Header
+from blush.io.mrc import map_header, read_volume
 from blush.io.optics import OpticsGroup
 
 _MASK_ROUNDING = 1e-3
+_UNSET_ROUNDING = 1e-4
 
 
-def check_map(path: Path, role: str, like: OpticsGroup | None = None, is_mask: bool = False) -> list[Problem]:
+@dataclass(frozen=True)
+class MapScale:
+    """Pixel size of a map that may have any, and what it is compared with.
+
+    Parameters
+    ----------
+    setting
+        Setting that states the pixel size.
+    stated_angst
+        Its value; None: the header's counts.
+    particles
+        Optics of the particles; None where they cannot be read.
+    """
+
+    setting: str
+    stated_angst: float | None
+    particles: OpticsGroup | None
+
+
+def check_map(
+    path: Path, role: str, like: OpticsGroup | None = None, is_mask: bool = False, scale: MapScale | None = None
+) -> list[Problem]:
     """Check one map.
 
     Parameters
@@ -23,9 +45,11 @@ def check_map(path: Path, role: str, like: OpticsGroup | None = None, is_mask: b
         Optics whose box and pixel size the map must have; any are fine where it is None.
     is_mask
         Whether values must lie in [0, 1].
+    scale
+        Of a map of any pixel size: what tells whether its header can be right.
     """
     try:
-        header = stack_header(path)
+        header = map_header(path)
     except BlushError as error:
         return [problem for problem in error.problems if isinstance(problem, Problem)]
     problems: list[Problem] = []
@@ -34,28 +58,56 @@ def check_map(path: Path, role: str, like: OpticsGroup | None = None, is_mask: b
         problems.append(Problem(f"{role} {message}", remedy, str(path), "header", value))
 
     depth, height, width = header.shape
+    pixel = header.pixel_size_angst
     if not depth == height == width:
         report("is not cubic", "pad or crop it to a cube", f"{width} x {height} x {depth}")
     elif width % 2:
         report("has an odd box", f"crop it to {width - 1}", f"{width} px")
-    if not header.pixel_size_angst > 0:
-        report("has no pixel size", "set it in the header", f"{header.pixel_size_angst:g} Å")
-    elif like is not None and abs(header.pixel_size_angst / like.pixel_size_angst - 1) > PIXEL_TOLERANCE:
-        remedy = f"resample it to {like.pixel_size_angst:g} Å"
-        report("has another pixel size than the particles", remedy, f"{header.pixel_size_angst:g} Å")
+    if scale is not None:
+        if (doubt := _implausible(header, scale)) is not None:
+            report(*doubt, f"{pixel:g} Å")
+    elif not pixel > 0:
+        report("has no pixel size", "set it in the header", f"{pixel:g} Å")
+    elif like is not None and abs(pixel / like.pixel_size_angst - 1) > PIXEL_TOLERANCE:
+        wanted = f"{like.pixel_size_angst:g}"
+        remedy = f"resample it to {wanted} Å, or write {wanted} into the header where that is wrong"
+        report("has another pixel size than the particles", remedy, f"{pixel:g} Å")
     if like is not None and width != like.box_px:
         report("has another box than the particles", f"pad or crop it to {like.box_px} px", f"{width} px")
     return problems + _value_problems(path, role, is_mask)
 
 
+def _implausible(header: Header, scale: MapScale) -> tuple[str, str] | None:
+    """Message and remedy where the header's pixel size cannot be believed, and none was stated.
+
+    Many programs leave 0 or 1 Å where nobody sets it; a map of the particles' box has nearly always their pixel size.
+    """
+    pixel, particles = header.pixel_size_angst, scale.particles
+    if scale.stated_angst is not None:
+        return None
+    width = header.shape[2]
+    right = "" if particles is None else f": {particles.pixel_size_angst * particles.box_px / width:.5g} if it shows "
+    right += "" if particles is None else "the same field as the particles' images"
+    if not pixel > 0:
+        return "has no pixel size", f"set it in the header, or state {scale.setting}{right}"
+    if particles is None or abs(pixel / particles.pixel_size_angst - 1) <= PIXEL_TOLERANCE:
+        return None
+    remedy = f"correct the header, or state {scale.setting}{right}, {pixel:g} if the header is right"
+    if abs(pixel - 1) < _UNSET_ROUNDING:
+        own = f"{particles.pixel_size_angst:g} Å"
+        return f"has the pixel size that programs leave where nobody sets it, the particles have {own}", remedy
+    if width == particles.box_px:
+        return f"has the particles' box, but not their pixel size of {particles.pixel_size_angst:g} Å", remedy
+    return None
+
+
 def _value_problems(path: Path, role: str, is_mask: bool) -> list[Problem]:
     """Values must be finite and differ, and those of a mask lie in [0, 1]."""
-    values = np.asarray(map_stack(path), dtype=np.float32)
     where = f"{role} values"
-    n_bad = int(np.count_nonzero(~np.isfinite(values)))
-    if n_bad:
-        message = f"{role} has voxels that are not finite"
-        return [Problem(message, "write the map again", str(path), where, f"{n_bad} voxels")]
+    try:
+        values, _ = read_volume(path)
+    except BlushError as error:
+        return [problem for problem in error.problems if isinstance(problem, Problem)]
     lowest, highest = float(values.min()), float(values.max())
     if lowest == highest:
         return [Problem(f"{role} is constant", "give a map with density", str(path), where, f"{lowest:g}")]

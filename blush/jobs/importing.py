@@ -67,10 +67,10 @@ def import_run(config: RunConfig) -> Path:
         save_npz(beside, plan)
     box, pixel = particles.optics[0].box_px, particles.optics[0].pixel_size_angst
     with written(folder, folder.imported / "reference.mrc") as beside:
-        _import_map(config.reference, beside, box, pixel)
+        _import_map(config.reference, beside, box, pixel, config.reference_pixel_size_angst)
     if isinstance(config.mask, Path):
         with written(folder, folder.imported / "mask.mrc") as beside:
-            _import_map(config.mask, beside, box, pixel)
+            _import_map(config.mask, beside, box, pixel, config.mask_pixel_size_angst)
     with written(folder, folder.imported / "config.json") as beside:
         write_json(beside, config.model_dump(mode="json"))
     return folder.imported / "config.json"
@@ -110,8 +110,10 @@ def plan_shards(particles: ParticleSet, half: NDArray[np.int8], config: RunConfi
     return plan
 
 
-def _import_map(source: Path, target: Path, box_px: int, pixel_size_angst: float) -> None:
-    volume, pixel = read_volume(source)
+def _import_map(source: Path, target: Path, box_px: int, pixel_size_angst: float, stated_angst: float | None) -> None:
+    """Bring a map to the particles' box and pixel size; its own is the stated one, else its header's."""
+    volume, header_angst = read_volume(source)
+    pixel = header_angst if stated_angst is None else stated_angst
     resized = volume
     if volume.shape[0] != box_px or abs(pixel / pixel_size_angst - 1) > 1e-4:
         resized = resize_volume(torch.from_numpy(volume), pixel, box_px, pixel_size_angst).numpy()

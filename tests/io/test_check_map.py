@@ -1,11 +1,12 @@
 """Maps that a run starts from."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from blush.io.check_map import check_map
+from blush.io.check_map import MapScale, check_map
 from blush.io.mrc import write_volume
 from blush.io.optics import OpticsGroup
 
@@ -54,9 +55,7 @@ def test_voxels_that_are_not_finite(tmp_path, value):
     array = cube()
     array[3, 4, 5] = value
     path = tmp_path / "m.mrc"
-    assert problems(path, array) == [
-        f"{path}, reference values: reference has voxels that are not finite (found 1 voxels); write the map again"
-    ]
+    assert problems(path, array) == [f"{path}: holds values that are not finite (found 1 voxels); make the map again"]
 
 
 def test_a_mask_must_lie_in_0_to_1_and_fit_the_particles(tmp_path):
@@ -66,3 +65,38 @@ def test_a_mask_must_lie_in_0_to_1_and_fit_the_particles(tmp_path):
     assert "reference has another pixel size than the particles (found 2.5 Å); resample it to 3 Å" in found[0]
     assert "reference has another box than the particles (found 18 px); pad or crop it to 16 px" in found[1]
     assert "reference is not in [0, 1] (found" in found[2]
+
+
+@pytest.mark.parametrize(
+    ("box", "pixel_size", "message", "right"),
+    [
+        (16, 1.0, "leave where nobody sets it, the particles have 3 Å (found 1 Å)", "3 if it shows the same field"),
+        (24, 1.0, "leave where nobody sets it, the particles have 3 Å (found 1 Å)", "2 if it shows the same field"),
+        (16, 0.0, "has no pixel size (found 0 Å)", "3 if it shows the same field"),
+        (
+            16,
+            2.2,
+            "has the particles' box, but not their pixel size of 3 Å (found 2.2 Å)",
+            "2.2 if the header is right",
+        ),
+    ],
+)
+def test_a_pixel_size_that_cannot_be_believed_has_to_be_stated(tmp_path, box, pixel_size, message, right):
+    path = tmp_path / "m.mrc"
+    scale = MapScale("reference_pixel_size_angst", None, OPTICS)
+    (found,) = problems(path, cube(box), pixel_size, scale=scale)
+    assert message in found
+    assert right in found
+    assert "state reference_pixel_size_angst" in found
+    assert problems(path, cube(box), pixel_size, scale=replace(scale, stated_angst=2.0)) == []
+
+
+@pytest.mark.parametrize(("box", "pixel_size"), [(16, 3.02), (24, 2.2), (12, 4.0)])
+def test_plausible_pixel_sizes_need_no_word(tmp_path, box, pixel_size):
+    scale = MapScale("reference_pixel_size_angst", None, OPTICS)
+    assert problems(tmp_path / "m.mrc", cube(box), pixel_size, scale=scale) == []
+
+
+def test_one_angstrom_is_fine_where_the_particles_have_it(tmp_path):
+    scale = MapScale("reference_pixel_size_angst", None, replace(OPTICS, pixel_size_angst=1.0))
+    assert problems(tmp_path / "m.mrc", cube(), 1.0, scale=scale) == []

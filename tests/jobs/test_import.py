@@ -239,3 +239,12 @@ def test_before_the_start_settings_may_change(make_config, tmp_path):
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(BlushError, match=r"(?s)not an imported run.*blush import"):
         read_config(tmp_path)
+
+
+def test_a_stated_pixel_size_stands_for_the_header(tmp_path):
+    volume = np.random.default_rng(1).standard_normal((16, 16, 16)).astype(np.float32)
+    write_volume(tmp_path / "given.mrc", volume, 1.0)
+    importing._import_map(tmp_path / "given.mrc", tmp_path / "imported.mrc", 16, 6.5, 6.5)
+    array, pixel_size_angst = read_volume(tmp_path / "imported.mrc")
+    np.testing.assert_array_equal(array, volume)
+    assert pixel_size_angst == pytest.approx(6.5)
