@@ -11,7 +11,7 @@ from blush.io.check_stacks import check_stacks
 from blush.io.check_table import check_table
 from blush.io.columns import n_rows, numbers, require
 from blush.io.legacy import modernise
-from blush.io.particle_columns import BLOCK, POSE_COLUMNS
+from blush.io.particle_columns import BLOCK, POSE_COLUMNS, REAL_COLUMNS
 from blush.io.particles import ParticleSet, parse_particles
 from blush.io.star import Table, read_star
 
@@ -52,7 +52,7 @@ def check_particles(star: Path | str, particle_diameter_angst: float | None = No
     star = Path(star)
     findings = Findings()
     try:
-        blocks = modernise(read_star(star), star, findings.problems)
+        blocks = modernise(read_star(star, REAL_COLUMNS), star, findings.problems)
     except BlushError as error:
         findings.problems += [problem for problem in error.problems if isinstance(problem, Problem)]
         return findings

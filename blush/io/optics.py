@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from os.path import isfile, realpath
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +51,15 @@ class OpticsGroup:
 
 
 def resolve(name: str, star: Path) -> Path | None:
-    """Find a file that a STAR file names relative to its project root: the STAR's folder or any folder above it."""
+    """Find a file that a STAR file names relative to its project root: the STAR's folder or any folder above it.
+
+    Where the STAR file is a symbolic link, the folders of the file that it leads to come second.
+    """
     if Path(name).is_absolute():
-        return Path(name) if Path(name).is_file() else None
-    candidates = (folder / name for folder in star.absolute().parents)
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
+        return Path(name) if isfile(name) else None
+    folders = dict.fromkeys([*star.absolute().parents, *Path(realpath(star)).parents])
+    # unlike Path.is_file, isfile answers for names that no file system can hold
+    return next((folder / name for folder in folders if isfile(folder / name)), None)
 
 
 def parse_optics(table: Table, star: Path, problems: list[Problem]) -> tuple[OpticsGroup, ...]:

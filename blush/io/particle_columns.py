@@ -1,17 +1,31 @@
 """The columns of `data_particles` that are indices: image, stack, optics group, scale group and half."""
 
+from os.path import realpath
 from pathlib import Path
 
 import numpy as np
 
 from blush.errors import BlushError, Problem
-from blush.io.columns import n_rows, numbers, row_problems, row_ranges
+from blush.io.columns import n_rows, numbers, row_problems, row_ranges, shown
 from blush.io.mrc import stack_header
 from blush.io.optics import resolve
 from blush.io.star import Table
 
 BLOCK = "data_particles"
+_LONGEST_NUMBER = 18
+"""Digits that always fit int64."""
 POSE_COLUMNS = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+REAL_COLUMNS = frozenset(
+    f"rln{name}"
+    for name in (
+        *("DefocusU", "DefocusV", "DefocusAngle", "PhaseShift", "CtfBfactor", "CtfScalefactor", "NormCorrection"),
+        *("AngleRot", "AngleTilt", "AnglePsi", "OriginX", "OriginY", "OriginXAngst", "OriginYAngst"),
+        *("Voltage", "SphericalAberration", "AmplitudeContrast", "BeamTiltX", "BeamTiltY"),
+        *("ImagePixelSize", "PixelSize", "DetectorPixelSize", "Magnification", "MicrographOriginalPixelSize"),
+        *("MagMat00", "MagMat01", "MagMat10", "MagMat11"),
+    )
+)
+"""Columns of a particle file that are computed with; every other one keeps its text."""
 
 
 def optics_index(blocks: dict[str, Table], star: Path, problems: list[Problem]) -> np.ndarray:
@@ -31,7 +45,7 @@ def optics_index(blocks: dict[str, Table], star: Path, problems: list[Problem]) 
 def image_columns(table: Table, star: Path, problems: list[Problem]) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Stack and 0-based image of each particle, and the stacks' absolute paths in order of first use."""
     parts = [str(name).partition("@") for name in table["rlnImageName"]]
-    image_index = np.array([int(number) if number.isdecimal() else 0 for number, _, _ in parts], dtype=np.int64) - 1
+    image_index = np.array([_image_number(number) for number, _, _ in parts], dtype=np.int64) - 1
     bad = np.flatnonzero(image_index < 0)
     problems += row_problems(
         bad,
@@ -50,13 +64,21 @@ def image_columns(table: Table, star: Path, problems: list[Problem]) -> tuple[np
     return stack_index, image_index, stacks
 
 
+def _image_number(text: str) -> int:
+    """Number before the `@`; 0 where it is none, or longer than any stack."""
+    is_number = text.isdecimal() and text.isascii() and len(text) <= _LONGEST_NUMBER
+    return int(text) if is_number else 0
+
+
 def _find_stack(name: str, rows: np.ndarray, star: Path, problems: list[Problem]) -> str:
     """Absolute path of a stack, checked for a readable header and its full length."""
     path = resolve(name, star)
     if path is None:
         remedy = "restore the stack, or move the STAR file to its project's root"
+        if star.is_symlink():
+            remedy += f"; names were looked for from the link's folders and from those of {realpath(star)}"
         where = f"{BLOCK} row {row_ranges(rows)}"
-        problems.append(Problem("stack file does not exist", remedy, str(star), where, name))
+        problems.append(Problem("stack file does not exist", remedy, str(star), where, shown(name)))
         return str(star.absolute().parent / name)
     try:
         stack_header(path)

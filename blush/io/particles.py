@@ -15,7 +15,15 @@ from blush.io.image_digests import ImageDigests
 from blush.io.legacy import modernise
 from blush.io.mrc import map_stack, stack_header
 from blush.io.optics import OpticsGroup, parse_optics
-from blush.io.particle_columns import BLOCK, POSE_COLUMNS, group_index, halves, image_columns, optics_index
+from blush.io.particle_columns import (
+    BLOCK,
+    POSE_COLUMNS,
+    REAL_COLUMNS,
+    group_index,
+    halves,
+    image_columns,
+    optics_index,
+)
 from blush.io.star import Table, read_star
 
 _REQUIRED = ("rlnImageName", "rlnOpticsGroup", "rlnDefocusU")
@@ -131,7 +139,7 @@ def read_particles(star: Path | str) -> tuple[ParticleSet, dict[str, Table]]:
         With every mistake in the table, and every stack that is missing or cannot be read.
     """
     problems: list[Problem] = []
-    blocks = modernise(read_star(star), Path(star), problems)
+    blocks = modernise(read_star(star, REAL_COLUMNS), Path(star), problems)
     particles = parse_particles(blocks, Path(star), problems)
     if problems or particles is None:
         raise BlushError(f"{star} cannot be used: {len(problems)} problem(s)", problems)

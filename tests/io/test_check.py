@@ -244,7 +244,9 @@ def test_unknown_columns_and_row_order_are_kept(project):
     findings = check_particles(project.write())
     assert not findings.problems
     assert findings.blocks["particles"]["rlnCryoKitchenSink"].tolist() == list("hgfedcba")
-    assert findings.blocks["particles"]["rlnSomething"].tolist() == [3.5, 3.0, 2.5, 2.0, 1.5, 1.0, 0.5, 0.0]
+    assert findings.blocks["particles"]["rlnSomething"].astype(float).tolist() == [
+        *(3.5, 3.0, 2.5, 2.0, 1.5, 1.0, 0.5, 0.0),
+    ]
     assert list(findings.blocks["particles"]) == list(project.particles)
 
 

@@ -80,7 +80,7 @@ def test_a_full_disk_is_told_with_the_file(write, content, tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
         with pytest.raises(BlushError, match=r"result: cannot be written: File too large; make room"):
-            write(path)
+            write(path, content)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
