@@ -8,9 +8,8 @@ from torch import Tensor
 from blush.ctf.aberration import demodulation_phase, even_phase_rad, mtf_at
 from blush.ctf.transfer import Optics, ctf_at
 from blush.fourier.packed import Packed
-from blush.io.optics import OpticsGroup
+from blush.io.optics import OpticsGroup, read_mtf
 from blush.io.particles import ParticleSet
-from blush.io.star import read_star
 
 
 class OpticsTables:
@@ -63,10 +62,8 @@ class OpticsTables:
         """MTF at every pixel, (p,); 1 where the group names no table."""
         if group.mtf_file is None:
             return torch.ones_like(self.kx)
-        table = next(iter(read_star(group.mtf_file).values()))
         frequency, value = (
-            torch.as_tensor(table[name], dtype=torch.float64, device=self.kx.device)
-            for name in ("rlnResolutionInversePixel", "rlnMtfValue")
+            torch.as_tensor(column, dtype=torch.float64, device=self.kx.device) for column in read_mtf(group.mtf_file)
         )
         pixel = group.original_pixel_size_angst or group.pixel_size_angst
         return mtf_at(torch.hypot(self.kx, self.ky) * pixel, frequency, value)

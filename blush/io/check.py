@@ -8,10 +8,10 @@ from blush.errors import BlushError, Problem
 from blush.io.check_images import check_images
 from blush.io.check_map import MapScale, check_map
 from blush.io.check_stacks import check_stacks
-from blush.io.check_table import check_table
+from blush.io.check_table import check_table, check_values
 from blush.io.columns import n_rows, numbers, require
 from blush.io.legacy import modernise
-from blush.io.particle_columns import BLOCK, POSE_COLUMNS, REAL_COLUMNS
+from blush.io.particle_columns import BLOCK, NUMERIC_COLUMNS, POSE_COLUMNS
 from blush.io.particles import ParticleSet, parse_particles
 from blush.io.star import Table, read_star
 
@@ -52,7 +52,7 @@ def check_particles(star: Path | str, particle_diameter_angst: float | None = No
     star = Path(star)
     findings = Findings()
     try:
-        blocks = modernise(read_star(star, REAL_COLUMNS), star, findings.problems)
+        blocks = modernise(read_star(star, NUMERIC_COLUMNS), star, findings.problems)
     except BlushError as error:
         findings.problems += [problem for problem in error.problems if isinstance(problem, Problem)]
         return findings
@@ -60,6 +60,7 @@ def check_particles(star: Path | str, particle_diameter_angst: float | None = No
     if particles is not None:
         findings.particles, findings.blocks = particles, blocks
         findings.problems += check_table(particles, blocks["particles"], star)
+        findings.warnings += check_values(particles, blocks["particles"], star)
         readable, problems = check_stacks(particles, blocks["particles"], star)
         findings.problems += problems
         problems, warnings = check_images(particles.take(readable), readable, star, particle_diameter_angst)
@@ -100,7 +101,7 @@ def _check_settings(config: RunConfig, particles: ParticleSet) -> list[Problem]:
         value = f"{config.particle_diameter_angst:g} Å in a box of {width_angst:g} Å"
         message = "particle is wider than its box"
         problems.append(Problem(message, remedy, where="particle_diameter_angst", value=value))
-    if config.initial_lowpass_angst < 2 * optics.pixel_size_angst:
+    if 0 < config.initial_lowpass_angst < 2 * optics.pixel_size_angst:
         remedy = f"give at least {2 * optics.pixel_size_angst:g} Å; 40 is usual"
         value = f"{config.initial_lowpass_angst:g} Å"
         message = "filter is beyond the Nyquist limit of the particles"
@@ -116,7 +117,7 @@ def _check_true_poses(star: Path, particles: ParticleSet | None) -> list[Problem
     """The truth needs the three angles of every particle, row by row."""
     problems: list[Problem] = []
     try:
-        table = read_star(star).get("particles", {})
+        table = read_star(star, NUMERIC_COLUMNS).get("particles", {})
     except BlushError as error:
         return [problem for problem in error.problems if isinstance(problem, Problem)]
     require(table, POSE_COLUMNS, BLOCK, star, problems)

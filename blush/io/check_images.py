@@ -80,7 +80,9 @@ def image_statistics(particles: ParticleSet, particle_diameter_angst: float | No
         for rows, images in _blocks(particles):
             group = particles.optics[particles.optics_index[rows[0]]]
             radius_px = (
-                None if particle_diameter_angst is None else particle_diameter_angst / group.pixel_size_angst / 2
+                None
+                if not (particle_diameter_angst and group.pixel_size_angst)
+                else particle_diameter_angst / group.pixel_size_angst / 2
             )
             for name, values in _statistics(images, radius_px).items():
                 results[name][rows] = values

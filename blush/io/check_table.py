@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from blush.errors import Problem
-from blush.io.columns import row_problems
+from blush.io.columns import row_problems, row_ranges
 from blush.io.optics import OpticsGroup
-from blush.io.particle_columns import BLOCK
+from blush.io.particle_columns import BLOCK, filament_index
 from blush.io.particles import ParticleSet
 from blush.io.star import Table
+
+_LEAST_DEFOCUS_ANGST, _LARGEST_DEFOCUS_ANGST = 2000.0, 100_000.0
+"""0.2 to 10 µm of underfocus: what single particles are imaged with; beyond it the unit is likely another."""
 
 PIXEL_TOLERANCE_ANGST = 0.001
 """RELION's own tolerance between pixel sizes that must be equal."""
@@ -22,6 +25,7 @@ def check_table(particles: ParticleSet, table: Table, star: Path) -> list[Proble
         *_check_halves(particles, star),
         *_check_duplicates(particles, table, star),
         *_check_optics(particles, star),
+        *_check_filaments(particles, table, star),
     ]
 
 
@@ -39,6 +43,60 @@ def _check_halves(particles: ParticleSet, star: Path) -> list[Problem]:
     ]
 
 
+def _check_filaments(particles: ParticleSet, table: Table, star: Path) -> list[Problem]:
+    """All segments of a filament belong in one half; and there must be a filament for each."""
+    filament = filament_index(table)
+    if filament is None:
+        return []
+    one, two = (np.isin(filament, filament[particles.half == half]) for half in (1, 2))
+    message = (
+        "segments of this filament (rlnHelicalTubeID) are in both halves; they overlap, so their noise would agree"
+    )
+    remedy = "give all segments of a filament one rlnRandomSubset, or remove the column to have filaments drawn"
+    bad = np.flatnonzero(one & two)
+    first = bad[np.unique(filament[bad], return_index=True)[1]]
+    values = [f"tube {table['rlnHelicalTubeID'][row]} of {table['rlnImageName'][row]}" for row in np.sort(first)]
+    problems = row_problems(np.sort(first), values, message, remedy, star, BLOCK)
+    if len(np.unique(filament)) < 2:
+        problems.append(
+            Problem("holds one filament (rlnHelicalTubeID)", "give two at least, one per half", str(star), BLOCK)
+        )
+    return problems
+
+
+def check_values(particles: ParticleSet, table: Table, star: Path) -> list[Problem]:
+    """Warn of values that are possible but nearly always another unit, another sign, or a failed fit."""
+    if "rlnDefocusU" not in table:
+        return []
+    u, v = particles.defocus_u_angst, particles.defocus_v_angst
+    small, low = np.minimum(abs(u), abs(v)), np.minimum(u, v)
+    premise = np.isfinite(u) & np.isfinite(v)
+    kinds = (
+        (
+            low < 0,
+            "defocus is negative, which is overfocus",
+            "change its sign where the program that wrote it means so",
+        ),
+        (
+            (low >= 0) & (small > 0) & (small < _LEAST_DEFOCUS_ANGST),
+            f"defocus is below {_LEAST_DEFOCUS_ANGST:g} Å",
+            "give it in Å; a value in µm is 10,000 times too small, one in nm 10 times",
+        ),
+        (small > _LARGEST_DEFOCUS_ANGST, f"defocus is above {_LARGEST_DEFOCUS_ANGST:g} Å", "give it in Å"),
+        (
+            (low > 0) & (np.maximum(u, v) > 2 * small),
+            "rlnDefocusU and rlnDefocusV differ by more than a factor of two",
+            "remove particles of micrographs whose CTF fit has failed",
+        ),
+    )
+    warnings = []
+    for is_odd, message, remedy in kinds:
+        if len(rows := np.flatnonzero(is_odd & premise)):
+            value = f"{len(rows)} of {len(u)} rows; the first has U {u[rows[0]]:g} and V {v[rows[0]]:g}"
+            warnings.append(Problem(message, remedy, str(star), f"{BLOCK} row {row_ranges(rows)}", value))
+    return warnings
+
+
 def _check_duplicates(particles: ParticleSet, table: Table, star: Path) -> list[Problem]:
     """No image may count twice; across halves it would make them agree."""
     real = {path: index for index, path in enumerate(dict.fromkeys(map(os.path.realpath, particles.stacks)))}
@@ -54,7 +112,8 @@ def _check_duplicates(particles: ParticleSet, table: Table, star: Path) -> list[
     for chosen, where in ((~across, "the same half"), (across, "both halves")):
         kept = [value for value, is_kept in zip(values, chosen, strict=True) if is_kept]
         message = f"image is listed twice, in {where}"
-        problems += row_problems(rows[chosen], kept, message, "remove one of the rows", star, BLOCK)
+        remedy = "remove one of the rows; after symmetry expansion give the table from before it, with `symmetry` set"
+        problems += row_problems(rows[chosen], kept, message, remedy, star, BLOCK)
     return problems
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from blush.errors import Problem
-from blush.io.columns import n_rows, numbers
+from blush.io.columns import n_rows, numbers, row_problems
 from blush.io.star import Table
 
 _OPTICS_COLUMNS = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
+_OPTIONAL_COLUMNS = ("rlnBeamTiltX", "rlnBeamTiltY")
 _REMEDY = "convert with `relion_convert_star --i old.star --o new.star`, or add the columns"
 
 
@@ -42,16 +43,18 @@ def _with_optics(table: Table, star: Path, problems: list[Problem]) -> dict[str,
         problems.append(Problem(message, _REMEDY, str(star), "data_optics is missing"))
     if missing or pixel_size is None or len(problems) > before:
         return {}
-    columns = [numbers(table, name, 0, "data_particles", star, problems) for name in _OPTICS_COLUMNS]
+    named = (*_OPTICS_COLUMNS, *(name for name in _OPTIONAL_COLUMNS if name in table))
+    columns = [numbers(table, name, 0, "data_particles", star, problems) for name in named]
     groups, index = np.unique(np.stack([*columns, pixel_size], axis=1), axis=0, return_inverse=True)
     numbering = np.arange(1, len(groups) + 1)
     optics: Table = {
         "rlnOpticsGroup": numbering,
         "rlnOpticsGroupName": np.array([f"opticsGroup{number}" for number in numbering], dtype=object),
-        **{name: groups[:, position] for position, name in enumerate(_OPTICS_COLUMNS)},
+        **{name: groups[:, position] for position, name in enumerate(named)},
         "rlnImagePixelSize": groups[:, -1],
         "rlnImageDimensionality": np.full(len(groups), 2),
     }
+    table = {name: column for name, column in table.items() if name not in _OPTIONAL_COLUMNS}
     return {"optics": optics, "particles": {**table, "rlnOpticsGroup": index.reshape(-1) + 1}}
 
 
@@ -63,6 +66,9 @@ def _pixel_size(table: Table, star: Path, problems: list[Problem]) -> np.ndarray
             return numbers(table, name, 0, block, star, problems)
     if not n_rows(table) or not {"rlnMagnification", "rlnDetectorPixelSize"} <= table.keys():
         return None
+    for name in ("rlnDetectorPixelSize", "rlnMagnification"):
+        bad = np.flatnonzero(numbers(table, name, 0, block, star, []) <= 0)
+        problems += row_problems(bad, table[name][bad], f"{name} must be above 0", "correct it", star, block)
     detector_um = numbers(table, "rlnDetectorPixelSize", 0, block, star, problems)
     magnification = numbers(table, "rlnMagnification", 0, block, star, problems)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from os.path import isfile, realpath
+from os.path import isfile
 from pathlib import Path
 
 import numpy as np
 
-from blush.errors import Problem
+from blush.errors import BlushError, Problem
 from blush.io.columns import n_rows, numbers, require, row_problems
-from blush.io.star import Table
+from blush.io.star import Table, read_star
 
+_MTF_COLUMNS = {"rlnResolutionInversePixel", "rlnMtfValue"}
 _REQUIRED = (
     "rlnOpticsGroup",
     "rlnVoltage",
@@ -18,6 +19,12 @@ _REQUIRED = (
     "rlnAmplitudeContrast",
     "rlnImagePixelSize",
 )
+
+
+_MAGNIFICATION_TOLERANCE = 1e-4
+"""A box of 1,000 px changes by a tenth of a pixel at most."""
+_LARGEST_VOLTAGE_KV = 3000.0
+"""The highest that electron microscopes were built for (3 MV, Osaka); beyond it the unit is V."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +60,14 @@ class OpticsGroup:
 def resolve(name: str, star: Path) -> Path | None:
     """Find a file that a STAR file names relative to its project root: the STAR's folder or any folder above it.
 
-    Where the STAR file is a symbolic link, the folders of the file that it leads to come second.
+    For a link to a STAR file, the folders of the file that it leads to are looked through after the link's own.
     """
     if Path(name).is_absolute():
         return Path(name) if isfile(name) else None
-    folders = dict.fromkeys([*star.absolute().parents, *Path(realpath(star)).parents])
+    folders = dict.fromkeys((*star.absolute().parents, *star.resolve().parents))
+    candidates = (folder / name for folder in folders)
     # unlike Path.is_file, isfile answers for names that no file system can hold
-    return next((folder / name for folder in folders if isfile(folder / name)), None)
+    return next((candidate for candidate in candidates if isfile(candidate)), None)
 
 
 def parse_optics(table: Table, star: Path, problems: list[Problem]) -> tuple[OpticsGroup, ...]:
@@ -72,6 +80,7 @@ def parse_optics(table: Table, star: Path, problems: list[Problem]) -> tuple[Opt
     _check_values({name: column for name, column in numeric.items() if name in table}, star, problems)
     columns = {name: np.nan_to_num(column, posinf=0, neginf=0) for name, column in numeric.items()}
     vectors = {key: _vectors(table, key, star, problems) for key in ("rlnOddZernike", "rlnEvenZernike")}
+    _check_magnification(columns, star, problems)
     mtf_files = _mtf_files(table, star, problems)
     names = table.get("rlnOpticsGroupName", columns["rlnOpticsGroup"])
     return tuple(
@@ -106,6 +115,7 @@ def _numeric_columns(table: Table, star: Path, problems: list[Problem]) -> dict[
         "rlnImageSize": 0.0,  # taken from the stacks
         "rlnImageDimensionality": 2.0,
         "rlnCtfDataAreCtfPremultiplied": 0.0,
+        "rlnCtfDataArePhaseFlipped": 0.0,
         "rlnBeamTiltX": 0.0,
         "rlnBeamTiltY": 0.0,
         "rlnMagMat00": 1.0,
@@ -122,10 +132,20 @@ def _check_values(columns: dict[str, np.ndarray], star: Path, problems: list[Pro
     """Refuse values that no optics has, and images that are not two-dimensional."""
     checks: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str, str]] = {
         "rlnOpticsGroup": (_is_repeated, "is the number of an earlier row", "number the groups 1, 2, 3"),
-        "rlnVoltage": (lambda kv: kv <= 0, "must be above 0 kV", "correct it; 200 and 300 are usual"),
+        "rlnVoltage": (
+            lambda kv: (kv <= 0) | (kv > _LARGEST_VOLTAGE_KV),
+            f"must be above 0 kV and at most {_LARGEST_VOLTAGE_KV:g} kV",
+            "give it in kV, not V; 200 and 300 are usual",
+        ),
         "rlnImagePixelSize": (lambda angst: angst <= 0, "must be above 0 Å", "give that of the images"),
         "rlnAmplitudeContrast": (lambda q: (q < 0) | (q >= 1), "must be in [0, 1)", "correct it; 0.1 is usual"),
         "rlnImageDimensionality": (lambda d: d != 2, "must be 2", "give images, not sub-tomograms"),
+        "rlnCtfDataArePhaseFlipped": (
+            lambda flipped: flipped != 0,
+            "must be 0: phase-flipped images would be refined with the CTF of unflipped ones",
+            "extract the particles again without flipping phases",
+        ),
+        "rlnSphericalAberration": (lambda mm: mm < 0, "must not be negative, in mm", "correct it; 2.7 is usual"),
     }
     for name in (name for name in checks if name in columns):
         is_bad, message, remedy = checks[name]
@@ -141,9 +161,20 @@ def _is_repeated(numbers_of_groups: np.ndarray) -> np.ndarray:
 
 
 def _mag_matrix(columns: dict[str, np.ndarray], row: int) -> tuple[float, float, float, float]:
-    """Anisotropic magnification of one group."""
+    """Anisotropic magnification of one group; what is the identity within the tolerance is the identity."""
     first, second, third, fourth = (float(columns[f"rlnMagMat{key}"][row]) for key in ("00", "01", "10", "11"))
+    if max(abs(first - 1), abs(second), abs(third), abs(fourth - 1)) < _MAGNIFICATION_TOLERANCE:
+        return 1.0, 0.0, 0.0, 1.0
     return first, second, third, fourth
+
+
+def _check_magnification(columns: dict[str, np.ndarray], star: Path, problems: list[Problem]) -> None:
+    """Refuse anisotropic magnification, which the expectation step does not have yet."""
+    matrices = [_mag_matrix(columns, row) for row in range(len(columns["rlnOpticsGroup"]))]
+    rows = np.array([row for row, matrix in enumerate(matrices) if matrix != (1.0, 0.0, 0.0, 1.0)], dtype=np.int64)
+    message = "anisotropic magnification (rlnMagMat00 to rlnMagMat11) cannot be refined yet"
+    remedy = "give images corrected for it, and remove the columns"
+    problems += row_problems(rows, [str(matrices[row]) for row in rows], message, remedy, star, "data_optics")
 
 
 def _vectors(table: Table, name: str, star: Path, problems: list[Problem]) -> list[tuple[float, ...]]:
@@ -173,4 +204,37 @@ def _mtf_files(table: Table, star: Path, problems: list[Problem]) -> list[str | 
             where = f"data_optics row {row}, rlnMtfFileName"
             remedy = "restore the file or remove the column"
             problems.append(Problem("file does not exist", remedy, str(star), where, str(name)))
+        elif path is not None:
+            problems += _mtf_problems(path)
     return found
+
+
+def read_mtf(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies in cycles per pixel and values of a detector's transfer function, (n,) each.
+
+    Raises
+    ------
+    BlushError
+        The file is no STAR file, has no such columns, or values that are no transfer function's.
+    """
+    remedy = "give the detector's MTF with rlnResolutionInversePixel and rlnMtfValue, or remove rlnMtfFileName"
+    tables = read_star(path)
+    table = next((found for found in tables.values() if found.keys() >= _MTF_COLUMNS), None)
+    if table is None:
+        raise BlushError("no MTF", [Problem(f"has no columns {' and '.join(sorted(_MTF_COLUMNS))}", remedy, str(path))])
+    frequency, value = (
+        numbers(table, name, 0, "MTF", Path(path), []) for name in ("rlnResolutionInversePixel", "rlnMtfValue")
+    )
+    if not len(value) or not np.isfinite(frequency).all() or not (value > 0).all() or (np.diff(frequency) <= 0).any():
+        message = "is no transfer function: it needs ascending frequencies and values above 0"
+        raise BlushError("no MTF", [Problem(message, remedy, str(path))])
+    return frequency, value
+
+
+def _mtf_problems(path: Path) -> list[Problem]:
+    """What keeps a table of the detector from being used."""
+    try:
+        read_mtf(path)
+    except BlushError as error:
+        return [problem for problem in error.problems if isinstance(problem, Problem)]
+    return []

@@ -1,12 +1,11 @@
 """The columns of `data_particles` that are indices: image, stack, optics group, scale group and half."""
 
-from os.path import realpath
 from pathlib import Path
 
 import numpy as np
 
 from blush.errors import BlushError, Problem
-from blush.io.columns import n_rows, numbers, row_problems, row_ranges, shown
+from blush.io.columns import n_rows, numbers, row_problems, row_ranges
 from blush.io.mrc import stack_header
 from blush.io.optics import resolve
 from blush.io.star import Table
@@ -14,18 +13,21 @@ from blush.io.star import Table
 BLOCK = "data_particles"
 _LONGEST_NUMBER = 18
 """Digits that always fit int64."""
+# fmt: off
+NUMERIC_COLUMNS = frozenset((
+    "rlnAmplitudeContrast", "rlnAnglePsi", "rlnAngleRot", "rlnAngleTilt", "rlnBeamTiltX", "rlnBeamTiltY",
+    "rlnClassNumber", "rlnCtfBfactor", "rlnCtfDataAreCtfPremultiplied", "rlnCtfDataArePhaseFlipped",
+    "rlnCtfScalefactor", "rlnDefocusAngle", "rlnDefocusU", "rlnDefocusV", "rlnDetectorPixelSize", "rlnGroupNumber",
+    "rlnImageDimensionality", "rlnImagePixelSize", "rlnImageSize", "rlnLogLikeliContribution", "rlnMagMat00",
+    "rlnMagMat01", "rlnMagMat10", "rlnMagMat11", "rlnMagnification", "rlnMaxValueProbDistribution",
+    "rlnMicrographOriginalPixelSize", "rlnNormCorrection", "rlnNrOfSignificantSamples", "rlnOpticsGroup",
+    "rlnOriginX", "rlnOriginXAngst", "rlnOriginY", "rlnOriginYAngst", "rlnPhaseShift", "rlnPixelSize",
+    "rlnRandomSubset", "rlnSphericalAberration", "rlnVoltage",
+))
+# fmt: on
+"""What is read or written as numbers; every other column passes through as the text that came in."""
+
 POSE_COLUMNS = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
-REAL_COLUMNS = frozenset(
-    f"rln{name}"
-    for name in (
-        *("DefocusU", "DefocusV", "DefocusAngle", "PhaseShift", "CtfBfactor", "CtfScalefactor", "NormCorrection"),
-        *("AngleRot", "AngleTilt", "AnglePsi", "OriginX", "OriginY", "OriginXAngst", "OriginYAngst"),
-        *("Voltage", "SphericalAberration", "AmplitudeContrast", "BeamTiltX", "BeamTiltY"),
-        *("ImagePixelSize", "PixelSize", "DetectorPixelSize", "Magnification", "MicrographOriginalPixelSize"),
-        *("MagMat00", "MagMat01", "MagMat10", "MagMat11"),
-    )
-)
-"""Columns of a particle file that are computed with; every other one keeps its text."""
 
 
 def optics_index(blocks: dict[str, Table], star: Path, problems: list[Problem]) -> np.ndarray:
@@ -42,10 +44,25 @@ def optics_index(blocks: dict[str, Table], star: Path, problems: list[Problem]) 
     return position.astype(np.int32)
 
 
+def is_subtomograms(blocks: dict[str, Table]) -> bool:
+    """Whether the rows are volumes or tilt series, as RELION 4 and 5 mark them, and no name has an image number."""
+    table, optics = blocks["particles"], blocks["optics"]
+    tomographic = {"rlnTomoName", "rlnTomoParticleName", "rlnCtfImage"} & table.keys()
+    has_numbers = any("@" in str(name) for name in table.get("rlnImageName", ()))
+    volumes = "rlnImageDimensionality" in optics and bool((optics["rlnImageDimensionality"] == 3).any())
+    return not has_numbers and (bool(tomographic) or volumes)
+
+
 def image_columns(table: Table, star: Path, problems: list[Problem]) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Stack and 0-based image of each particle, and the stacks' absolute paths in order of first use."""
     parts = [str(name).partition("@") for name in table["rlnImageName"]]
-    image_index = np.array([_image_number(number) for number, _, _ in parts], dtype=np.int64) - 1
+    image_index = (
+        np.array(
+            [int(number) if number.isdecimal() and len(number) <= _LONGEST_NUMBER else 0 for number, _, _ in parts],
+            dtype=np.int64,
+        )
+        - 1
+    )
     bad = np.flatnonzero(image_index < 0)
     problems += row_problems(
         bad,
@@ -64,21 +81,13 @@ def image_columns(table: Table, star: Path, problems: list[Problem]) -> tuple[np
     return stack_index, image_index, stacks
 
 
-def _image_number(text: str) -> int:
-    """Number before the `@`; 0 where it is none, or longer than any stack."""
-    is_number = text.isdecimal() and text.isascii() and len(text) <= _LONGEST_NUMBER
-    return int(text) if is_number else 0
-
-
 def _find_stack(name: str, rows: np.ndarray, star: Path, problems: list[Problem]) -> str:
     """Absolute path of a stack, checked for a readable header and its full length."""
     path = resolve(name, star)
     if path is None:
-        remedy = "restore the stack, or move the STAR file to its project's root"
-        if star.is_symlink():
-            remedy += f"; names were looked for from the link's folders and from those of {realpath(star)}"
+        remedy = "restore the stack, or move the STAR file (no link to it) to its project's root"
         where = f"{BLOCK} row {row_ranges(rows)}"
-        problems.append(Problem("stack file does not exist", remedy, str(star), where, shown(name)))
+        problems.append(Problem("stack file does not exist", remedy, str(star), where, name))
         return str(star.absolute().parent / name)
     try:
         stack_header(path)
@@ -94,6 +103,30 @@ def group_index(table: Table, stack_index: np.ndarray) -> np.ndarray:
         return stack_index.copy()
     numbering = {name: index for index, name in enumerate(sorted({str(name) for name in names}))}
     return np.array([numbering[str(name)] for name in names], dtype=np.int32)
+
+
+def filament_index(table: Table, *, coarse: bool = False) -> np.ndarray | None:
+    """Filament of each segment, 0-based (n,): micrograph and tube; None where no segments are told.
+
+    Segments of a filament overlap, so in both halves they would make the FSC agree by their noise.
+
+    Parameters
+    ----------
+    coarse
+        Where tubes are not numbered anew in every micrograph, take equal numbers for one filament whatever the
+        micrograph: halves that are drawn by these never share a filament.
+    """
+    if "rlnHelicalTubeID" not in table:
+        return None
+    tubes = table["rlnHelicalTubeID"]
+    places = table.get("rlnMicrographName", np.array([str(name).partition("@")[2] for name in table["rlnImageName"]]))
+    numbering: dict[tuple[str, str], int] = {}
+    keys = zip(map(str, places), map(str, tubes), strict=True)
+    index = np.array([numbering.setdefault(key, len(numbering)) for key in keys], dtype=np.int64)
+    number = np.unique(np.array([tube for _, tube in numbering]), return_inverse=True)[1]
+    _, per_micrograph = np.unique(np.array([place for place, _ in numbering]), return_counts=True)
+    is_numbered_anew = number.max(initial=-1) < per_micrograph.max(initial=0)
+    return number[index] if coarse and not is_numbered_anew else index
 
 
 def halves(table: Table, star: Path, problems: list[Problem]) -> np.ndarray:

@@ -17,11 +17,12 @@ from blush.io.mrc import map_stack, stack_header
 from blush.io.optics import OpticsGroup, parse_optics
 from blush.io.particle_columns import (
     BLOCK,
+    NUMERIC_COLUMNS,
     POSE_COLUMNS,
-    REAL_COLUMNS,
     group_index,
     halves,
     image_columns,
+    is_subtomograms,
     optics_index,
 )
 from blush.io.star import Table, read_star
@@ -139,7 +140,7 @@ def read_particles(star: Path | str) -> tuple[ParticleSet, dict[str, Table]]:
         With every mistake in the table, and every stack that is missing or cannot be read.
     """
     problems: list[Problem] = []
-    blocks = modernise(read_star(star, REAL_COLUMNS), Path(star), problems)
+    blocks = modernise(read_star(star, NUMERIC_COLUMNS), Path(star), problems)
     particles = parse_particles(blocks, Path(star), problems)
     if problems or particles is None:
         raise BlushError(f"{star} cannot be used: {len(problems)} problem(s)", problems)
@@ -154,6 +155,11 @@ def parse_particles(blocks: dict[str, Table], star: Path, problems: list[Problem
     if "optics" not in blocks or "particles" not in blocks:
         return None
     table = blocks["particles"]
+    if is_subtomograms(blocks):
+        message = "is a table of sub-tomograms or stacks of tilt images, not of single-particle images"
+        remedy = "give a table with one row per image, or average the sub-tomograms in a program for tomography"
+        problems.append(Problem(message, remedy, str(star), BLOCK))
+        return None
     require(table, _REQUIRED, BLOCK, star, problems)
     optics = parse_optics(blocks["optics"], star, problems)
     images = image_columns(table, star, problems) if "rlnImageName" in table else None

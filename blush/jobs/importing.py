@@ -20,6 +20,7 @@ from blush.geometry.symmetry import operators
 from blush.io.check import Findings, check_inputs
 from blush.io.files import save_npz, write_json
 from blush.io.mrc import read_volume, write_volume
+from blush.io.particle_columns import filament_index
 from blush.io.particles import ParticleSet
 from blush.io.seal import read_seal
 from blush.io.star import write_star
@@ -49,7 +50,7 @@ def import_run(config: RunConfig) -> Path:
     if findings.particles is None:
         raise BlushError(f"{config.particles} holds no particles")
     particles = findings.particles
-    half = assign_halves(particles, config.seed)
+    half = assign_halves(particles, config.seed, filament_index(findings.blocks["particles"], coarse=True))
     plan = plan_shards(particles, half, config)
     shard_images = max(int(np.diff(plan[f"edges_{subset.infix}"]).max()) for subset in Subset)
     for warning in (*findings.warnings, *check_memory(config, particles, shard_images)):
@@ -87,14 +88,22 @@ def check_run(config: RunConfig) -> Findings:
     return findings
 
 
-def assign_halves(particles: ParticleSet, seed: int) -> NDArray[np.int8]:
-    """The half-sets of the STAR file, or two random ones of equal size."""
+def assign_halves(particles: ParticleSet, seed: int, filament: NDArray[np.int64] | None = None) -> NDArray[np.int8]:
+    """The half-sets of the STAR file, or two random ones of equal size.
+
+    Parameters
+    ----------
+    filament
+        (n,) filament of each segment: filaments are drawn whole, and the halves are as equal as these allow.
+    """
     if (particles.half > 0).all():
         return particles.half
-    order = np.random.default_rng([_HALF_STREAM, seed]).permutation(len(particles))
-    half = np.ones(len(particles), dtype=np.int8)
-    half[order[len(order) // 2 :]] = 2
-    return half
+    together = np.arange(len(particles)) if filament is None else filament
+    sizes = np.bincount(together)
+    order = np.random.default_rng([_HALF_STREAM, seed]).permutation(len(sizes))
+    half = np.full(len(sizes), 2, dtype=np.int8)
+    half[order[np.cumsum(sizes[order]) <= len(particles) // 2]] = 1
+    return half[together]
 
 
 def plan_shards(particles: ParticleSet, half: NDArray[np.int8], config: RunConfig) -> dict[str, NDArray[Any]]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blush.config import RunConfig
-from blush.io.particle_columns import REAL_COLUMNS
+from blush.io.particle_columns import NUMERIC_COLUMNS
 from blush.io.star import Table, read_star
 from blush.jobs.inputs import read_config, read_frozen_particles
 from blush.jobs.layout import RunFolder
@@ -23,7 +23,7 @@ from blush.refine.state import RefinementState
 
 @lru_cache(maxsize=2)
 def _blocks(root: Path, _content: str) -> dict[str, Table]:
-    return read_star(RunFolder(root).imported / "particles.star", REAL_COLUMNS)
+    return read_star(RunFolder(root).imported / "particles.star", NUMERIC_COLUMNS)
 
 
 def _imported_blocks(root: Path) -> dict[str, Table]:

@@ -180,7 +180,7 @@ def test_unknown_optics_group(project, run_check):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("rlnVoltage", 0.0, "rlnVoltage must be above 0 kV (found 0.0); correct it"),
+        ("rlnVoltage", 0.0, "rlnVoltage must be above 0 kV and at most 3000 kV (found 0.0); give it in kV"),
         ("rlnImagePixelSize", -1.0, "rlnImagePixelSize must be above 0 Å (found -1.0); give that of the images"),
         ("rlnAmplitudeContrast", 1.0, "rlnAmplitudeContrast must be in [0, 1) (found 1.0); correct it"),
         ("rlnImageDimensionality", 3, "rlnImageDimensionality must be 2 (found 3.0); give images"),
@@ -229,13 +229,13 @@ def test_every_problem_is_listed_at_once(project, run_check):
     assert [f"data_particles row {row}:" in printed for row in (2, 3, 4, 6)] == [True] * 4
 
 
-def test_many_bad_rows_share_a_line_beyond_the_fiftieth(project):
+def test_many_bad_rows_share_a_line_beyond_the_third(project):
     project.particles = {key: np.tile(column, 20) for key, column in project.particles.items()}
     del project.particles["rlnRandomSubset"]
     project.particles["rlnDefocusAngle"] = np.full(160, np.nan)
     problems = [p for p in check_particles(project.write()).problems if "rlnDefocusAngle" in p.message]
-    assert len(problems) == 51
-    assert problems[-1].where == "data_particles 110 more rows: 51-160"
+    assert len(problems) == 4
+    assert problems[-1].where == "data_particles 157 more rows: 4-160"
 
 
 def test_unknown_columns_and_row_order_are_kept(project):
@@ -244,9 +244,10 @@ def test_unknown_columns_and_row_order_are_kept(project):
     findings = check_particles(project.write())
     assert not findings.problems
     assert findings.blocks["particles"]["rlnCryoKitchenSink"].tolist() == list("hgfedcba")
-    assert findings.blocks["particles"]["rlnSomething"].astype(float).tolist() == [
-        *(3.5, 3.0, 2.5, 2.0, 1.5, 1.0, 0.5, 0.0),
-    ]
+    assert (
+        findings.blocks["particles"]["rlnSomething"].tolist()
+        == text(*(f"{value:.6f}" for value in np.arange(8)[::-1] * 0.5)).tolist()
+    )
     assert list(findings.blocks["particles"]) == list(project.particles)
 
 
@@ -310,3 +311,38 @@ def test_stacks_are_relative_to_the_folder_or_any_folder_above(project, run_chec
     below.mkdir(parents=True)
     write_star(below / "run_data.star", read_star(star))
     assert run_check(below / "run_data.star")[0] == 0
+
+
+def test_a_filament_in_both_halves_is_refused(project):
+    project.particles["rlnHelicalTubeID"] = np.array([1, 1, 1, 1, 2, 2, 2, 2])
+    project.particles["rlnMicrographName"] = text(*["m.mrc"] * 8)
+    project.particles["rlnRandomSubset"] = np.array([1, 1, 1, 1, 2, 2, 2, 1])
+    problems = check_particles(project.write()).problems
+    assert ["rlnHelicalTubeID" in problem.message for problem in problems] == [True]
+    assert problems[0].where == "data_particles row 5"
+
+
+@pytest.mark.parametrize(
+    ("u", "v", "message"),
+    [
+        (1.77, 1.7, "defocus is below 2000 Å"),
+        (1770.0, 1700.0, "defocus is below 2000 Å"),
+        (-17000.0, -17000.0, "defocus is negative"),
+        (20000.0, 4000.0, "differ by more than a factor of two"),
+        (2e6, 2e6, "defocus is above 100000 Å"),
+    ],
+)
+def test_defocus_in_another_unit_is_told(project, u, v, message):
+    project.particles |= {"rlnDefocusU": np.full(8, u), "rlnDefocusV": np.full(8, v)}
+    assert any(message in warning.message for warning in check_particles(project.write()).warnings)
+
+
+def test_phase_flipped_images_are_refused(project):
+    project.optics["rlnCtfDataArePhaseFlipped"] = np.array([1])
+    assert any("rlnCtfDataArePhaseFlipped" in problem.message for problem in check_particles(project.write()).problems)
+
+
+def test_stacks_are_found_beside_the_file_that_a_link_leads_to(project, tmp_path_factory):
+    link = tmp_path_factory.mktemp("elsewhere") / "particles.star"
+    link.symlink_to(project.write())
+    assert not check_particles(link).problems

@@ -69,16 +69,36 @@ def test_micrographs_group_where_no_group_is_named(project):
     assert read_particles(project.write())[0].group_index.tolist() == [0] * 4 + [1] * 4
 
 
+MTF = "data_\nloop_\n_rlnResolutionInversePixel\n_rlnMtfValue\n0.0 1.0\n0.5 0.2\n"
+
+
+def test_anisotropic_magnification_is_refused(project):
+    project.optics |= {"rlnMagMat00": np.array([1.01]), "rlnMagMat11": np.array([1.0])}
+    with pytest.raises(BlushError, match=r"anisotropic magnification .* cannot be refined yet"):
+        read_particles(project.write())
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["<html>404</html>\n", MTF.replace("InversePixel", ""), MTF.partition("0.0")[0], MTF.replace("0.2", "-1")],
+)
+def test_files_that_are_no_transfer_function_are_refused(project, content):
+    (project.root / "mtf.star").write_text(content)
+    project.optics["rlnMtfFileName"] = np.array(["mtf.star"], dtype=object)
+    with pytest.raises(BlushError, match=r"mtf\.star"):
+        read_particles(project.write())
+
+
 def test_optional_optics_are_read(project):
-    (project.root / "mtf.star").write_text("data_\n")
+    (project.root / "mtf.star").write_text(MTF)
     project.optics |= {
         "rlnCtfDataAreCtfPremultiplied": np.array([1]),
         "rlnBeamTiltX": np.array([0.5]),
         "rlnBeamTiltY": np.array([-0.25]),
         "rlnOddZernike": np.array(["[1,2.5,-3]"], dtype=object),
         "rlnEvenZernike": np.array(["[0.5]"], dtype=object),
-        "rlnMagMat00": np.array([1.01]),
-        "rlnMagMat01": np.array([0.02]),
+        "rlnMagMat00": np.array([1.00001]),
+        "rlnMagMat01": np.array([0.00002]),
         "rlnMtfFileName": np.array(["mtf.star"], dtype=object),
         "rlnMicrographOriginalPixelSize": np.array([1.5]),
     }
@@ -87,7 +107,7 @@ def test_optional_optics_are_read(project):
     assert (optics.beam_tilt_x_mrad, optics.beam_tilt_y_mrad) == (0.5, -0.25)
     assert optics.odd_zernike == (1.0, 2.5, -3.0)
     assert optics.even_zernike == (0.5,)
-    assert optics.mag_matrix == (1.01, 0.02, 0.0, 1.0)
+    assert optics.mag_matrix == (1.0, 0.0, 0.0, 1.0)
     assert optics.mtf_file == str(project.root / "mtf.star")
     assert optics.original_pixel_size_angst == 1.5
 

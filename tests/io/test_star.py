@@ -136,3 +136,50 @@ def test_starfile_reads_what_is_written_and_agrees(tmp_path):
     theirs, ours = starfile.read(tmp_path / "a.star")["particles"], read_star(tmp_path / "a.star")["particles"]
     for name in table:
         assert theirs[name].tolist() == ours[name].tolist()
+
+
+HEAD = "data_particles\n\nloop_\n_rlnImageName #1\n_rlnDefocusU #2\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (HEAD + "a 1\n\n" + HEAD + "b 2\n", r"line 8: data_particles is there twice"),
+        (HEAD + "a 1\n\nloop_\n_rlnVoltage #1\n300\n", r"line 8: data_particles has a second table"),
+        (HEAD + "_rlnDefocusU #3\na 1 2\n", r"line 6: column rlnDefocusU is there twice in data_particles"),
+        ("data_a\n_rlnX 1\n_rlnX 2\n", r"line 3: data_a has a value beside its table, or twice"),
+        (HEAD + "a 1\n\n_rlnVoltage\n", r"is neither a row of a loop_ nor a _name"),
+        (HEAD + "a 1\nb \0\n", r"line 7: holds NUL bytes"),
+    ],
+)
+def test_what_is_there_twice_is_refused_with_its_line(tmp_path, content, message):
+    (tmp_path / "a.star").write_text(content)
+    with pytest.raises(BlushError, match=message):
+        read_star(tmp_path / "a.star")
+
+
+def test_rows_that_look_like_keywords_marks_and_comments_are_read(tmp_path):
+    rows = "data_2023/a.mrc 1 # the first\nloop_x 2\n_under 3\n\n'it is' 4\n"
+    (tmp_path / "a.star").write_text(HEAD + rows, encoding="utf-8-sig")
+    table = read_star(tmp_path / "a.star")["particles"]
+    assert table["rlnImageName"].tolist() == ["data_2023/a.mrc", "loop_x", "_under", "it is"]
+    assert table["rlnDefocusU"].tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("value", ["1_2", "000012", "18446744073709551615", "٣", "9" * 5000])
+def test_what_would_lose_digits_stays_text(tmp_path, value):
+    (tmp_path / "a.star").write_text(HEAD + f"a {value}\nb 7\n", encoding="utf-8")
+    assert read_star(tmp_path / "a.star")["particles"]["rlnDefocusU"].tolist() == [value, "7"]
+
+
+def test_columns_that_are_not_asked_for_as_numbers_stay_as_written(tmp_path):
+    (tmp_path / "a.star").write_text(HEAD + "a 1.50\nb 2e3\n")
+    assert read_star(tmp_path / "a.star", {"rlnImageName"})["particles"]["rlnDefocusU"].tolist() == ["1.50", "2e3"]
+
+
+@pytest.mark.parametrize("words", ['"a ', "'a ", "\"a 'b "])
+def test_quotes_that_nothing_closes_are_words(tmp_path, words):
+    """In one pass: 200,000 of them took minutes when each looked for its end anew."""
+    (tmp_path / "a.star").write_text("data_a\nloop_\n_x #1\n" + words * 100_000 + "\n")
+    with pytest.raises(BlushError, match=f"row has {100_000 * words.count(' ')} values for 1 columns"):
+        read_star(tmp_path / "a.star")
