@@ -139,3 +139,15 @@ def test_without_a_pool_each_job_brings_its_own_workers(make_config, one_process
     folder = config.parent / "results" / "tiny"
     assert digests(folder) == one_process
     assert announced(folder / ".pool") is None
+
+
+def test_no_part_of_a_path_reaches_a_shell(make_config, tmp_path):
+    """Blanks, quotes and commands in the name of the output are a name; what `$(...)` says is not done."""
+    config = make_config(output="a b'c;$(touch executed)", refinement={"max_iterations": 1})
+    run(snakemake(config))
+    assert list(config.parent.glob("a b*/*/run_class001.mrc"))
+    assert not [path for folder in (ROOT, config.parent, tmp_path) for path in folder.rglob("executed")]
+
+
+def test_a_path_that_snakemake_cannot_hold_is_told(make_config):
+    assert "takes the braces { } of a path for wildcards" in refused(snakemake(make_config(output="set {x}")))

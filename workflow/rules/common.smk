@@ -39,9 +39,17 @@ def is_training():
 def checked_config(load=load_config):
     """The configuration, with every mistake in it told before any job runs."""
     try:
-        return load(config_file(), overrides=config)
+        content = load(config_file(), overrides=config)
     except BlushError as error:
         raise WorkflowError(str(error)) from None
+    named = [content.run_dir, *content.model_dump().values()]
+    for path in filter(lambda value: isinstance(value, Path), named):
+        if "{" in str(path) or "}" in str(path):
+            raise WorkflowError(
+                f"blush: {path}: Snakemake takes the braces {{ }} of a path for wildcards; use a path without them, "
+                "or run `blush refine`, which takes any"
+            )
+    return content
 
 
 def quoted(text):

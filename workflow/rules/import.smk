@@ -24,7 +24,7 @@ rule import_particles:
         settings=lambda wildcards: f"{RUN_CONFIG.run_dir}/settings.json",
         decisive=decisive_settings(RUN_CONFIG),
     shell:
-        "blush import {params.settings} > {log} 2>&1"
+        "blush import {params.settings:q} > {log:q} 2>&1"
 
 
 rule start:
@@ -48,4 +48,4 @@ rule start:
     params:
         run=RUN_CONFIG.run_dir,
     shell:
-        "blush start {params.run} > {log} 2>&1"
+        "blush start {params.run:q} > {log:q} 2>&1"

@@ -21,7 +21,7 @@ rule expectation:
         run=RUN_CONFIG.run_dir,
         algorithm=ALGORITHM_VERSION,
     shell:
-        "blush expectation {params.run} --iteration {wildcards.n} --half {wildcards.half} > {log} 2>&1"
+        "blush expectation {params.run:q} --iteration {wildcards.n} --half {wildcards.half} > {log:q} 2>&1"
 
 
 rule reduce:
@@ -45,7 +45,7 @@ rule reduce:
         run=RUN_CONFIG.run_dir,
         algorithm=ALGORITHM_VERSION,
     shell:
-        "blush reduce {params.run} --iteration {wildcards.n} --half {wildcards.half} > {log} 2>&1"
+        "blush reduce {params.run:q} --iteration {wildcards.n} --half {wildcards.half} > {log:q} 2>&1"
 
 
 rule denoise_and_trail:
@@ -67,7 +67,7 @@ rule denoise_and_trail:
         run=RUN_CONFIG.run_dir,
         algorithm=ALGORITHM_VERSION,
     shell:
-        "blush denoise-and-trail {params.run} --iteration {wildcards.n} > {log} 2>&1"
+        "blush denoise-and-trail {params.run:q} --iteration {wildcards.n} > {log:q} 2>&1"
 
 
 checkpoint converge:
@@ -91,4 +91,4 @@ checkpoint converge:
         run=RUN_CONFIG.run_dir,
         algorithm=ALGORITHM_VERSION,
     shell:
-        "blush converge {params.run} --iteration {wildcards.n} > {log} 2>&1"
+        "blush converge {params.run:q} --iteration {wildcards.n} > {log:q} 2>&1"

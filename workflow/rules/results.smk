@@ -26,7 +26,7 @@ rule postprocess:
         settings=RUN_CONFIG.postprocess.model_dump(mode="json"),
         truth=RUN_CONFIG.truth and RUN_CONFIG.truth.model_dump(mode="json"),
     shell:
-        "blush postprocess {params.run} > {log} 2>&1"
+        "blush postprocess {params.run:q} > {log:q} 2>&1"
 
 
 rule report:
@@ -47,4 +47,4 @@ rule report:
     params:
         run=RUN_CONFIG.run_dir,
     shell:
-        "blush report {params.run} > {log} 2>&1"
+        "blush report {params.run:q} > {log:q} 2>&1"

@@ -41,7 +41,7 @@ rule fetch:
         settings=settings_file(),
         emdb=RUN_CONFIG.sources.emdb.model_dump(mode="json"),
     shell:
-        "blush train-fetch {params.settings} > {log} 2>&1"
+        "blush train-fetch {params.settings:q} > {log:q} 2>&1"
 
 
 rule curate:
@@ -68,7 +68,7 @@ rule curate:
         settings=settings_file(),
         decisive=decisive("curate"),
     shell:
-        "blush train-curate {params.settings} > {log} 2>&1"
+        "blush train-curate {params.settings:q} > {log:q} 2>&1"
 
 
 rule prepare:
@@ -96,7 +96,7 @@ rule prepare:
         settings=settings_file(),
         decisive=decisive("sources", "evaluate"),
     shell:
-        "blush train-prepare {params.settings} > {log} 2>&1"
+        "blush train-prepare {params.settings:q} > {log:q} 2>&1"
 
 
 rule fit:
@@ -120,7 +120,7 @@ rule fit:
         settings=settings_file(),
         decisive=decisive("fit"),
     shell:
-        "blush train-fit {params.settings} > {log} 2>&1"
+        "blush train-fit {params.settings:q} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -142,7 +142,7 @@ rule evaluate:
         settings=settings_file(),
         decisive=decisive("evaluate"),
     shell:
-        "blush train-evaluate {params.settings} > {log} 2>&1"
+        "blush train-evaluate {params.settings:q} > {log:q} 2>&1"
 
 
 rule export:
@@ -165,4 +165,4 @@ rule export:
         settings=settings_file(),
         decisive=decisive("licence", "export_half"),
     shell:
-        "blush train-export {params.settings} > {log} 2>&1"
+        "blush train-export {params.settings:q} > {log:q} 2>&1"
