@@ -19,6 +19,7 @@ from blush.io.files import load_npz, save_npz
 from blush.io.mrc import map_stack
 from blush.jobs import truth_checks
 from blush.jobs.layout import RunFolder
+from blush.jobs.sealed import written
 from blush.jobs.truth_checks import (
     BOX_ANGST,
     SIZES,
@@ -182,6 +183,12 @@ def test_wiener_itself_is_judged_by_chance_alone():
     assert sum(not check.passed for check in noise_figures(leaking, [])) == 1
 
 
+def _replace_sums(run, iteration, half, arrays):
+    """Write sums as the run itself does, with its seal."""
+    with written(run, run.sums(iteration, half)) as beside:
+        save_npz(beside, arrays)
+
+
 def test_directions_seen_seldom_leave_fewer_coefficients(finished, tmp_path):
     """Half of the cells with a hundredth of the weight: <a><b>/<ab> of a two-valued variance, by hand."""
     run = RunFolder(shutil.copytree(finished, tmp_path / "run"))
@@ -192,11 +199,11 @@ def test_directions_seen_seldom_leave_fewer_coefficients(finished, tmp_path):
         middle = grid.shape[0] // 2
         grid[..., 2] = 1
         grid[middle + 1 :, ..., 2] = 0.01
-        save_npz(run.sums(last, half), {"grid": grid, "r_max": sums["r_max"]})
+        _replace_sums(run, last, half, {"grid": grid, "r_max": sums["r_max"]})
     share = evenness(run.root)[6:14]
     np.testing.assert_allclose(share, 50.5**2 / 5000.5, rtol=0.1)
     for half in (1, 2):
-        save_npz(run.sums(last, half), {"grid": np.ones_like(grid), "r_max": sums["r_max"]})
+        _replace_sums(run, last, half, {"grid": np.ones_like(grid), "r_max": sums["r_max"]})
     np.testing.assert_allclose(evenness(run.root), 1, rtol=1e-6)
 
 
