@@ -13,6 +13,7 @@ from blush.jobs import denoise_and_trail as maps_step
 from blush.jobs import steps
 from blush.jobs.inputs import read_plan
 from blush.jobs.layout import RunFolder
+from blush.jobs.sealed import written
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +40,8 @@ def remake_references(folder, monkeypatch, change):
     fixed = load_npz(folder.spectra(2))
     monkeypatch.setattr(maps_step, "half_map_fsc", lambda *_: (fixed["fsc"], fixed["fsc_unmasked"]))
     sums = load_npz(folder.sums(2, 2))
-    save_npz(folder.sums(2, 2), {"grid": change(sums["grid"]), "r_max": sums["r_max"]})
+    with written(folder, folder.sums(2, 2)) as beside:
+        save_npz(beside, {"grid": change(sums["grid"]), "r_max": sums["r_max"]})
     folder.spectra(2).unlink()
     steps.denoise_and_trail(folder.root, 2)
     return [folder.reference(2, half).read_bytes() for half in (1, 2)]
@@ -82,15 +84,19 @@ def test_expectation_of_a_half_knows_nothing_of_the_other(copy):
     state, poses = read_json(folder.state(2)), load_npz(folder.poses(2))
     for name in ("noise", "scale", "norm_average", "sigma_offset_angst", "tau2", "sigma2_ref"):
         state[name][1] = (1.3 * np.array(state[name][1])).tolist()
-    write_json(folder.state(2), state)
+    with written(folder, folder.state(2)) as beside:
+        write_json(beside, state)
     rows = read_plan(folder.root).rows[1]
     for name in ("rot_deg", "tilt_deg", "psi_deg", "offset_x_angst", "norm_correction"):
         poses[name][rows] = 1.3 * poses[name][rows] + 1
-    save_npz(folder.poses(2), poses)
+    with written(folder, folder.poses(2)) as beside:
+        save_npz(beside, poses)
     histogram = load_npz(folder.directions(2))
-    save_npz(folder.directions(2), histogram | {"half2": histogram["half2"][::-1].copy()})
+    with written(folder, folder.directions(2)) as beside:
+        save_npz(beside, histogram | {"half2": histogram["half2"][::-1].copy()})
     volume, pixel = read_volume(folder.reference(2, 2))
-    write_volume(folder.reference(2, 2), 1.3 * volume[::-1], pixel)
+    with written(folder, folder.reference(2, 2)) as beside:
+        write_volume(beside, 1.3 * volume[::-1], pixel)
     changed = load_npz(steps.expectation_shard(folder.root, 3, 1, 0))
     assert plain.keys() == changed.keys()
     for name, values in plain.items():
