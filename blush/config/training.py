@@ -3,13 +3,24 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from blush.config.address import is_allowed
 from blush.config.files import checked, merged, read_yaml, resolved
 from blush.config.sections import PositiveInt, Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+
+
+def _allowed(url: str) -> str:
+    """Refuse files, unencrypted connections to other machines, and passwords in an address."""
+    if not is_allowed(url):
+        raise ValueError("is no address of an archive; write https://HOST/..., or http:// for this machine alone")
+    return url
+
+
+Address = Annotated[str, AfterValidator(_allowed)]
 _PATH_KEYS = (
     ("output",),
     ("sources", "folder", "pairs"),
@@ -50,8 +61,8 @@ class EmdbSource(Section):
     """Half-maps of published structures from the EMDB."""
 
     enabled: bool = Field(default=False, description="Whether to download half-maps")
-    api_url: str = Field(default="https://www.ebi.ac.uk/emdb/api", description="EMDB's REST interface")
-    files_url: str = Field(
+    api_url: Address = Field(default="https://www.ebi.ac.uk/emdb/api", description="EMDB's REST interface")
+    files_url: Address = Field(
         default="https://ftp.ebi.ac.uk/pub/databases/emdb/structures", description="Folder of the entries' files"
     )
     query: str = Field(

@@ -10,17 +10,17 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from blush.config.training import EmdbSource
 from blush.emdb.client import Client, NotThere
-from blush.emdb.files import damage, sha256_of
-from blush.emdb.manifest import Row, read_manifest, write_manifest
+from blush.emdb.files import examine, largest_file_bytes, sha256_of
+from blush.emdb.manifest import ENTRY, KINDS, Row, read_manifest, read_row, write_manifest
 from blush.emdb.search import EntryInfo, describe, search
 from blush.errors import BlushError, Problem
 from blush.io.files import read_json, write_json
 
-SEARCH, ENTRY = "search.json", "entry.json"
-KINDS = ("half1", "half2", "mask")
+SEARCH, RECORD = "search.json", "entry.json"
 Tell = Callable[[str], None]
 
 
@@ -69,7 +69,7 @@ def _found(client: Client, source: EmdbSource, folder: Path) -> list[str]:
     """Result of the search, asked once and kept, so that a resumed run fetches what the first one would have."""
     path = folder / SEARCH
     asked = {"query": source.query, "entries": list(source.entries), "api_url": source.api_url}
-    if path.exists() and (kept := read_json(path))["asked"] == asked:
+    if path.exists() and (kept := _kept(path))["asked"] == asked:
         return list(kept["found"])
     found = search(client, source)
     if not found:
@@ -79,30 +79,56 @@ def _found(client: Client, source: EmdbSource, folder: Path) -> list[str]:
     return found
 
 
+def _kept(path: Path) -> dict[str, Any]:
+    """What was asked for and found before.
+
+    Raises
+    ------
+    BlushError
+        Where the file is damaged, or names what is no entry.
+    """
+    try:
+        kept = read_json(path)
+        found = kept["found"] if isinstance(kept, dict) and kept.keys() == {"asked", "found"} else None
+        if isinstance(found, list) and all(isinstance(entry, str) and ENTRY.fullmatch(entry) for entry in found):
+            return dict(kept)
+        message = "is no result of a search"
+    except (OSError, ValueError) as error:
+        message = str(error)
+    problem = Problem(message, "remove it, and the same command asks the archive again", str(path))
+    raise BlushError("cannot read the result of the search", [problem])
+
+
 def _settled(client: Client, source: EmdbSource, folder: Path, entry: str, wanted: Row | None) -> tuple[Row, int]:
     """Row of an entry, and the bytes that had to be fetched for it."""
-    path = folder / entry / ENTRY
+    path = folder / entry / RECORD
     if path.exists():
-        row = Row(**read_json(path))
-        if row.reason or _unchanged(row, folder):
-            return _same(row, wanted), 0
+        try:
+            row = read_row(path)
+        except BlushError as error:
+            client.tell(f"{path} is made again: {'; '.join(map(str, error.problems))}")
+        else:
+            if row.entry == entry and (row.reason or not (changed := _changed(row, folder))):
+                return _same(row, wanted), 0
+            for file in changed:
+                client.tell(f"{file} is not the file that was fetched, and is fetched again")
+                file.unlink(missing_ok=True)
     row, received = _fetched(client, source, folder, entry)
     write_json(path, asdict(row))
     return _same(row, wanted), received
 
 
-def _unchanged(row: Row, folder: Path) -> bool:
-    """Whether the files of a row are there with their sizes and hashes."""
+def _changed(row: Row, folder: Path) -> list[Path]:
+    """Files of a row that are not there with their sizes and hashes."""
+    changed = []
     for kind in KINDS:
-        name = getattr(row, kind)
-        if not name:
+        if not (name := getattr(row, kind)):
             continue
         path = folder / name
-        if not path.is_file() or str(path.stat().st_size) != getattr(row, f"{kind}_bytes"):
-            return False
-        if sha256_of(path) != getattr(row, f"{kind}_sha256"):
-            return False
-    return True
+        whole = path.is_file() and str(path.stat().st_size) == getattr(row, f"{kind}_bytes")
+        if not whole or sha256_of(path) != getattr(row, f"{kind}_sha256"):
+            changed.append(path)
+    return changed
 
 
 def _same(row: Row, wanted: Row | None) -> Row:
@@ -134,7 +160,7 @@ def _fetched(client: Client, source: EmdbSource, folder: Path, entry: str) -> tu
     except NotThere as error:
         return Row(entry, reason=f"no description: {error}"), 0
     except ValueError as error:
-        return Row(entry, reason=f"its description cannot be read: {error}"), 0
+        return Row(entry, reason=f"its description cannot be read: {' '.join(str(error).split())}"), 0
     row = Row(
         entry,
         resolution_angst=_text(info.resolution_angst),
@@ -145,36 +171,48 @@ def _fetched(client: Client, source: EmdbSource, folder: Path, entry: str) -> tu
     )
     if len(info.half_maps) != 2:
         return replace(row, reason=f"has {len(info.half_maps)} half-maps"), 0
+    names = [*info.half_maps, *info.masks[:1]]
+    if len(set(names)) < len(names):
+        return replace(row, reason=f"names one file twice: {', '.join(names)}"), 0
+    return _with_files(client, source, folder, info, row)
+
+
+def _with_files(client: Client, source: EmdbSource, folder: Path, info: EntryInfo, row: Row) -> tuple[Row, int]:
+    """The row of an entry with its maps, fetched and checked, or with the reason why it is not used."""
     halves, mask = info.urls(source.files_url)
     addresses = {"half1": halves[0], "half2": halves[1]} | ({"mask": mask} if mask else {})
-    received = 0
+    received, voxels = 0, {}
     for kind, url in addresses.items():
-        target = folder / entry / url.rsplit("/", 1)[1]
-        reason, came = _whole_file(client, url, target, info)
+        target = folder / info.entry / url.rsplit("/", 1)[1]
+        reason, came, voxels[kind] = _whole_file(client, url, target, info)
         received += came
         if reason and kind == "mask":
-            continue  # one is made
+            client.tell(f"{target.name} {reason}; a mask is made")
+            continue
+        if not reason and kind == "half2" and voxels["half1"] == voxels["half2"]:
+            reason = "holds the same numbers as the other half-map"
         if reason:
-            return replace(row, reason=f"{target.name} {reason}"), received
-        found = {kind: f"{entry}/{target.name}", f"{kind}_bytes": str(target.stat().st_size)}
+            return replace(row, reason=f"{target.name} {' '.join(reason.split())}"), received
+        found = {kind: f"{info.entry}/{target.name}", f"{kind}_bytes": str(target.stat().st_size)}
         row = replace(row, **found, **{f"{kind}_sha256": sha256_of(target)})
     return row, received
 
 
-def _whole_file(client: Client, url: str, target: Path, info: EntryInfo) -> tuple[str, int]:
-    """Fetch one file, a second time if it came damaged: what is wrong with it, and the bytes that came."""
+def _whole_file(client: Client, url: str, target: Path, info: EntryInfo) -> tuple[str, int, str]:
+    """Fetch one file, a second time if it came damaged: what is wrong with it, the bytes that came, its digest."""
     received, wrong = 0, ""
     for _ in range(2):
         if not target.exists():
             try:
-                received += client.download(url, target)
+                received += client.download(url, target, largest_file_bytes(info.box_px))
             except NotThere as error:
-                return f"is not there: {error}", received
-        wrong = damage(target, info.box_px, info.pixel_size_angst)
+                return f"is not there: {error}", received, ""
+        examined = examine(target, info.box_px, info.pixel_size_angst)
+        wrong = examined.fault
         if not wrong:
-            return "", received
+            return "", received, examined.voxels
         target.unlink()
-    return wrong, received
+    return wrong, received, ""
 
 
 def _text(value: float | None) -> str:

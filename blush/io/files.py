@@ -79,9 +79,33 @@ def write_json(path: Path | str, content: Any) -> None:
         beside.write_text(text + "\n", encoding="utf-8")
 
 
+def parse_json(text: bytes | str) -> Any:
+    """One JSON document.
+
+    Raises
+    ------
+    ValueError
+        Where it is none: of another grammar, no UTF-8, nested beyond what can be read, or with NaN or Infinity in it.
+    """
+    try:
+        return json.loads(text.decode("utf-8") if isinstance(text, bytes) else text, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"holds {name}, which is no JSON")
+
+
 def read_json(path: Path | str) -> Any:
-    """Read one JSON document, without the seal that it may bear."""
-    content = json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read one JSON document, without the seal that it may bear.
+
+    Raises
+    ------
+    ValueError
+        As `parse_json`.
+    """
+    content = parse_json(Path(path).read_bytes())
     if isinstance(content, dict):
         content.pop(SEAL_KEY, None)
     return content

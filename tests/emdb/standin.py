@@ -149,6 +149,8 @@ class Faults:
         Regular expression of paths to (status, times).
     cut
         Of paths to (bytes after which the connection is closed, times).
+    answers, redirects
+        Of paths to the body or the address that they are answered with.
     ignore_range
         Whether a Range is answered with the whole file.
     delay_s
@@ -157,6 +159,8 @@ class Faults:
 
     status: dict[str, list[int]] = field(default_factory=dict)
     cut: dict[str, list[int]] = field(default_factory=dict)
+    answers: dict[str, bytes] = field(default_factory=dict)
+    redirects: dict[str, str] = field(default_factory=dict)
     ignore_range: bool = False
     delay_s: float = 0.0
     retry_after: str | None = None
@@ -183,7 +187,7 @@ class StandIn:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.server.daemon_threads = True
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
 
     def __enter__(self) -> StandIn:
         self.thread.start()
@@ -205,6 +209,12 @@ class StandIn:
             if re.search(pattern, path) and left[1] > 0:
                 left[1] -= 1
                 return self._send(handler, left[0], b"", {"Retry-After": self.faults.retry_after})
+        for pattern, body in self.faults.answers.items():
+            if re.search(pattern, path):
+                return self._send(handler, 200, body, {})
+        for pattern, place in self.faults.redirects.items():
+            if re.search(pattern, path):
+                return self._send(handler, 302, b"", {"Location": place})
         if path.startswith("/api/search/"):
             rows = [f"{e.name},{e.resolution},emd_{e.number}_half_map_1.map.gz" for e in self.entries.values()]
             return self._send(handler, 200, "\n".join(["emdb_id,resolution,half_map_filename", *rows]).encode(), {})

@@ -16,7 +16,7 @@ from standin import PIXEL_ANGST, Entry, StandIn, example_entries, mrc_bytes, noi
 from blush.config.training import EmdbSource
 from blush.emdb.client import Client, NotThere
 from blush.emdb.fetch import fetch
-from blush.emdb.files import damage, parse_header
+from blush.emdb.files import examine, parse_header
 from blush.emdb.manifest import COLUMNS, Row, read_manifest, write_manifest
 from blush.emdb.search import describe, search
 from blush.errors import BlushError
@@ -121,8 +121,8 @@ def test_a_server_that_ignores_range_is_started_over(archive: StandIn, source: E
 def test_a_part_of_another_file_is_given_up(archive: StandIn, source: EmdbSource, tmp_path: Path) -> None:
     target = tmp_path / "x.map.gz"
     (tmp_path / "x.map.gz.part").write_bytes(b"0" * 10_000_000)
-    quick(source).download(f"{archive.url}/files/EMD-7/other/emd_7_half_map_1.map.gz", target)
-    assert damage(target, 24, PIXEL_ANGST) == ""
+    quick(source).download(f"{archive.url}/files/EMD-7/other/emd_7_half_map_1.map.gz", target, 10**8)
+    assert examine(target, 24, PIXEL_ANGST).fault == ""
 
 
 def test_bad_files_are_rejected_with_their_reason(source: EmdbSource, tmp_path: Path) -> None:
