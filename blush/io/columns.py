@@ -11,6 +11,8 @@ from blush.io.star import Table
 ROWS_LISTED = 3
 """Mistakes of one kind that are listed row by row; the rest share one line that names their rows."""
 
+_LONGEST_SHOWN = 200
+
 
 def n_rows(table: Table) -> int:
     """Rows of a table; 0 for one without columns."""
@@ -30,13 +32,19 @@ def row_problems(
         What each of these rows holds.
     """
     listed = [
-        Problem(message, remedy, str(file), f"{block} row {row + 1}", str(value))
+        Problem(message, remedy, str(file), f"{block} row {row + 1}", shown(value))
         for row, value in zip(rows[:ROWS_LISTED].tolist(), values[:ROWS_LISTED], strict=True)
     ]
     if len(rows) > ROWS_LISTED:
         where = f"{block} {len(rows) - ROWS_LISTED} more rows: {row_ranges(rows[ROWS_LISTED:])}"
         listed.append(Problem(message, remedy, str(file), where))
     return listed
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: no longer than a line."""
+    text = str(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text)} characters)"
 
 
 def row_ranges(rows: np.ndarray, most: int = 20) -> str:
@@ -76,8 +84,11 @@ def _parsed(column: np.ndarray) -> np.ndarray:
 
 
 def _number(value: object) -> float:
-    """One value as a number, NaN where it is none."""
+    """One value as a number, NaN where it is none; 1_2 and digits of other scripts are none."""
+    text = str(value)
+    if "_" in text or not text.isascii():
+        return float("nan")
     try:
-        return float(str(value))
+        return float(text)
     except ValueError:
         return float("nan")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from blush.errors import BlushError, Problem
-from blush.io.columns import n_rows, numbers, row_problems, row_ranges
+from blush.io.columns import n_rows, numbers, row_problems, row_ranges, shown
 from blush.io.mrc import stack_header
 from blush.io.optics import resolve
 from blush.io.star import Table
@@ -87,7 +87,7 @@ def _find_stack(name: str, rows: np.ndarray, star: Path, problems: list[Problem]
     if path is None:
         remedy = "restore the stack, or move the STAR file (no link to it) to its project's root"
         where = f"{BLOCK} row {row_ranges(rows)}"
-        problems.append(Problem("stack file does not exist", remedy, str(star), where, name))
+        problems.append(Problem("stack file does not exist", remedy, str(star), where, shown(name)))
         return str(star.absolute().parent / name)
     try:
         stack_header(path)

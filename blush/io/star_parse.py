@@ -63,6 +63,7 @@ class _Parser:
     mixed: set[tuple[str, str]]
     are_numbers: Callable[[str], bool]
     pushed: list[tuple[int, str]] = field(default_factory=list)
+    last_row: int = -1
 
     def refuse(self, message: str, remedy: str, number: int, line: str) -> BlushError:
         """Build the error of one line."""
@@ -91,6 +92,7 @@ class _Parser:
                 block = line[5:].split()[0] if line[5:] else ""
                 if block in blocks:
                     raise self.refuse(f"data_{block} is there twice", _JOINED, number, line)
+                self.refuse_cut_row(number, line)
                 blocks[block] = {}
                 looped = False
             elif block is None:
@@ -105,6 +107,16 @@ class _Parser:
                     raise self.refuse(f"data_{block} has a value beside its table, or twice", _JOINED, number, line)
                 blocks[block].update(found)
         return blocks
+
+    def refuse_cut_row(self, number: int, line: str) -> None:
+        """Refuse a row that was cut short after data_2023/a.mrc, and so looks like a block without content."""
+        if number != self.last_row + 1:
+            return
+        after = self.next_line()
+        if after is None or not after[1].startswith(("loop_", "_")):
+            remedy = "restore the file; or put a blank line before data_, and quotes around a value that begins so"
+            raise self.refuse("is a row that was cut short, or a block without content", remedy, number, line)
+        self.pushed.append(after)
 
     def pair(self, block: str, number: int, line: str) -> Table:
         """Read a line `_name value`."""
@@ -145,13 +157,15 @@ class _Parser:
             number, line = item
             row = _tokens(line)
             # a path in a folder called data_2023 is a value: only a word on its own can be the next block's name
-            if line.startswith(("data_", "loop_", "_")) and (len(row) != n_columns or n_columns == 1):
+            is_keyword = line.startswith(("data_", "loop_")) and len(row) == 1
+            if is_keyword or (line.startswith("_") and len(row) != n_columns):
                 self.pushed.append(item)
                 break
             if len(row) != n_columns:
                 message = f"row has {len(row)} values for {n_columns} columns"
                 raise self.refuse(message, "restore the file; it may have been cut short", number, line)
             rows.append(row)
+            self.last_row = number
             if len(rows) == _ROWS_AT_ONCE:
                 yield rows
                 rows = []
@@ -165,7 +179,8 @@ class _Parser:
         if not is_text and (column := _as_numbers(values)) is not None:
             return column
         text = np.empty(len(values), dtype=object)
-        text[:] = [intern(value) for value in values]  # micrographs repeat in thousands of rows
+        repeated = 2 * len(set(values)) < len(values)  # micrographs repeat in thousands of rows
+        text[:] = [intern(value) for value in values] if repeated else values
         return text
 
     def joined(self, block: str, name: str, arrays: list[np.ndarray]) -> np.ndarray:
@@ -193,7 +208,7 @@ def _as_numbers(values: Sequence[str]) -> np.ndarray | None:
             return np.array(values, dtype=np.float64)
         except ValueError:
             return None
-    return None if any(len(value) > 1 and value[0] == "0" for value in values) else integers
+    return integers if list(map(str, integers.tolist())) == list(values) else None
 
 
 def _tokens(line: str) -> list[str]:

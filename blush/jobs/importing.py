@@ -102,7 +102,8 @@ def assign_halves(particles: ParticleSet, seed: int, filament: NDArray[np.int64]
     sizes = np.bincount(together)
     order = np.random.default_rng([_HALF_STREAM, seed]).permutation(len(sizes))
     half = np.full(len(sizes), 2, dtype=np.int8)
-    half[order[np.cumsum(sizes[order]) <= len(particles) // 2]] = 1
+    middle = np.cumsum(sizes[order]) - sizes[order] / 2  # so that neither half stays empty, however long the first is
+    half[order[middle <= len(particles) // 2]] = 1
     return half[together]
 
 

@@ -248,3 +248,14 @@ def test_a_stated_pixel_size_stands_for_the_header(tmp_path):
     array, pixel_size_angst = read_volume(tmp_path / "imported.mrc")
     np.testing.assert_array_equal(array, volume)
     assert pixel_size_angst == pytest.approx(6.5)
+
+
+@pytest.mark.parametrize("sizes", [(6, 2), (2, 6), (1, 1), (2, 1), (1, 2), (9, 1, 1), (3, 3, 3)])
+@pytest.mark.parametrize("seed", range(6))
+def test_filaments_lie_whole_in_halves_of_which_none_is_empty(particles, sizes, seed):
+    filament = np.repeat(np.arange(len(sizes)), sizes)
+    drawn = with_count(particles, len(filament))
+    half = assign_halves(replace(drawn, half=np.zeros(len(filament), np.int8)), seed, filament)
+    assert [len(set(half[filament == number].tolist())) for number in range(len(sizes))] == [1] * len(sizes)
+    assert set(half.tolist()) == {1, 2}
+    assert abs(int((half == 1).sum()) - int((half == 2).sum())) <= max(sizes)
