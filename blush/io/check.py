@@ -9,10 +9,10 @@ from blush.io.check_images import check_images
 from blush.io.check_map import MapScale, check_map
 from blush.io.check_stacks import check_stacks
 from blush.io.check_table import check_table, check_values
-from blush.io.columns import n_rows, numbers, require
+from blush.io.columns import require
 from blush.io.legacy import modernise
 from blush.io.particle_columns import BLOCK, NUMERIC_COLUMNS, POSE_COLUMNS
-from blush.io.particles import ParticleSet, parse_particles
+from blush.io.particles import ParticleSet, parse_particles, read_particles
 from blush.io.star import Table, read_star
 
 
@@ -73,7 +73,8 @@ def check_inputs(config: RunConfig) -> Findings:
     """Check all that a configuration names, and its settings against the particles."""
     findings = check_particles(config.particles, config.particle_diameter_angst)
     particles = findings.particles
-    like = particles.optics[0] if particles else None
+    # no map can be compared with particles of no pixel size, which are refused already
+    like = particles.optics[0] if particles and particles.optics[0].pixel_size_angst > 0 else None
     scale = MapScale("reference_pixel_size_angst", config.reference_pixel_size_angst, like)
     findings.problems += check_map(config.reference, "reference", scale=scale)
     if isinstance(config.mask, Path):
@@ -114,17 +115,15 @@ def _check_settings(config: RunConfig, particles: ParticleSet) -> list[Problem]:
 
 
 def _check_true_poses(star: Path, particles: ParticleSet | None) -> list[Problem]:
-    """The truth needs the three angles of every particle, row by row."""
-    problems: list[Problem] = []
+    """The truth needs the three angles of every particle, row by row; it is read as at the end of a run."""
     try:
-        table = read_star(star, NUMERIC_COLUMNS).get("particles", {})
+        true, blocks = read_particles(star, find_stacks=False)
     except BlushError as error:
         return [problem for problem in error.problems if isinstance(problem, Problem)]
-    require(table, POSE_COLUMNS, BLOCK, star, problems)
-    for name in POSE_COLUMNS:
-        numbers(table, name, 0.0, BLOCK, star, problems)
-    if particles is not None and n_rows(table) != len(particles):
+    problems: list[Problem] = []
+    require(blocks["particles"], POSE_COLUMNS, BLOCK, star, problems)
+    if particles is not None and len(true) != len(particles):
         remedy = "give the true poses of these particles, in the same order"
-        value = f"{n_rows(table)} rows for {len(particles)} particles"
+        value = f"{len(true)} rows for {len(particles)} particles"
         problems.append(Problem("true poses do not belong to the particles", remedy, str(star), BLOCK, value))
     return problems

@@ -53,8 +53,13 @@ def is_subtomograms(blocks: dict[str, Table]) -> bool:
     return not has_numbers and (bool(tomographic) or volumes)
 
 
-def image_columns(table: Table, star: Path, problems: list[Problem]) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Stack and 0-based image of each particle, and the stacks' absolute paths in order of first use."""
+def image_columns(
+    table: Table, star: Path, problems: list[Problem], find_stacks: bool = True
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Stack and 0-based image of each particle, and the stacks' absolute paths in order of first use.
+
+    Without `find_stacks`, these are the names as the table has them, of files that need not be there.
+    """
     parts = [str(name).partition("@") for name in table["rlnImageName"]]
     image_index = (
         np.array(
@@ -75,6 +80,8 @@ def image_columns(table: Table, star: Path, problems: list[Problem]) -> tuple[np
     names = [name if at else number for number, at, name in parts]
     numbering = {name: index for index, name in enumerate(dict.fromkeys(names))}
     stack_index = np.array([numbering[name] for name in names], dtype=np.int32)
+    if not find_stacks:
+        return stack_index, image_index, tuple(numbering)
     order = np.argsort(stack_index, kind="stable")
     rows = np.split(order, np.flatnonzero(np.diff(stack_index[order])) + 1)
     stacks = tuple(_find_stack(name, rows[index], star, problems) for name, index in numbering.items())

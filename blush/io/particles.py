@@ -127,8 +127,13 @@ def _with_tuples(group: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in group.items()}
 
 
-def read_particles(star: Path | str) -> tuple[ParticleSet, dict[str, Table]]:
+def read_particles(star: Path | str, find_stacks: bool = True) -> tuple[ParticleSet, dict[str, Table]]:
     """Read a particle STAR file of RELION 3.1 or later, or an older one that names its optics per particle.
+
+    Parameters
+    ----------
+    find_stacks
+        Whether the images are wanted; without them only the table is read, and the stacks need not be there.
 
     Returns
     -------
@@ -137,17 +142,19 @@ def read_particles(star: Path | str) -> tuple[ParticleSet, dict[str, Table]]:
     Raises
     ------
     BlushError
-        With every mistake in the table, and every stack that is missing or cannot be read.
+        With every mistake in the table, and every stack that is wanted and missing or cannot be read.
     """
     problems: list[Problem] = []
     blocks = modernise(read_star(star, NUMERIC_COLUMNS), Path(star), problems)
-    particles = parse_particles(blocks, Path(star), problems)
+    particles = parse_particles(blocks, Path(star), problems, find_stacks)
     if problems or particles is None:
         raise BlushError(f"{star} cannot be used: {len(problems)} problem(s)", problems)
     return particles, blocks
 
 
-def parse_particles(blocks: dict[str, Table], star: Path, problems: list[Problem]) -> ParticleSet | None:
+def parse_particles(
+    blocks: dict[str, Table], star: Path, problems: list[Problem], find_stacks: bool = True
+) -> ParticleSet | None:
     """Turn the blocks `optics` and `particles` into numbers.
 
     Mistakes are appended to `problems`; None where the table has too many of them to go on.
@@ -162,7 +169,7 @@ def parse_particles(blocks: dict[str, Table], star: Path, problems: list[Problem
         return None
     require(table, _REQUIRED, BLOCK, star, problems)
     optics = parse_optics(blocks["optics"], star, problems)
-    images = image_columns(table, star, problems) if "rlnImageName" in table else None
+    images = image_columns(table, star, problems, find_stacks) if "rlnImageName" in table else None
     if not optics or images is None:
         return None
     index = optics_index(blocks, star, problems)

@@ -113,6 +113,6 @@ def _compare(folder: RunFolder, config: RunConfig, state: RefinementState) -> di
     poses = load_npz(checked(folder, folder.poses(state.iteration)))
     columns: dict[str, Any] = {name: poses[name] for name in POSE_COLUMNS}
     found = replace(read_frozen_particles(folder.root), **columns)
-    true: ParticleSet = read_particles(config.truth.particles)[0]
+    true: ParticleSet = read_particles(config.truth.particles, find_stacks=False)[0]
     volume, truth = (torch.from_numpy(v) for v in volumes)
     return compare_with_truth(volume, truth, mask, state.pixel_size_angst, found, true, state.symmetry)

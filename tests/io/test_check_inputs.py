@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from blush.io.mrc import write_volume
-from blush.io.star import write_star
+from blush.io.star import read_star, write_star
 
 
 @pytest.fixture
@@ -15,7 +15,9 @@ def configure(project):
     write_volume(project.root / "reference.mrc", generator.random((20, 20, 20)), 2.5)
     write_volume(project.root / "map.mrc", generator.random((16, 16, 16)), 3.0)
     poses = {name: generator.uniform(0, 90, 8) for name in ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")}
-    write_star(project.root / "truth.star", {"particles": poses})
+    elsewhere = {"rlnImageName": np.array([f"{i + 1}@moved.mrcs" for i in range(8)], dtype=object)}
+    true = {"optics": project.optics, "particles": project.particles | poses | elsewhere}
+    write_star(project.root / "truth.star", true)
 
     def write(changes=()):
         settings = {
@@ -78,13 +80,29 @@ def test_each_input_is_checked(configure, run_check, changes, message):
 
 def test_true_poses_must_be_as_many_as_the_particles(configure, run_check, project):
     path = configure()
-    write_star(
-        project.root / "truth.star",
-        {"particles": {name: np.zeros(5) for name in ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")}},
-    )
+    blocks = read_star(project.root / "truth.star")
+    blocks["particles"] = {name: column[:5] for name, column in blocks["particles"].items()}
+    write_star(project.root / "truth.star", blocks)
     status, printed = run_check(path)
     assert status == 2
     assert "truth.star, data_particles: true poses do not belong to the particles (found 5 rows for 8 " in printed
+
+
+def test_a_truth_that_the_end_of_a_run_cannot_read_is_refused(configure, run_check, project):
+    path = configure()
+    blocks = read_star(project.root / "truth.star")
+    write_star(project.root / "truth.star", {"particles": blocks["particles"]})
+    status, printed = run_check(path)
+    assert status == 2
+    assert "truth.star, data_optics is missing: is a STAR file from before RELION 3.1 and lacks rlnVoltage" in printed
+
+
+def test_a_pixel_size_of_zero_is_refused_where_it_is(configure, run_check, project):
+    project.optics["rlnImagePixelSize"] = np.array([0.0])
+    project.write()
+    status, printed = run_check(configure())
+    assert status == 2
+    assert "particles.star, data_optics row 1: rlnImagePixelSize must be above 0" in printed
 
 
 def test_mistakes_of_all_inputs_come_together(configure, run_check, project):
