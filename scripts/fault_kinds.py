@@ -52,7 +52,7 @@ def _signalled(number: int) -> Callable[[Bench, str, random.Random], Fault]:
         os.kill(process.pid, number)
         ended = process.ended()
         if number == signal.SIGINT and ended.code is not None and ended.code > 0:
-            ended = Ended(-number, ended.said.replace("Traceback", "Interrupted"))  # Python's own word for Ctrl-C
+            ended = Ended(-number, ended.said)  # stopped as asked: it need not say a remedy, but a traceback is judged
         return Fault(f"{signal.Signals(number).name} {when}", place, ended)
 
     return inject

@@ -3,6 +3,7 @@
 A rule of the loop that imports Dask would pay more for that than for all it does.
 """
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -10,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from blush.cluster.announce import announce
 from blush.cluster.resident import PoolGoneError, announced, connect, end_pool, find_or_start
 from blush.cluster.task import Task
 from blush.errors import BlushError
@@ -85,7 +85,7 @@ def _mind(about: Mapping[str, Any], noted: float, notify: Notify) -> float:
     """Give up on a pool in trouble; pass on what it says, and now and then that there are no workers yet."""
     for line in about["notices"]:
         notify(line)
-        announce(line)
+        sys.stderr.write(f"blush: {line}\n")
     if about["trouble"]:
         raise BlushError("the worker pool has no workers", [about["trouble"]])
     if about["workers"] == 0 and time.monotonic() - noted > _NOTE_SECONDS:

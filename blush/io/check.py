@@ -102,7 +102,7 @@ def _check_settings(config: RunConfig, particles: ParticleSet) -> list[Problem]:
         value = f"{config.particle_diameter_angst:g} Å in a box of {width_angst:g} Å"
         message = "particle is wider than its box"
         problems.append(Problem(message, remedy, where="particle_diameter_angst", value=value))
-    if 0 < config.initial_lowpass_angst < 2 * optics.pixel_size_angst:
+    if config.initial_lowpass_angst < 2 * optics.pixel_size_angst:
         remedy = f"give at least {2 * optics.pixel_size_angst:g} Å; 40 is usual"
         value = f"{config.initial_lowpass_angst:g} Å"
         message = "filter is beyond the Nyquist limit of the particles"

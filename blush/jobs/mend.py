@@ -1,7 +1,7 @@
 """Damaged files of a run made again by the step that made them, from its own inputs, in the same bytes.
 
 Only what is cheap is made again in passing. Where a whole expectation step would have to be repeated, the step ends
-with a message; the same command then goes back to the last iteration that is whole (`blush.jobs.recover`).
+with a message; `blush refine` then goes back to the last iteration that is whole (`blush.jobs.recover`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from blush.jobs.sealed import kept
 
 Result = TypeVar("Result")
 Maker = Callable[[], Any]
-SAME_COMMAND = "run the same command again: it goes back to the last iteration that is whole"
+GO_BACK = "`blush refine` with this run's configuration goes back to the last iteration that is whole"
 
 
 def mending(run: Path, step: Callable[[], Result]) -> Result:
@@ -56,7 +56,7 @@ def _make_again(folder: RunFolder, damage: DamagedFile, tried: set[Path]) -> Non
         fault = f"{damage.fault}, and cannot be made again alone"
         if deeper.path != damage.path:
             fault += f": {deeper.path.name} {deeper.fault}"
-        raise DamagedFile(damage.path, fault, SAME_COMMAND) from deeper
+        raise DamagedFile(damage.path, fault, GO_BACK) from deeper
 
 
 def _maker(folder: RunFolder, name: str) -> Maker:
