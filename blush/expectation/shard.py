@@ -24,7 +24,6 @@ from blush.fourier.packed import Packed, packed
 from blush.fourier.shift import phases, round_half_away
 from blush.geometry.rotation import euler_from_matrix
 from blush.geometry.sampling import fine_offsets
-from blush.io.image_digests import ImageDigests
 from blush.io.particles import ParticleSet
 
 CTF_BLOCKS = 10
@@ -71,9 +70,8 @@ class Expectation:
         self,
         particles: ParticleSet,
         progress: Callable[[int], None] = lambda done: None,
-        read: ImageDigests | None = None,
     ) -> ShardSums:
-        """Sufficient statistics of `particles`, block by block; `read` takes note of the images' content."""
+        """Sufficient statistics of `particles`, block by block."""
         model = self.model
         shells = model.box_px // 2 + 1
         zeros = torch.zeros(0, dtype=torch.float64, device=self.device)
@@ -87,7 +85,7 @@ class Expectation:
         )
         for begin in range(0, len(particles), self.block_size):
             rows = np.arange(begin, min(begin + self.block_size, len(particles)))
-            self._run_block(self._load(particles.take(rows), read), sums)
+            self._run_block(self._load(particles.take(rows)), sums)
             progress(int(rows[-1]) + 1)
         return sums
 
@@ -115,7 +113,7 @@ class Expectation:
         optics = torch.from_numpy(particles.optics_index).to(self.device).long()
         return torch.where(self.tables.premultiplied[optics, None], ctf.square(), ctf)
 
-    def _load(self, particles: ParticleSet, read: ImageDigests | None = None) -> Block:
+    def _load(self, particles: ParticleSet) -> Block:
         model, device = self.model, self.device
 
         def column(name: str) -> Tensor:
@@ -126,7 +124,7 @@ class Expectation:
         optics, group = column("optics_index").long(), column("group_index").long()
         correction = None if self.tables.correction is None else self.tables.correction[optics]
         images = prepare(
-            torch.from_numpy(particles.images(read)).to(device, self.dtype),
+            torch.from_numpy(particles.images()).to(device, self.dtype),
             model.norm_average / column("norm_correction"),
             shift_px,
             self.mask,

@@ -1,6 +1,6 @@
 """Every check of the inputs, made before anything runs, with every mistake listed at once and nothing written."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from blush.config import RunConfig
@@ -63,9 +63,11 @@ def check_particles(star: Path | str, particle_diameter_angst: float | None = No
         findings.warnings += check_values(particles, blocks["particles"], star)
         readable, problems = check_stacks(particles, blocks["particles"], star)
         findings.problems += problems
-        problems, warnings = check_images(particles.take(readable), readable, star, particle_diameter_angst)
+        problems, warnings, digests = check_images(particles.take(readable), readable, star, particle_diameter_angst)
         findings.problems += problems
         findings.warnings += warnings
+        if len(digests) == len(particles):
+            findings.particles = replace(particles, image_digest=digests)
     return findings
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from blush.errors import Problem
 from blush.io.columns import row_problems, row_ranges
+from blush.io.image_digests import image_digests
 from blush.io.mrc import map_stack
 from blush.io.particle_columns import BLOCK
 from blush.io.particles import ParticleSet
@@ -36,6 +37,8 @@ class ImageStatistics:
         Extreme values; NaN where a pixel is NaN.
     background_mean, background_sd
         Outside the particle's circle.
+    digest
+        XXH3 of the pixels as stored, uint64.
     centre_mean
         Inside half the particle's radius, which averages over fine detail as a low-pass filter would.
     """
@@ -47,11 +50,12 @@ class ImageStatistics:
     background_mean: np.ndarray
     background_sd: np.ndarray
     centre_mean: np.ndarray
+    digest: np.ndarray
 
 
 def check_images(
     particles: ParticleSet, rows: np.ndarray, star: Path, particle_diameter_angst: float | None
-) -> tuple[list[Problem], list[Problem]]:
+) -> tuple[list[Problem], list[Problem], np.ndarray]:
     """Check every image of these particles.
 
     Parameters
@@ -61,36 +65,39 @@ def check_images(
 
     Returns
     -------
-    Problems (pixels that are not finite, constant images) and warnings (normalisation, contrast).
+    Problems (pixels that are not finite, constant images), warnings (normalisation, contrast), and the digest of each
+    image (n,) uint64.
     """
     if not len(particles):
-        return [], []
+        return [], [], np.zeros(0, dtype=np.uint64)
     statistics = image_statistics(particles, particle_diameter_angst)
     problems = _pixel_problems(statistics, particles, rows, star)
     broken = statistics.n_nan + statistics.n_infinite + (statistics.lowest == statistics.highest) > 0
     whole = ImageStatistics(**{name: array[~broken] for name, array in vars(statistics).items()})
     warnings = [*_normalisation_warnings(whole, rows[~broken], star), *_contrast_warnings(whole, star)]
-    return problems, warnings
+    return problems, warnings, statistics.digest
 
 
 def image_statistics(particles: ParticleSet, particle_diameter_angst: float | None = None) -> ImageStatistics:
     """Read every image once, stack by stack, `_BLOCK_BYTES` at a time."""
     results = {name: np.zeros(len(particles)) for name in ImageStatistics.__dataclass_fields__}
+    results["digest"] = np.zeros(len(particles), dtype=np.uint64)
     with np.errstate(invalid="ignore", over="ignore"):
-        for rows, images in _blocks(particles):
+        for rows, stored in _blocks(particles):
             group = particles.optics[particles.optics_index[rows[0]]]
             radius_px = (
                 None
                 if not (particle_diameter_angst and group.pixel_size_angst)
                 else particle_diameter_angst / group.pixel_size_angst / 2
             )
-            for name, values in _statistics(images, radius_px).items():
+            results["digest"][rows] = image_digests(stored)
+            for name, values in _statistics(stored.astype(np.float32), radius_px).items():
                 results[name][rows] = values
     return ImageStatistics(**results)
 
 
 def _blocks(particles: ParticleSet) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Positions and float32 images (b, h, w) of one stack at a time, in the order of the file."""
+    """Positions and images (b, h, w), as stored, of one stack at a time, in the order of the file."""
     order = np.lexsort((particles.image_index, particles.stack_index))
     starts = np.flatnonzero(np.diff(particles.stack_index[order])) + 1
     for rows in np.split(order, starts):
@@ -98,11 +105,11 @@ def _blocks(particles: ParticleSet) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         per_block = max(1, _BLOCK_BYTES // (4 * stack.shape[1] * stack.shape[2]))
         for start in range(0, len(rows), per_block):
             chosen = rows[start : start + per_block]
-            yield chosen, stack[particles.image_index[chosen]].astype(np.float32)
+            yield chosen, stack[particles.image_index[chosen]]
 
 
 def _statistics(images: np.ndarray, radius_px: float | None) -> dict[str, np.ndarray]:
-    """The fields of `ImageStatistics` for one block of equal images."""
+    """The fields of `ImageStatistics`, but for the digest, of one block of equal images."""
     box = images.shape[1]
     axis = np.arange(box) - box // 2
     distance = np.hypot(axis[:, None], axis[None, :]).reshape(-1)

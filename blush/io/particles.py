@@ -11,7 +11,7 @@ import numpy as np
 from blush.errors import BlushError, Problem
 from blush.io.columns import numbers, require
 from blush.io.files import load_npz, save_npz
-from blush.io.image_digests import ImageDigests
+from blush.io.image_digests import image_digests
 from blush.io.legacy import modernise
 from blush.io.mrc import map_stack, stack_header
 from blush.io.optics import OpticsGroup, parse_optics
@@ -49,6 +49,8 @@ class ParticleSet:
         Absolute paths.
     has_poses
         Whether the STAR file had all three angles.
+    image_digest
+        What was in each image when it was imported, uint64; None where nothing is known to compare with.
     """
 
     image_index: np.ndarray
@@ -71,6 +73,7 @@ class ParticleSet:
     stacks: tuple[str, ...]
     optics: tuple[OpticsGroup, ...]
     has_poses: bool
+    image_digest: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.image_index)
@@ -80,19 +83,29 @@ class ParticleSet:
         rows = np.asarray(rows)
         return dataclasses.replace(self, **{name: array[rows] for name, array in self._arrays().items()})
 
-    def images(self, read: ImageDigests | None = None) -> np.ndarray:
-        """Read the images of all rows as float32 (n, h, w), stack by stack; `read` takes note of their content."""
+    def images(self) -> np.ndarray:
+        """Read the images of all rows as float32 (n, h, w), stack by stack.
+
+        Raises
+        ------
+        BlushError
+            With every stack that holds other images than `image_digest` says: a name and a size prove nothing.
+        """
         box = self.optics[int(self.optics_index[0]) if len(self) else 0].box_px
         images = np.empty((len(self), box, box), dtype=np.float32)
         if not len(self):
             return images
         order = np.argsort(self.stack_index, kind="stable")
         stacks, starts = np.unique(self.stack_index[order], return_index=True)
+        changed: list[Problem] = []
         for stack, rows in zip(stacks, np.split(order, starts[1:]), strict=True):
             stored = map_stack(self.stacks[stack])[self.image_index[rows]]
-            if read is not None:
-                read.add(int(stack), stored)
+            if self.image_digest is not None:
+                others = int(np.count_nonzero(image_digests(stored) != self.image_digest[rows]))
+                changed += [_changed(self.stacks[stack], others, len(rows))] if others else []
             images[rows] = stored
+        if changed:
+            raise BlushError("the images of this refinement have changed since its import", changed)
         return images
 
     def save(self, path: Path | str) -> None:
@@ -120,6 +133,12 @@ class ParticleSet:
             for field in dataclasses.fields(self)
             if isinstance(value := getattr(self, field.name), np.ndarray)
         }
+
+
+def _changed(stack: str, others: int, read: int) -> Problem:
+    """Images that are not those of the import."""
+    remedy = "put the stack back as it was, or refine these images under another `name`"
+    return Problem("its images are not those that were imported", remedy, stack, value=f"{others} of {read} others")
 
 
 def _with_tuples(group: dict[str, Any]) -> dict[str, Any]:

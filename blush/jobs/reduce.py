@@ -12,7 +12,6 @@ from blush.geometry.healpix import pixel_directions
 from blush.geometry.symmetry import asymmetric_unit_directions
 from blush.io.files import load_npz, save_npz
 from blush.io.seal import DamagedFile, LostParts
-from blush.jobs.images import DIGESTS, SHARDS, STACKS
 from blush.jobs.inputs import environment, read_config, read_plan, shard_key
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.sealed import checked, kept, written
@@ -84,11 +83,10 @@ def _tables(paths: list[Path]) -> dict[str, np.ndarray]:
     """Per-particle columns in processing order, digests of images, and the accuracies where a shard measured them."""
     columns: dict[str, list[np.ndarray]] = {}
     single: dict[str, np.ndarray] = {}
-    for shard, path in enumerate(paths):
+    for path in paths:
         with np.load(path) as arrays:  # members are read one by one: the grid stays on disk
-            columns.setdefault(SHARDS, []).append(np.full(len(arrays[STACKS]), shard))
             for name in arrays.files:
-                if name.startswith("table_") or name in (STACKS, DIGESTS):
+                if name.startswith("table_"):
                     columns.setdefault(name, []).append(arrays[name])
                 elif name.startswith("accuracy_"):
                     single[name] = arrays[name]

@@ -1,9 +1,11 @@
 """The numeric particle table: defaults, groups, images, storage."""
 
+import mrcfile
 import numpy as np
 import pytest
 
 from blush.errors import BlushError
+from blush.io.check import check_particles
 from blush.io.particles import ParticleSet, read_particles
 
 
@@ -129,3 +131,17 @@ def test_every_mistake_is_raised_at_once(project):
     with pytest.raises(BlushError) as caught:
         read_particles(project.write())
     assert len(caught.value.problems) == 2
+
+
+@pytest.mark.parametrize("kept", [slice(None), slice(0, 1), slice(3, 4)])
+def test_images_that_are_others_than_they_were_are_refused_by_their_stack(project, kept):
+    """A single pixel, in whichever rows are read; the size of the file stays."""
+    particles = check_particles(project.write()).particles
+    changed = particles.take(np.arange(8)[kept])
+    assert np.array_equal(changed.images(), particles.images()[kept])
+    with mrcfile.mmap(changed.stacks[changed.stack_index[0]], "r+") as stack:
+        stack.data[changed.image_index[0], 5, 7] += 1
+    with pytest.raises(BlushError, match=r"(?s)changed since its import.*\.mrcs: .*imported \(found 1 of \d others\)"):
+        changed.images()
+    others = particles.take(np.flatnonzero(particles.stack_index != changed.stack_index[0]))
+    assert len(others.images()) == 4

@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import mrcfile
 import pytest
 
 from blush.errors import BlushError
@@ -185,3 +186,21 @@ def test_images_in_another_order_are_refused_by_the_name_of_their_stack(make_con
     stack.write_bytes(kept)
     autorefine(config)
     assert json.loads(RunFolder(run).state(LAST).read_text())["converged"]
+
+
+@pytest.mark.parametrize("moment", ["imported", "started", "half of the first shards"])
+def test_images_that_change_before_they_were_ever_used_are_refused(moment, make_config, tmp_path, simulated):
+    """Nothing later could compare them: the import has read every one of them already."""
+    inputs = Path(shutil.copytree(simulated, tmp_path / "inputs"))
+    config = make_config(tmp_path / "out", particles=inputs / "particles.star", reference=inputs / "reference.mrc")
+    take_up(config)
+    steps.import_run(config)
+    if moment != "imported":
+        steps.start(config.run_dir)
+    if moment == "half of the first shards":
+        steps.expectation_shard(config.run_dir, 1, 1, 0)
+    for stack in sorted((inputs / "stacks").glob("*.mrcs")):
+        with mrcfile.mmap(stack, "r+") as opened:
+            opened.data[-1, 3, 3] += 1
+    with pytest.raises(BlushError, match=r"(?s)images of this refinement have changed.*\.mrcs.*put the stack"):
+        autorefine(config)

@@ -25,7 +25,6 @@ def write_shards(folder, count: int) -> list:
         arrays = {"grid": rng.normal(0, 10.0 ** rng.integers(-3, 4), (3, 3, 2, 3)).astype(np.float32)}
         arrays |= {name: rng.normal(0, 10.0 ** rng.integers(-3, 4), 5) for name in NAMES}
         arrays |= {"table_pmax": rng.random(number + 1), "table_rot_deg": rng.random(number + 1)}
-        arrays |= {"image_stack": np.array([number]), "image_digest": np.full((1, 16), number, dtype=np.uint8)}
         save_npz(path, arrays)
         paths.append(path)
     return paths
@@ -56,8 +55,6 @@ def test_tables_follow_the_shards(tmp_path):
     expected = np.concatenate([load_npz(path)["table_pmax"] for path in paths])
     assert np.array_equal(tables["table_pmax"], expected)
     assert float(tables["accuracy_rotation_deg"]) == 2.5
-    assert tables["image_shard"].tolist() == tables["image_stack"].tolist() == [0, 1, 2, 3]
-    assert tables["image_digest"][:, 0].tolist() == [0, 1, 2, 3]
 
 
 def forget(run, iteration: int) -> RunFolder:
