@@ -1,7 +1,13 @@
 """The one exception for mistakes of the user, carrying all of them at once."""
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+_LISTED = 3
+"""Mistakes of one kind that are listed one by one."""
+_PLACES = re.compile(r"\d[\d, -]*")
 
 
 @dataclass(frozen=True)
@@ -52,4 +58,29 @@ class BlushError(Exception):
         super().__init__(title, self.problems)
 
     def __str__(self) -> str:
-        return "\n".join([self.title, *(f"  {problem}" for problem in self.problems)])
+        return "\n".join([self.title, *(f"  {line}" for line in condensed(self.problems))])
+
+
+def condensed(problems: Sequence[Problem | str]) -> list[str]:
+    """Lines that tell mistakes: of those alike but for file, value and numbers, the first three and how many more.
+
+    A folder that was moved makes thousands of stacks missing, and one line enough to say it.
+    """
+    kinds = [_kind(problem) for problem in problems]
+    counts, seen = Counter(kinds), Counter[tuple[str, ...]]()
+    lines: list[str] = []
+    for problem, kind in zip(problems, kinds, strict=True):
+        seen[kind] += 1
+        more = counts[kind] - _LISTED
+        if seen[kind] <= _LISTED or more == 1:
+            lines.append(str(problem))
+        elif seen[kind] == counts[kind]:
+            lines.append(f"{more} more of this kind, the last of them: {problem}")
+    return lines
+
+
+def _kind(problem: Problem | str) -> tuple[str, ...]:
+    """What mistakes of one cause have in common."""
+    if isinstance(problem, str):
+        return (problem,)
+    return tuple(_PLACES.sub("#", text) for text in (problem.message, problem.remedy, problem.where or ""))

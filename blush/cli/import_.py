@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from blush.errors import BlushError, Problem
+from blush.errors import BlushError, Problem, condensed
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +38,7 @@ def _check(source: Path, is_star: bool) -> None:
     from blush.jobs.importing import check_run
 
     findings = check_particles(source) if is_star else check_run(load_config(source))
-    for warning in findings.warnings:
+    for warning in condensed(findings.warnings):
         typer.echo(f"warning: {warning}", err=True)
     findings.refuse(str(source))
     n_particles = len(findings.particles) if findings.particles else 0

@@ -37,8 +37,6 @@ class OpticsTables:
         self.premultiplied = torch.tensor([g.ctf_premultiplied for g in groups], device=device)
         self.correction = self._correction(particles)
         self.even_phase_rad = self._even_phase(particles)
-        if any(tuple(g.mag_matrix) != (1.0, 0.0, 0.0, 1.0) for g in groups):
-            raise ValueError("anisotropic magnification is not supported: re-extract the particles corrected for it")
 
     def _correction(self, particles: ParticleSet) -> Tensor | None:
         groups = particles.optics

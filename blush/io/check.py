@@ -8,8 +8,10 @@ from blush.errors import BlushError, Problem
 from blush.io.check_images import check_images
 from blush.io.check_map import MapScale, check_map
 from blush.io.check_stacks import check_stacks
-from blush.io.check_table import check_table, check_values
+from blush.io.check_table import check_table
+from blush.io.check_values import check_values
 from blush.io.columns import require
+from blush.io.copies import expansion
 from blush.io.legacy import modernise
 from blush.io.particle_columns import BLOCK, NUMERIC_COLUMNS, POSE_COLUMNS
 from blush.io.particles import ParticleSet, parse_particles, read_particles
@@ -60,7 +62,7 @@ def check_particles(star: Path | str, particle_diameter_angst: float | None = No
     if particles is not None:
         findings.particles, findings.blocks = particles, blocks
         findings.problems += check_table(particles, blocks["particles"], star)
-        findings.warnings += check_values(particles, blocks["particles"], star)
+        findings.warnings += [*check_values(particles, blocks, star), *_expanded(particles, star)]
         readable, problems = check_stacks(particles, blocks["particles"], star)
         findings.problems += problems
         problems, warnings, digests = check_images(particles.take(readable), readable, star, particle_diameter_angst)
@@ -91,6 +93,7 @@ def check_inputs(config: RunConfig) -> Findings:
             findings.problems += check_map(config.truth.mask, "mask of the truth", like=like, is_mask=True)
     if particles is not None:
         findings.problems += _check_settings(config, particles)
+        findings.problems += _check_expansion(config, particles)
     return findings
 
 
@@ -114,6 +117,27 @@ def _check_settings(config: RunConfig, particles: ParticleSet) -> list[Problem]:
         message = "has no poses to start from: rlnAngleRot, rlnAngleTilt or rlnAnglePsi is missing"
         problems.append(Problem(message, remedy, str(config.particles), "data_particles"))
     return problems
+
+
+def _expanded(particles: ParticleSet, star: Path) -> list[Problem]:
+    """A warning where images are listed several times: they are no more data than once."""
+    if (found := expansion(particles)) is None:
+        return []
+    message = "images are listed several times with other poses; all rows of an image are kept in one half"
+    return [Problem(message, "expected after symmetry expansion alone", str(star), BLOCK, found)]
+
+
+def _check_expansion(config: RunConfig, particles: ParticleSet) -> list[Problem]:
+    """Copies by symmetry differ by their poses alone: a global search, or the symmetry itself, would undo that."""
+    found = expansion(particles)
+    if found is None or (config.symmetry == "C1" and config.refinement.start_from == "poses"):
+        return []
+    message = "images are listed several times with other poses, as after symmetry expansion"
+    remedy = (
+        "set symmetry: C1 and refinement.start_from: poses; or give the table from before the expansion, with each "
+        "image once"
+    )
+    return [Problem(message, remedy, str(config.particles), BLOCK, found)]
 
 
 def _check_true_poses(star: Path, particles: ParticleSet | None) -> list[Problem]:

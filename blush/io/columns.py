@@ -80,10 +80,10 @@ def numbers(
 
 def _parsed(column: np.ndarray) -> np.ndarray:
     """Text column as numbers, NaN where it holds none."""
-    return np.array([_number(value) for value in column], dtype=np.float64)
+    return np.array([number(value) for value in column], dtype=np.float64)
 
 
-def _number(value: object) -> float:
+def number(value: object) -> float:
     """One value as a number, NaN where it is none; 1_2 and digits of other scripts are none."""
     text = str(value)
     if "_" in text or not text.isascii():

@@ -1,4 +1,4 @@
-"""Particle tables from before RELION 3.1, which repeat the optics in every row."""
+"""Particle tables without optics groups, as before RELION 3.1: every row repeats its optics."""
 
 from pathlib import Path
 
@@ -6,11 +6,15 @@ import numpy as np
 
 from blush.errors import Problem
 from blush.io.columns import n_rows, numbers, row_problems
+from blush.io.optics import NUMERIC_DEFAULTS, TEXT_DEFAULTS
 from blush.io.star import Table
 
 _OPTICS_COLUMNS = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
-_OPTIONAL_COLUMNS = ("rlnBeamTiltX", "rlnBeamTiltY")
+_OWN_COLUMNS = ("rlnOpticsGroup", *_OPTICS_COLUMNS, "rlnImagePixelSize")
+"""Columns of data_optics that are filled apart from the others."""
 _REMEDY = "convert with `relion_convert_star --i old.star --o new.star`, or add the columns"
+_PIXEL_TOLERANCE = 0.01
+_BLOCK = "data_particles"
 
 
 def modernise(blocks: dict[str, Table], star: Path, problems: list[Problem]) -> dict[str, Table]:
@@ -18,15 +22,20 @@ def modernise(blocks: dict[str, Table], star: Path, problems: list[Problem]) -> 
 
     Returns
     -------
-    The same blocks for RELION 3.1 and later; else `optics` and `particles`, old columns kept.
+    The same blocks for RELION 3.1 and later; else `optics`, one group for each distinct optics of the rows, and
+    `particles` with the old columns, but for those that moved to `optics`.
     """
     if "optics" in blocks and "particles" in blocks:
         return blocks
     candidates = [table for name, table in blocks.items() if name != "optics" and "rlnImageName" in table]
+    names = ", ".join(f"data_{name}" for name in blocks)
     if "optics" in blocks or not candidates:
         remedy = "give a particle STAR file with data_optics and data_particles"
-        names = ", ".join(f"data_{name}" for name in blocks)
         problems.append(Problem("has no table of particles", remedy, str(star), value=names))
+        return {}
+    if len(candidates) > 1:
+        remedy = "give a file with one of them"
+        problems.append(Problem("has several tables with images", remedy, str(star), value=names))
         return {}
     return _with_optics(candidates[0], star, problems)
 
@@ -41,35 +50,58 @@ def _with_optics(table: Table, star: Path, problems: list[Problem]) -> dict[str,
     if missing:
         message = f"is a STAR file from before RELION 3.1 and lacks {', '.join(missing)}"
         problems.append(Problem(message, _REMEDY, str(star), "data_optics is missing"))
-    if missing or pixel_size is None or len(problems) > before:
+    if missing or pixel_size is None:
         return {}
-    named = (*_OPTICS_COLUMNS, *(name for name in _OPTIONAL_COLUMNS if name in table))
-    columns = [numbers(table, name, 0, "data_particles", star, problems) for name in named]
-    groups, index = np.unique(np.stack([*columns, pixel_size], axis=1), axis=0, return_inverse=True)
-    numbering = np.arange(1, len(groups) + 1)
+    moved = [name for name in (*NUMERIC_DEFAULTS, *TEXT_DEFAULTS) if name in table and name not in _OWN_COLUMNS]
+    # groups of a table that was joined to its optics by hand stay apart
+    named = [*_OPTICS_COLUMNS, *moved, *(["rlnOpticsGroup"] if "rlnOpticsGroup" in table else [])]
+    columns = {
+        name: table[name] if name in TEXT_DEFAULTS else numbers(table, name, 0, _BLOCK, star, problems)
+        for name in named
+    }
+    columns["rlnImagePixelSize"] = pixel_size
+    if len(problems) > before:
+        return {}
+    codes = [
+        np.unique(column if column.dtype.kind == "f" else column.astype(str), return_inverse=True)[1].reshape(-1)
+        for column in columns.values()
+    ]
+    _, first, index = np.unique(np.stack(codes), axis=1, return_index=True, return_inverse=True)
+    numbering = np.arange(1, len(first) + 1)
     optics: Table = {
         "rlnOpticsGroup": numbering,
         "rlnOpticsGroupName": np.array([f"opticsGroup{number}" for number in numbering], dtype=object),
-        **{name: groups[:, position] for position, name in enumerate(named)},
-        "rlnImagePixelSize": groups[:, -1],
-        "rlnImageDimensionality": np.full(len(groups), 2),
+        **{name: column[first] for name, column in columns.items() if name != "rlnOpticsGroup"},
     }
-    table = {name: column for name, column in table.items() if name not in _OPTIONAL_COLUMNS}
-    return {"optics": optics, "particles": {**table, "rlnOpticsGroup": index.reshape(-1) + 1}}
+    optics.setdefault("rlnImageDimensionality", np.full(len(first), 2))
+    kept = {name: column for name, column in table.items() if name not in moved}
+    return {"optics": optics, "particles": {**kept, "rlnOpticsGroup": index.reshape(-1) + 1}}
 
 
 def _pixel_size(table: Table, star: Path, problems: list[Problem]) -> np.ndarray | None:
     """Pixel size of each row in Å; None where no column gives it."""
-    block = "data_particles"
-    for name in ("rlnImagePixelSize", "rlnPixelSize"):
-        if name in table:
-            return numbers(table, name, 0, block, star, problems)
+    stated = next((name for name in ("rlnImagePixelSize", "rlnPixelSize") if name in table), None)
+    if stated is None:
+        return _by_magnification(table, star, problems)
+    pixel_size = numbers(table, stated, 0, _BLOCK, star, problems)
+    other = _by_magnification(table, star, [])
+    if other is not None:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bad = np.flatnonzero(np.isfinite(other) & (other > 0) & (abs(pixel_size / other - 1) > _PIXEL_TOLERANCE))
+        values = [f"{pixel_size[row]:g} Å instead of {other[row]:g} Å" for row in bad]
+        message = f"{stated} is not the pixel size by rlnDetectorPixelSize and rlnMagnification"
+        problems += row_problems(bad, values, message, "remove the wrong columns", star, _BLOCK)
+    return pixel_size
+
+
+def _by_magnification(table: Table, star: Path, problems: list[Problem]) -> np.ndarray | None:
+    """Pixel size of the detector, in µm, over the magnification; None where either is missing."""
     if not n_rows(table) or not {"rlnMagnification", "rlnDetectorPixelSize"} <= table.keys():
         return None
     for name in ("rlnDetectorPixelSize", "rlnMagnification"):
-        bad = np.flatnonzero(numbers(table, name, 0, block, star, []) <= 0)
-        problems += row_problems(bad, table[name][bad], f"{name} must be above 0", "correct it", star, block)
-    detector_um = numbers(table, "rlnDetectorPixelSize", 0, block, star, problems)
-    magnification = numbers(table, "rlnMagnification", 0, block, star, problems)
+        bad = np.flatnonzero(numbers(table, name, 0, _BLOCK, star, []) <= 0)
+        problems += row_problems(bad, table[name][bad], f"{name} must be above 0", "correct it", star, _BLOCK)
+    detector_um = numbers(table, "rlnDetectorPixelSize", 0, _BLOCK, star, problems)
+    magnification = numbers(table, "rlnMagnification", 0, _BLOCK, star, problems)
     with np.errstate(divide="ignore", invalid="ignore"):
         return detector_um * 1e4 / magnification

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from blush.errors import BlushError, Problem
-from blush.io.columns import n_rows, numbers, require, row_problems
+from blush.io.columns import n_rows, number, numbers, require, row_problems, shown
 from blush.io.star import Table, read_star
 
 _MTF_COLUMNS = {"rlnResolutionInversePixel", "rlnMtfValue"}
+_NO_FILE = ("", "None", "none")
 _REQUIRED = (
     "rlnOpticsGroup",
     "rlnVoltage",
@@ -21,10 +22,36 @@ _REQUIRED = (
 )
 
 
+NUMERIC_DEFAULTS = {
+    "rlnOpticsGroup": 0.0,
+    "rlnVoltage": 0.0,
+    "rlnSphericalAberration": 0.0,
+    "rlnAmplitudeContrast": 0.0,
+    "rlnImagePixelSize": 0.0,
+    "rlnImageSize": 0.0,  # taken from the stacks
+    "rlnImageDimensionality": 2.0,
+    "rlnCtfDataAreCtfPremultiplied": 0.0,
+    "rlnCtfDataArePhaseFlipped": 0.0,
+    "rlnBeamTiltX": 0.0,
+    "rlnBeamTiltY": 0.0,
+    "rlnMagMat00": 1.0,
+    "rlnMagMat01": 0.0,
+    "rlnMagMat10": 0.0,
+    "rlnMagMat11": 1.0,
+    "rlnMicrographOriginalPixelSize": 0.0,  # that of the images
+}
+"""Columns of data_optics that are numbers, and what stands for one that is missing: RELION's defaults."""
+TEXT_DEFAULTS = {"rlnOddZernike": "[]", "rlnEvenZernike": "[]", "rlnMtfFileName": "None"}
+"""Those that are text, and what stands for one that is missing."""
 _MAGNIFICATION_TOLERANCE = 1e-4
 """A box of 1,000 px changes by a tenth of a pixel at most."""
 _LARGEST_VOLTAGE_KV = 3000.0
 """The highest that electron microscopes were built for (3 MV, Osaka); beyond it the unit is V."""
+_LARGEST_ABERRATION_MM = 10.0
+_LARGEST_TILT_MRAD = 20.0
+"""Fits of well aligned microscopes find below 1 mrad; beyond 20 mrad the unit is another, or the fit has failed."""
+_MOST_COEFFICIENTS = 100
+"""RELION fits 16 at most."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +62,6 @@ class OpticsGroup:
     ----------
     odd_zernike, even_zernike
         Coefficients of the phase error, in RELION's order.
-    mag_matrix
-        Anisotropic magnification: M00, M01, M10, M11.
     mtf_file
         Absolute path of the detector's transfer function, tabulated in 1/px of `original_pixel_size_angst`.
     """
@@ -52,7 +77,6 @@ class OpticsGroup:
     beam_tilt_y_mrad: float = 0.0
     odd_zernike: tuple[float, ...] = ()
     even_zernike: tuple[float, ...] = ()
-    mag_matrix: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 1.0)
     mtf_file: str | None = None
     original_pixel_size_angst: float = 0.0
 
@@ -96,7 +120,6 @@ def parse_optics(table: Table, star: Path, problems: list[Problem]) -> tuple[Opt
             beam_tilt_y_mrad=float(columns["rlnBeamTiltY"][row]),
             odd_zernike=vectors["rlnOddZernike"][row],
             even_zernike=vectors["rlnEvenZernike"][row],
-            mag_matrix=_mag_matrix(columns, row),
             mtf_file=mtf_files[row],
             original_pixel_size_angst=float(columns["rlnMicrographOriginalPixelSize"][row]),
         )
@@ -106,26 +129,12 @@ def parse_optics(table: Table, star: Path, problems: list[Problem]) -> tuple[Opt
 
 def _numeric_columns(table: Table, star: Path, problems: list[Problem]) -> dict[str, np.ndarray]:
     """Every numeric column, with RELION's default where it is missing."""
-    pixel_size = numbers(table, "rlnImagePixelSize", 0.0, "data_optics", star, problems)
-    defaults: dict[str, float | np.ndarray] = {
-        "rlnOpticsGroup": 0.0,
-        "rlnVoltage": 0.0,
-        "rlnSphericalAberration": 0.0,
-        "rlnAmplitudeContrast": 0.0,
-        "rlnImageSize": 0.0,  # taken from the stacks
-        "rlnImageDimensionality": 2.0,
-        "rlnCtfDataAreCtfPremultiplied": 0.0,
-        "rlnCtfDataArePhaseFlipped": 0.0,
-        "rlnBeamTiltX": 0.0,
-        "rlnBeamTiltY": 0.0,
-        "rlnMagMat00": 1.0,
-        "rlnMagMat01": 0.0,
-        "rlnMagMat10": 0.0,
-        "rlnMagMat11": 1.0,
-        "rlnMicrographOriginalPixelSize": pixel_size,
+    columns = {
+        name: numbers(table, name, value, "data_optics", star, problems) for name, value in NUMERIC_DEFAULTS.items()
     }
-    columns = {name: numbers(table, name, value, "data_optics", star, problems) for name, value in defaults.items()}
-    return columns | {"rlnImagePixelSize": pixel_size}
+    if "rlnMicrographOriginalPixelSize" not in table:
+        columns["rlnMicrographOriginalPixelSize"] = columns["rlnImagePixelSize"]
+    return columns
 
 
 def _check_values(columns: dict[str, np.ndarray], star: Path, problems: list[Problem]) -> None:
@@ -145,12 +154,26 @@ def _check_values(columns: dict[str, np.ndarray], star: Path, problems: list[Pro
             "must be 0: phase-flipped images would be refined with the CTF of unflipped ones",
             "extract the particles again without flipping phases",
         ),
-        "rlnSphericalAberration": (lambda mm: mm < 0, "must not be negative, in mm", "correct it; 2.7 is usual"),
+        "rlnSphericalAberration": (
+            lambda mm: (mm < 0) | (mm > _LARGEST_ABERRATION_MM),
+            f"must be from 0 to {_LARGEST_ABERRATION_MM:g} mm",
+            "correct it; 2.7 is usual",
+        ),
+        "rlnBeamTiltX": (_is_no_tilt, _NO_TILT, "give it in mrad, or fit it again"),
+        "rlnBeamTiltY": (_is_no_tilt, _NO_TILT, "give it in mrad, or fit it again"),
     }
     for name in (name for name in checks if name in columns):
         is_bad, message, remedy = checks[name]
         rows = np.flatnonzero(is_bad(columns[name]) & np.isfinite(columns[name]))
         problems += row_problems(rows, columns[name][rows], f"{name} {message}", remedy, star, "data_optics")
+
+
+_NO_TILT = f"is more than {_LARGEST_TILT_MRAD:g} mrad"
+
+
+def _is_no_tilt(mrad: np.ndarray) -> np.ndarray:
+    """Mark what no beam is tilted by."""
+    return abs(mrad) > _LARGEST_TILT_MRAD
 
 
 def _is_repeated(numbers_of_groups: np.ndarray) -> np.ndarray:
@@ -160,36 +183,35 @@ def _is_repeated(numbers_of_groups: np.ndarray) -> np.ndarray:
     return repeated
 
 
-def _mag_matrix(columns: dict[str, np.ndarray], row: int) -> tuple[float, float, float, float]:
-    """Anisotropic magnification of one group; what is the identity within the tolerance is the identity."""
-    first, second, third, fourth = (float(columns[f"rlnMagMat{key}"][row]) for key in ("00", "01", "10", "11"))
-    if max(abs(first - 1), abs(second), abs(third), abs(fourth - 1)) < _MAGNIFICATION_TOLERANCE:
-        return 1.0, 0.0, 0.0, 1.0
-    return first, second, third, fourth
-
-
 def _check_magnification(columns: dict[str, np.ndarray], star: Path, problems: list[Problem]) -> None:
-    """Refuse anisotropic magnification, which the expectation step does not have yet."""
-    matrices = [_mag_matrix(columns, row) for row in range(len(columns["rlnOpticsGroup"]))]
-    rows = np.array([row for row, matrix in enumerate(matrices) if matrix != (1.0, 0.0, 0.0, 1.0)], dtype=np.int64)
-    message = "anisotropic magnification (rlnMagMat00 to rlnMagMat11) cannot be refined yet"
+    """Refuse anisotropic magnification, which the expectation step does not have; rounding of the identity is none."""
+    keys = ("00", "01", "10", "11")
+    matrices = np.stack([columns[f"rlnMagMat{key}"] for key in keys], axis=1)
+    rows = np.flatnonzero((abs(matrices - (1.0, 0.0, 0.0, 1.0)) >= _MAGNIFICATION_TOLERANCE).any(axis=1))
+    message = "anisotropic magnification (rlnMagMat00 to rlnMagMat11) cannot be refined"
     remedy = "give images corrected for it, and remove the columns"
-    problems += row_problems(rows, [str(matrices[row]) for row in rows], message, remedy, star, "data_optics")
+    values = [str(tuple(matrix)) for matrix in matrices[rows].tolist()]
+    problems += row_problems(rows, values, message, remedy, star, "data_optics")
 
 
 def _vectors(table: Table, name: str, star: Path, problems: list[Problem]) -> list[tuple[float, ...]]:
     """Read a column of vectors written `[a,b,c]`."""
     if name not in table:
         return [()] * n_rows(table)
-    vectors: list[tuple[float, ...]] = []
-    for row, text in enumerate(table[name], start=1):
-        try:
-            vectors.append(tuple(float(part) for part in str(text).strip("[]").split(",") if part))
-        except ValueError:
-            vectors.append(())
-            where = f"data_optics row {row}, {name}"
-            problems.append(Problem("is not a vector of numbers", "write [a,b,c]", str(star), where, str(text)))
-    return vectors
+    vectors = [vector(text) for text in table[name]]
+    for row, found in enumerate(vectors):
+        if found is None:
+            where, value = f"data_optics row {row + 1}, {name}", shown(table[name][row])
+            remedy = f"write [a,b,c], of {_MOST_COEFFICIENTS} at most"
+            problems.append(Problem("is not a vector of numbers", remedy, str(star), where, value))
+    return [found or () for found in vectors]
+
+
+def vector(text: object) -> tuple[float, ...] | None:
+    """Numbers written `[a,b,c]`; None where they are none, or too many."""
+    parts = [part for part in str(text).strip("[]").split(",") if part]
+    values = tuple(number(part) for part in parts[: _MOST_COEFFICIENTS + 1])
+    return values if len(values) <= _MOST_COEFFICIENTS and np.isfinite(values).all() else None
 
 
 def _mtf_files(table: Table, star: Path, problems: list[Problem]) -> list[str | None]:
@@ -198,9 +220,9 @@ def _mtf_files(table: Table, star: Path, problems: list[Problem]) -> list[str | 
         return [None] * n_rows(table)
     found: list[str | None] = []
     for row, name in enumerate(table["rlnMtfFileName"], start=1):
-        path = resolve(str(name), star) if str(name) not in ("", "None", "none") else None
+        path = resolve(str(name), star) if str(name) not in _NO_FILE else None
         found.append(str(path) if path else None)
-        if path is None and str(name) not in ("", "None", "none"):
+        if path is None and str(name) not in _NO_FILE:
             where = f"data_optics row {row}, rlnMtfFileName"
             remedy = "restore the file or remove the column"
             problems.append(Problem("file does not exist", remedy, str(star), where, str(name)))
@@ -225,8 +247,8 @@ def read_mtf(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
     frequency, value = (
         numbers(table, name, 0, "MTF", Path(path), []) for name in ("rlnResolutionInversePixel", "rlnMtfValue")
     )
-    if not len(value) or not np.isfinite(frequency).all() or not (value > 0).all() or (np.diff(frequency) <= 0).any():
-        message = "is no transfer function: it needs ascending frequencies and values above 0"
+    if len(value) < 2 or not np.isfinite(frequency).all() or not (value > 0).all() or (np.diff(frequency) <= 0).any():
+        message = "is no transfer function: it needs two rows or more, ascending frequencies and values above 0"
         raise BlushError("no MTF", [Problem(message, remedy, str(path))])
     return frequency, value
 

@@ -1,16 +1,19 @@
 """The columns of `data_particles` that are indices: image, stack, optics group, scale group and half."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from blush.errors import BlushError, Problem
-from blush.io.columns import n_rows, numbers, row_problems, row_ranges, shown
+from blush.io.columns import ROWS_LISTED, n_rows, numbers, row_problems, row_ranges, shown
 from blush.io.mrc import stack_header
 from blush.io.optics import resolve
 from blush.io.star import Table
 
 BLOCK = "data_particles"
+_KINDS = ("mrc", "mrcs", "map", "st")
+"""What may stand behind a colon at the end of an image's name."""
 _LONGEST_NUMBER = 18
 """Digits that always fit int64."""
 # fmt: off
@@ -84,23 +87,52 @@ def image_columns(
         return stack_index, image_index, tuple(numbering)
     order = np.argsort(stack_index, kind="stable")
     rows = np.split(order, np.flatnonzero(np.diff(stack_index[order])) + 1)
-    stacks = tuple(_find_stack(name, rows[index], star, problems) for name, index in numbering.items())
-    return stack_index, image_index, stacks
+    return stack_index, image_index, tuple(_find_stacks(tuple(numbering), rows, star, problems))
 
 
-def _find_stack(name: str, rows: np.ndarray, star: Path, problems: list[Problem]) -> str:
-    """Absolute path of a stack, checked for a readable header and its full length."""
+def _find_stacks(names: Sequence[str], rows: Sequence[np.ndarray], star: Path, problems: list[Problem]) -> list[str]:
+    """Absolute paths of stacks, each checked for a readable header and its full length.
+
+    Parameters
+    ----------
+    rows
+        Where in the table each name stands.
+    """
+    found = [_find_stack(name, star) for name in names]
+    missing = [index for index, path in enumerate(found) if path is None]
+    message = "stack file does not exist"
+    for index in missing[:ROWS_LISTED]:
+        where = f"{BLOCK} row {row_ranges(rows[index])}"
+        problems.append(Problem(message, _remedy(names[index], star), str(star), where, shown(names[index])))
+    if more := missing[ROWS_LISTED:]:
+        others = np.sort(np.concatenate([rows[index] for index in more]))
+        where = f"{BLOCK} {len(more)} more stacks, {len(others)} rows: {row_ranges(others)}"
+        problems.append(Problem(message, _remedy(names[more[0]], star), str(star), where))
+    for path in found:
+        try:
+            if path is not None:
+                stack_header(path)
+        except BlushError as error:
+            problems += [problem for problem in error.problems if isinstance(problem, Problem)]
+    paths = zip(names, found, strict=True)
+    return [str(star.absolute().parent / name) if path is None else str(path) for name, path in paths]
+
+
+def _find_stack(name: str, star: Path) -> Path | None:
+    """The file that a name means; `stack.mrc:mrcs` says of stack.mrc that it is a stack, as RELION has it."""
     path = resolve(name, star)
-    if path is None:
-        remedy = "restore the stack, or move the STAR file (no link to it) to its project's root"
-        where = f"{BLOCK} row {row_ranges(rows)}"
-        problems.append(Problem("stack file does not exist", remedy, str(star), where, shown(name)))
-        return str(star.absolute().parent / name)
-    try:
-        stack_header(path)
-    except BlushError as error:
-        problems += [problem for problem in error.problems if isinstance(problem, Problem)]
-    return str(path)
+    plain, colon, kind = name.rpartition(":")
+    return resolve(plain, star) if path is None and colon and kind in _KINDS else path
+
+
+def _remedy(name: str, star: Path) -> str:
+    """What to do about a stack that is not where its name says."""
+    elsewhere = resolve(Path(name).name, star)
+    if elsewhere is not None:
+        return f"there is {elsewhere}: write the path to it into rlnImageName if these are the images"
+    if Path(name).is_absolute():
+        return "restore the stack, or write the path where it is now into rlnImageName"
+    return "restore the stack, or move the STAR file (no link to it) to its project's root"
 
 
 def group_index(table: Table, stack_index: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ from blush.io.particle_columns import (
     is_subtomograms,
     optics_index,
 )
+from blush.io.physics import check_physics
 from blush.io.star import Table, read_star
 
 _REQUIRED = ("rlnImageName", "rlnOpticsGroup", "rlnDefocusU")
@@ -192,6 +193,7 @@ def parse_particles(
     if not optics or images is None:
         return None
     index = optics_index(blocks, star, problems)
+    problems += check_physics(blocks, index, star)
     stack_index, image_index, stacks = images
     optics = _with_boxes(optics, index, stack_index, stacks)
     pixel_size = np.array([group.pixel_size_angst for group in optics])[index]

@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from blush.config import RunConfig
-from blush.errors import BlushError, Problem
+from blush.errors import BlushError, Problem, condensed
 from blush.fourier.filter import resize_volume
 from blush.geometry.symmetry import operators
 from blush.io.check import Findings, check_inputs
+from blush.io.copies import drawn_together
 from blush.io.files import save_npz, write_json
 from blush.io.mrc import read_volume, write_volume
-from blush.io.particle_columns import filament_index
 from blush.io.particles import ParticleSet
 from blush.io.seal import read_seal
 from blush.io.star import write_star
@@ -50,10 +50,10 @@ def import_run(config: RunConfig) -> Path:
     if findings.particles is None:
         raise BlushError(f"{config.particles} holds no particles")
     particles = findings.particles
-    half = assign_halves(particles, config.seed, filament_index(findings.blocks["particles"], coarse=True))
+    half = assign_halves(particles, config.seed, drawn_together(particles, findings.blocks["particles"]))
     plan = plan_shards(particles, half, config)
     shard_images = max(int(np.diff(plan[f"edges_{subset.infix}"]).max()) for subset in Subset)
-    for warning in (*findings.warnings, *check_memory(config, particles, shard_images)):
+    for warning in condensed([*findings.warnings, *check_memory(config, particles, shard_images)]):
         sys.stderr.write(f"blush: warning: {warning}\n")
     _claim(folder, identity(config, particles))
     folder.imported.mkdir(parents=True, exist_ok=True)
@@ -88,17 +88,17 @@ def check_run(config: RunConfig) -> Findings:
     return findings
 
 
-def assign_halves(particles: ParticleSet, seed: int, filament: NDArray[np.int64] | None = None) -> NDArray[np.int8]:
+def assign_halves(particles: ParticleSet, seed: int, group: NDArray[np.int64] | None = None) -> NDArray[np.int8]:
     """The half-sets of the STAR file, or two random ones of equal size.
 
     Parameters
     ----------
-    filament
-        (n,) filament of each segment: filaments are drawn whole, and the halves are as equal as these allow.
+    group
+        (n,) what rows are drawn together with, filaments or images: the halves are as equal as these allow.
     """
     if (particles.half > 0).all():
         return particles.half
-    together = np.arange(len(particles)) if filament is None else filament
+    together = np.arange(len(particles)) if group is None else group
     sizes = np.bincount(together)
     order = np.random.default_rng([_HALF_STREAM, seed]).permutation(len(sizes))
     half = np.full(len(sizes), 2, dtype=np.int8)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from blush.errors import BlushError, Problem
 from blush.io.files import read_json, write_json
 
-ALGORITHM_VERSION = 6
+ALGORITHM_VERSION = 7
 """Raised when the same inputs give other results: neither states nor finished work of another version are continued."""
 
 Floats = NDArray[np.float64]

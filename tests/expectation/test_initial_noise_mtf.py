@@ -22,7 +22,7 @@ def particles(folder: Path) -> ParticleSet:
     optics = OpticsGroup(
         name="one", voltage_kv=300.0, spherical_aberration_mm=2.7, amplitude_contrast=0.1, pixel_size_angst=PIXEL,
         box_px=BOX, ctf_premultiplied=False, beam_tilt_x_mrad=0.0, beam_tilt_y_mrad=0.0, odd_zernike=(),
-        even_zernike=(), mag_matrix=(1.0, 0.0, 0.0, 1.0), mtf_file=None, original_pixel_size_angst=PIXEL,
+        even_zernike=(), mtf_file=None, original_pixel_size_angst=PIXEL,
     )  # fmt: skip
     zeros = np.zeros(COUNT)
     floats = ("defocus_angle_deg", "phase_shift_deg", "ctf_bfactor", "rot_deg", "tilt_deg", "psi_deg",

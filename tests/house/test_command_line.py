@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from blush.cli import main as command
-from blush.errors import BlushError, Problem
+from blush.errors import BlushError, Problem, condensed
 
 
 def test_help_loads_no_heavy_library():
@@ -50,3 +50,19 @@ def test_a_star_file_alone_is_not_a_run(monkeypatch, capsys):
         command.main()
     assert stop.value.code == 2
     assert "particles.star: a STAR file alone is not a run; give the configuration" in capsys.readouterr().err
+
+
+def test_a_thousand_mistakes_of_one_cause_are_four_lines():
+    many = [Problem(f"is truncated: {n} bytes expected", "copy it", f"{n}.mrcs", "header", f"{n}") for n in range(1000)]
+    other = Problem("is odd", "crop it", "a.mrc")
+    lines = condensed([*many[:500], other, *many[500:]])
+    assert lines[:3] == [str(problem) for problem in many[:3]]
+    assert lines[3:] == [str(other), f"997 more of this kind, the last of them: {many[-1]}"]
+    assert str(BlushError("no", many)).count("\n") == 4
+
+
+def test_four_mistakes_of_one_cause_and_rows_that_are_summed_up_already_are_told_in_full():
+    rows = [Problem("is no number", "correct it", "a.star", f"data_particles row {n}", "x") for n in (1, 2, 3)]
+    rest = Problem("is no number", "correct it", "a.star", "data_particles 96 more rows: 4-90, 95-99")
+    assert condensed([*rows, rest]) == [str(problem) for problem in (*rows, rest)]
+    assert len(condensed([Problem("is odd", file=name) for name in "abcd"])) == 4

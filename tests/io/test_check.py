@@ -42,6 +42,43 @@ def test_missing_stack_names_its_rows(project, run_check):
     )
 
 
+def test_many_missing_stacks_share_a_line_beyond_the_third(project, run_check):
+    project.particles["rlnImageName"] = text(*(f"000001@gone{i}.mrcs" for i in range(8)))
+    project.write()
+    status, printed = run_check(project.star)
+    assert status == 2
+    assert printed.count("stack file does not exist") == 4
+    assert f"{project.star}, data_particles 5 more stacks, 5 rows: 4-8: stack file does not exist; restore" in printed
+
+
+def test_a_stack_that_lies_elsewhere_is_named(project, run_check):
+    project.particles["rlnImageName"] = text(
+        *(name.replace("@", "@/data/Extract/") for name in project.particles["rlnImageName"])
+    )
+    status, printed = run_check(project.write())
+    assert status == 2
+    assert f"(found /data/Extract/first.mrcs); there is {project.root / 'first.mrcs'}: write the path" in printed
+
+
+def test_marks_of_a_format_behind_a_colon_are_no_part_of_a_name(project):
+    project.particles["rlnImageName"] = text(*(f"{name}:mrcs" for name in project.particles["rlnImageName"]))
+    findings = check_particles(project.write())
+    assert not findings.problems
+    assert findings.particles.stacks == (str(project.root / "first.mrcs"), str(project.root / "second.mrcs"))
+
+
+def test_many_unreadable_stacks_share_a_line_beyond_the_third(project, run_check):
+    names = [f"bad{i}.mrcs" for i in range(8)]
+    project.particles["rlnImageName"] = text(*(f"000001@{name}" for name in names))
+    project.write()
+    for size, name in enumerate(names):
+        (project.root / name).write_bytes(b"x" * size)
+    status, printed = run_check(project.star)
+    assert status == 2
+    assert printed.count("shorter than the 1024 bytes") == 4
+    assert "5 more of this kind, the last of them" in printed
+
+
 @pytest.mark.parametrize("name", ["rlnImageName", "rlnOpticsGroup", "rlnDefocusU"])
 def test_missing_particle_column(project, run_check, name):
     del project.particles[name]

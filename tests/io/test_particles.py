@@ -49,7 +49,6 @@ def test_defaults_are_relions(project):
         assert set(getattr(particles, name)) == {0.0}
     assert not particles.has_poses
     optics = particles.optics[0]
-    assert optics.mag_matrix == (1.0, 0.0, 0.0, 1.0)
     assert optics.original_pixel_size_angst == 3.0
     assert optics.odd_zernike == ()
 
@@ -76,7 +75,7 @@ MTF = "data_\nloop_\n_rlnResolutionInversePixel\n_rlnMtfValue\n0.0 1.0\n0.5 0.2\
 
 def test_anisotropic_magnification_is_refused(project):
     project.optics |= {"rlnMagMat00": np.array([1.01]), "rlnMagMat11": np.array([1.0])}
-    with pytest.raises(BlushError, match=r"anisotropic magnification .* cannot be refined yet"):
+    with pytest.raises(BlushError, match=r"anisotropic magnification .* cannot be refined"):
         read_particles(project.write())
 
 
@@ -109,7 +108,6 @@ def test_optional_optics_are_read(project):
     assert (optics.beam_tilt_x_mrad, optics.beam_tilt_y_mrad) == (0.5, -0.25)
     assert optics.odd_zernike == (1.0, 2.5, -3.0)
     assert optics.even_zernike == (0.5,)
-    assert optics.mag_matrix == (1.0, 0.0, 0.0, 1.0)
     assert optics.mtf_file == str(project.root / "mtf.star")
     assert optics.original_pixel_size_angst == 1.5
 

@@ -1,0 +1,75 @@
+"""Rows that show one image, as after symmetry expansion, or parts of one filament: their noise is the same.
+
+Such rows belong in one half; in both they would make the half-maps agree by their noise.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from blush.errors import Problem
+from blush.io.columns import row_problems
+from blush.io.particle_columns import BLOCK, filament_index
+from blush.io.particles import ParticleSet
+from blush.io.star import Table
+
+_POSES = ("rot_deg", "tilt_deg", "psi_deg", "offset_x_angst", "offset_y_angst")
+
+
+def first_rows(particles: ParticleSet) -> np.ndarray:
+    """Row in which the image of each row is listed first, (n,) int64; stacks are told apart by file, not by name."""
+    real = {path: index for index, path in enumerate(dict.fromkeys(map(os.path.realpath, particles.stacks)))}
+    stack = np.array([real[os.path.realpath(path)] for path in particles.stacks], dtype=np.int64)
+    return _first(stack[particles.stack_index], particles.image_index)
+
+
+def _first(*columns: np.ndarray) -> np.ndarray:
+    """First row with the same values as each row."""
+    order = np.lexsort(columns[::-1])  # stable: the first row of equal ones comes first
+    is_new = np.ones(len(order), dtype=bool)
+    is_new[1:] = np.any([column[order[1:]] != column[order[:-1]] for column in columns], axis=0)
+    first = np.empty(len(order), dtype=np.int64)
+    first[order] = order[is_new][np.cumsum(is_new) - 1]
+    return first
+
+
+def drawn_together(particles: ParticleSet, table: Table) -> np.ndarray | None:
+    """Number of the group that each row is drawn into a half with, (n,); None where every row is drawn alone."""
+    filament = filament_index(table, coarse=True)
+    image = first_rows(particles)
+    if filament is not None:
+        return filament[image]
+    return None if (image == np.arange(len(image))).all() else np.unique(image, return_inverse=True)[1].reshape(-1)
+
+
+def check_copies(particles: ParticleSet, table: Table, star: Path) -> list[Problem]:
+    """Refuse images that count twice: with the same pose, or in both halves."""
+    image, rows = first_rows(particles), np.arange(len(particles))
+    is_copy = (image != rows) & (particles.image_index >= 0)  # unreadable names are reported on their own
+    if not is_copy.any():
+        return []
+    is_posed = is_copy & (_first(image, *(getattr(particles, name) for name in _POSES)) == rows)
+    is_across = particles.half != particles.half[image]
+    once = "remove one of the rows"
+    kinds = (
+        (is_copy & ~is_posed & ~is_across, "image is listed twice, in the same half", once),
+        (is_copy & ~is_posed & is_across, "image is listed twice, in both halves", once),
+        (
+            is_posed & is_across,
+            "image is in both halves, with several poses",
+            "give all rows of an image one rlnRandomSubset, or remove the column to have halves drawn by image",
+        ),
+    )
+    problems: list[Problem] = []
+    for is_bad, message, remedy in kinds:
+        bad = np.flatnonzero(is_bad)
+        values = [f"{table['rlnImageName'][row]}, first in row {image[row] + 1}" for row in bad]
+        problems += row_problems(bad, values, message, remedy, star, BLOCK)
+    return problems
+
+
+def expansion(particles: ParticleSet) -> str | None:
+    """How many rows show how many images, where images are listed several times; None where each is listed once."""
+    images = len(np.unique(first_rows(particles)))
+    return None if images == len(particles) else f"{len(particles)} rows of {images} images"
