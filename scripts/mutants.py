@@ -1,159 +1,262 @@
 """Plant faults in the numerics one by one and see which test notices: `python scripts/mutants.py [WORD ...]`.
 
-Every mutant is made in a temporary copy of the repository; words choose those whose name or file holds one of them.
+`scripts/mutants.yaml` lists the faults; words choose those whose name, kind or file holds one of them. Each is made in
+a scratch copy of the repository. The tests of its own file come first, then those of its room, of all numerics, and
+all others; the first failure ends them. What was found is kept in a file, so that a run that was ended goes on.
+
 Exits with 1 if a mutant that leaks between the halves survives, or fewer than 95 of 100 are caught.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
+import argparse
+import hashlib
+import json
 import sys
 import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
+from mutant_copy import Copy
 
 ROOT = Path(__file__).resolve().parent.parent
-TIMEOUT_S = 600
 LEAST_SHARE = 0.95
-ROOMS = {
-    "expectation": ["tests/expectation", "tests/oracle/test_oracle_expectation.py"],
-    "maximization": ["tests/maximization", "tests/jobs/test_denoise_and_trail.py"],
-    "regularise": ["tests/regularise/test_trailing.py", "tests/regularise/test_driver.py", "tests/regularise"],
-    "refine": ["tests/refine"],
-    "jobs": ["tests/jobs/test_expect.py", "tests/jobs/test_denoise_and_trail.py", "tests/jobs/test_converge.py",
-             "tests/jobs/test_half_independence.py", "tests/jobs/test_reduce.py"],
-}  # fmt: skip
-"""Tests by room, the likely ones first; the first failure ends them."""
+TIMEOUT_S = {"own": 240, "room": 600, "numerics": 1500, "rest": 3000}
+"""By stage; tests that do not come to an end by then have noticed, as long as those of the plain copy do."""
+NUMERIC_ROOMS = ("maximization", "refine", "expectation", "regularise", "oracle", "truth")
+NUMERIC_JOBS = (
+    "test_expect", "test_denoise_and_trail", "test_converge", "test_reduce", "test_half_independence", "test_import",
+    "test_start", "test_inputs", "test_memory",
+)  # fmt: skip
+"""Of `tests/jobs`, the rest of which is about files, faults and programs."""
+NOT_NUMERIC = ("house", "docs", "config", "workflow", "cluster", "emdb", "io")
+KINDS = {
+    "leak": "one half learns of the other",
+    "sign": "sign or conjugate",
+    "factor": "factor, unit or normalisation",
+    "shell": "shell off by some, wrong range",
+    "threshold": "threshold or limit",
+    "frame": "axes, rotations, symmetry",
+    "ctf": "CTF, MTF, noise of a group",
+    "prior": "prior",
+    "weight": "weights exchanged or left out",
+    "rows": "rows, groups, order",
+    "dropped": "step left out",
+}
 
 
 @dataclass(frozen=True)
 class Mutant:
     """One fault: what stands in a file below `blush/`, once, and what is put there."""
 
-    name: str
     file: str
+    kind: str
+    name: str
     old: str
     new: str
-    leaks: bool = False
+
+    @property
+    def room(self) -> str:
+        """Folder below `blush/`, and of its tests below `tests/`."""
+        return self.file.split("/")[0]
+
+    def planted(self, text: str) -> str:
+        """The file's text with the fault.
+
+        Raises
+        ------
+        SystemExit
+            If the file has changed so that it cannot be planted, or is no Python with it.
+        """
+        if text.count(self.old) != 1:
+            raise SystemExit(f"{self.name}: {text.count(self.old)} places in {self.file} hold {self.old!r}, not one")
+        changed = text.replace(self.old, self.new)
+        compile(changed, self.file, "exec")
+        return changed
 
 
-MUTANTS = (
-    Mutant("both halves aligned to half 1's reference", "jobs/expect.py",
-           "folder.reference(state.iteration, half)", "folder.reference(state.iteration, 1)", leaks=True),
-    Mutant("cross-over to the other half's Wiener map", "regularise/drive.py",
-           "maps.wiener(half) if crosses", "maps.wiener(1 - half) if crosses", leaks=True),
-    Mutant("noise of half 1 for both", "jobs/expect.py", "state.noise[index]", "state.noise[0]", leaks=True),
-    Mutant("scales of half 1 for both", "jobs/expect.py", "state.scale[index]", "state.scale[0]", leaks=True),
-    Mutant("norm of half 1 for both", "jobs/expect.py",
-           "state.norm_average[index]", "state.norm_average[0]", leaks=True),
-    Mutant("offset width of half 1 for both", "jobs/expect.py",
-           "state.sigma_offset_angst[index]", "state.sigma_offset_angst[0]", leaks=True),
-    Mutant("offsets not perturbed", "jobs/expect.py",
-           "offsets + state.perturbation * state.offset_step_angst", "offsets"),
-    Mutant("orientations not perturbed", "jobs/expect.py",
-           "state.symmetry, state.perturbation)", "state.symmetry, 0.0)"),
-    Mutant("scale from shells of no signal", "jobs/expect.py", "SCALE_SSNR = 3.0", "SCALE_SSNR = 0.3"),
-    Mutant("histogram not normalised", "jobs/expect.py", "(histogram / histogram.mean())", "histogram"),
-    Mutant("histogram of another grid", "jobs/expect.py",
-           'if int(arrays["healpix_order"]) != state.healpix_order:', "if False:"),
-    Mutant("accuracies of the first particles", "jobs/expect.py",
-           ".permutation(len(rows))[:PARTICLES]", ".permutation(min(len(rows), PARTICLES))"),
-    Mutant("final map with the SSNR of one half", "jobs/denoise_and_trail.py", "joined=True", "joined=False"),
-    Mutant("references with the SSNR of the joined map", "jobs/denoise_and_trail.py", "joined=False", "joined=True"),
-    Mutant("maps of the cross-correlation not filtered", "jobs/denoise_and_trail.py",
-           "if state.first_cc:", "if False:"),
-    Mutant("cut from the plain FSC", "regularise/drive.py", "cut_shell(maps.fsc,", "cut_shell(maps.fsc_unmasked,"),
-    Mutant("Wiener filling not cut to the sphere", "regularise/trailing.py",
-           "outside = wiener * sphere", "outside = wiener"),
-    Mutant("trailing one shell late", "regularise/trailing.py",
-           "return max(1, first - shells)", "return max(1, first - shells + 1)"),
-    Mutant("trailing at 0.5", "regularise/trailing.py", "FSC_LIMIT = 1 / 7", "FSC_LIMIT = 0.5"),
-    Mutant("accuracy at half the log ratio", "expectation/accuracy.py", "LOG_RATIO = 4.60517", "LOG_RATIO = 2.3"),
-    Mutant("origin in the accuracy", "expectation/accuracy.py",
-           "        weight[:, 0] = 0", "        weight[:, 0] += 0"),
-    Mutant("accuracy with half the noise", "expectation/accuracy.py", "(2 * noise[part]", "(1 * noise[part]"),
-    Mutant("MTF at the binned pixel", "expectation/optics.py",
-           "group.original_pixel_size_angst or group.pixel_size_angst", "group.pixel_size_angst"),
-    Mutant("local prior not of mean 1", "expectation/shard.py",
-           "log_prior + (orientation >= 0).sum(1, keepdim=True).log()", "log_prior"),
-    Mutant("CTF of premultiplied images", "expectation/shard.py", "ctf.square(), ctf)", "ctf, ctf)"),
-    Mutant("origin in the likelihood", "expectation/shard.py",
-           "cross[..., 0], power[:, 0] = 0, 0", "cross[..., 0], power[:, 0] = cross[..., 0], power[:, 0]"),
-    Mutant("offset prior around the previous origin", "expectation/shard.py",
-           "offsets = whole_angst + ", "offsets = 0 * whole_angst + "),
-    Mutant("norm multiplied", "expectation/shard.py",
-           'model.norm_average / column("norm_correction")', 'model.norm_average * column("norm_correction")'),
-    Mutant("residual without the cross term", "expectation/statistics.py", "- 2 * scale * cross", "- scale * cross"),
-    Mutant("noise floor of the weights", "maximization/reconstruct.py", "WEIGHT_FLOOR = 1e-3", "WEIGHT_FLOOR = 1e-1"),
-    Mutant("regularised from shell 1", "maximization/reconstruct.py",
-           "FIRST_REGULARISED_SHELL = 5", "FIRST_REGULARISED_SHELL = 1"),
-    Mutant("offset width of one axis", "maximization/noise.py",
-           "square_angst2 / (2 * weight)", "square_angst2 / weight"),
-    Mutant("noise not per component", "maximization/noise.py", "np.maximum(2 * weight", "np.maximum(weight"),
-    Mutant("scales within a factor of 50", "maximization/noise.py",
-           "median / 5, 5 * median", "median / 50, 50 * median"),
-    Mutant("joined one shell further", "maximization/halves.py",
-           "(sums.pad * shell) ** 2", "(sums.pad * (shell + 1)) ** 2"),
-    Mutant("joined shells rounded down", "maximization/halves.py", "return math.ceil(", "return math.floor("),
-    Mutant("joined map's F not doubled", "maximization/spectra.py", "2 * f / (1 + f)", "f / (1 + f)"),
-    Mutant("FSC clamped at 0.9", "maximization/spectra.py", "0.001, 0.999", "0.001, 0.9"),
-    Mutant("offset step without its limit", "refine/schedule.py",
-           "MAX_OFFSET_STEP_ANGST = 1.5", "MAX_OFFSET_STEP_ANGST = 15.0"),
-    Mutant("perturbation that moves less", "refine/schedule.py",
-           "generator.uniform(factor / 2, factor)", "generator.uniform(0, factor / 8)"),
-    Mutant("coarse size of twice the arc", "refine/schedule.py", "arc_angst / 1.2", "arc_angst / 0.6"),
-    Mutant("fine enough at any step", "refine/convergence.py", "_FINE_ENOUGH = 0.75", "_FINE_ENOUGH = 7.5"),
-    Mutant("gaps counted in the end", "refine/convergence.py", "over_gaps=not state.final", "over_gaps=True"),
-    Mutant("counters not set back", "refine/convergence.py", "        no_resolution_gain=0,\n", ""),
-)  # fmt: skip
+def mutants() -> list[Mutant]:
+    """All of the list, in its order."""
+    tree = yaml.safe_load((ROOT / "scripts" / "mutants.yaml").read_text(encoding="utf-8"))
+    found = [
+        Mutant(file, kind, name, *change)
+        for file, kinds in tree.items()
+        for kind, faults in kinds.items()
+        for name, change in faults.items()
+    ]
+    if unknown := {mutant.kind for mutant in found} - KINDS.keys():
+        raise SystemExit(f"scripts/mutants.yaml: unknown kinds {', '.join(sorted(unknown))}")
+    if twice := [name for name, count in Counter(mutant.name for mutant in found).items() if count > 1]:
+        raise SystemExit(f"scripts/mutants.yaml: names given twice: {', '.join(twice)}")
+    for mutant in found:
+        mutant.planted((ROOT / "blush" / mutant.file).read_text(encoding="utf-8"))
+    return found
 
 
-def caught_by(mutant: Mutant, copy: Path) -> str:
-    """Name of the test that notices, "no end" if they do not come to an end, or nothing."""
-    path = copy / "blush" / mutant.file
+def stages(mutant: Mutant) -> dict[str, list[str]]:
+    """Test files by stage, each in one stage alone."""
+    everything = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").glob("*/test_*.py"))
+    stem = mutant.file.split("/")[-1].removesuffix(".py")
+    jobs = [f"tests/jobs/{name}.py" for name in NUMERIC_JOBS]
+    room = jobs if mutant.room == "jobs" else [f for f in everything if f.startswith(f"tests/{mutant.room}/")]
+    numerics = [f for name in NUMERIC_ROOMS for f in everything if f.startswith(f"tests/{name}/")]
+    wanted = {
+        "own": [f for f in everything if f.startswith(f"tests/{mutant.room}/test_{stem}")],
+        "room": room,
+        "numerics": [*numerics, *jobs],
+        "rest": [f for f in everything if f.split("/")[1] not in NOT_NUMERIC],
+    }
+    seen: set[str] = set()
+    parts = {}
+    for stage, files in wanted.items():
+        parts[stage] = [f for f in dict.fromkeys(files) if f in everything and f not in seen]
+        seen.update(parts[stage])
+    return parts
+
+
+def try_one(copy: Copy, mutant: Mutant, stage: str) -> str:
+    """The test of a stage that notices a fault, or nothing."""
+    files = stages(mutant)[stage]
+    if not files:
+        return ""
+    path = copy.root / "blush" / mutant.file
     text = path.read_text(encoding="utf-8")
-    if text.count(mutant.old) != 1:
-        raise SystemExit(f"{mutant.name}: {text.count(mutant.old)} places in {path.name} hold {mutant.old!r}, not one")
-    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *ROOMS[mutant.file.split("/")[0]]]
-    environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    path.write_text(mutant.planted(text), encoding="utf-8")
     try:
-        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        return "no end"
+        return copy.failure(files, TIMEOUT_S[stage])
     finally:
         path.write_text(text, encoding="utf-8")
-    if done.returncode == 0:
-        return ""
-    found = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
-    if found is None:
-        raise SystemExit(
-            f"{mutant.name}: pytest ended with {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
-        )
-    return found[1]
 
 
-def main(words: list[str]) -> int:
-    """Try the mutants chosen by `words`, print a table; the exit status."""
-    chosen = [m for m in MUTANTS if not words or any(word in f"{m.name} {m.file}" for word in words)]
-    if not chosen:
-        raise SystemExit(f"no mutant's name or file holds any of: {', '.join(words)}")
-    caught, leaked = 0, 0
+class Results:
+    """What is known about every mutant, in a file; only what still holds is taken from it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        self.tests = _digest(*(p.read_bytes() for p in sorted((ROOT / "tests").rglob("*.py"))))
+        self.source = _digest(*(p.read_bytes() for p in sorted((ROOT / "blush").rglob("*.py"))))
+
+    def test(self, mutant: Mutant) -> str:
+        """The test that caught it, as far as neither the fault nor that test has changed."""
+        record = self.known.get(mutant.name, {})
+        if not record.get("test") or record["fault"] != _fault(mutant):
+            return ""
+        return record["test"] if record["test"] == "no end" or record["by"] == _file(record["test"]) else ""
+
+    def survived(self, mutant: Mutant, stage: str) -> bool:
+        """Whether it is known to pass the tests of this stage, as they are now."""
+        record = self.known.get(mutant.name, {})
+        return stage in record.get("passed", ()) and record["fault"] == _fault(mutant) and record["by"] == self.tests
+
+    def add(self, mutant: Mutant, stage: str, test: str, seconds: float) -> None:
+        """Note what a stage found, at once."""
+        record = {"fault": _fault(mutant), "test": test, "stage": stage, "seconds": round(seconds, 1)}
+        if test:
+            self.known[mutant.name] = record | {"by": "" if test == "no end" else _file(test)}
+        else:
+            earlier = [s for s in TIMEOUT_S if self.survived(mutant, s)]
+            self.known[mutant.name] = record | {"by": self.tests, "passed": [*earlier, stage]}
+        self.save()
+
+    def save(self) -> None:
+        """Write the file beside and rename."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        beside = self.path.with_suffix(".part")
+        beside.write_text(json.dumps(self.known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        beside.replace(self.path)
+
+
+def _digest(*contents: bytes) -> str:
+    return hashlib.sha256(b"\0".join(contents)).hexdigest()[:16]
+
+
+def _fault(mutant: Mutant) -> str:
+    source = (ROOT / "blush" / mutant.file).read_bytes()
+    return _digest(mutant.old.encode(), mutant.new.encode(), source)
+
+
+def _file(test: str) -> str:
+    path = ROOT / test.split("::")[0]
+    return _digest(path.read_bytes()) if path.exists() else "gone"
+
+
+def check_plain(copy: Copy, results: Results, chosen: Sequence[Mutant], stage: str) -> None:
+    """The tests of a stage must pass without a fault, or they say nothing."""
+    files = sorted({f for mutant in chosen for f in stages(mutant)[stage]})
+    key = f"plain {stage} {_digest(*(f.encode() for f in files))}"
+    state = [results.source, results.tests]
+    if not files or results.known.get(key) == state:
+        return
+    if test := copy.failure(files, 2 * TIMEOUT_S[stage] + 600):
+        raise SystemExit(f"without any fault, stage {stage}: {test}")
+    results.known[key] = state
+    results.save()
+
+
+def run(chosen: Sequence[Mutant], results: Results, last: str) -> None:
+    """Try the mutants, stage by stage, those that survived one in the next."""
     with tempfile.TemporaryDirectory(prefix="mutants") as folder:
-        copy = Path(folder) / "blush"
-        ignored = shutil.ignore_patterns(".git", ".venv", "results", "__pycache__", ".mypy_cache", ".ruff_cache")
-        shutil.copytree(ROOT, copy, ignore=ignored)
-        for mutant in chosen:
-            test = caught_by(mutant, copy)
-            caught += bool(test)
-            leaked += mutant.leaks and not test
-            print(f"{'caught' if test else 'SURVIVED':9}{mutant.file:30}{mutant.name:48}{test}", flush=True)
-    print(f"{caught} of {len(chosen)} caught; {leaked} that leak between the halves survived")
-    return int(leaked > 0 or caught < LEAST_SHARE * len(chosen))
+        copy = Copy(ROOT, Path(folder))
+        for stage in list(TIMEOUT_S)[: list(TIMEOUT_S).index(last) + 1]:
+            todo = [m for m in chosen if not results.test(m) and not results.survived(m, stage)]
+            if todo:
+                check_plain(copy, results, todo, stage)
+            for mutant in todo:
+                begin = time.monotonic()
+                test = try_one(copy, mutant, stage)
+                results.add(mutant, stage, test, time.monotonic() - begin)
+                print(f"{stage:9}{'caught' if test else '-':7}{mutant.file:32}{mutant.name:56}{test}", flush=True)
+
+
+def table(chosen: Sequence[Mutant], results: Results) -> str:
+    """Markdown: by kind, how many were planted and caught, and where the test that caught them lies."""
+    head = ("Kind", "Planted", "Caught", "by tests of the same file", "of the same room", "of other rooms")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    total: Counter[str] = Counter()
+    for kind, text in KINDS.items():
+        counts: Counter[str] = Counter()
+        for mutant in (m for m in chosen if m.kind == kind):
+            test, stem = results.test(mutant), mutant.file.split("/")[-1].removesuffix(".py")
+            counts["planted"] += 1
+            counts["caught"] += bool(test)
+            own, room = test.startswith(f"tests/{mutant.room}/test_{stem}"), test.startswith(f"tests/{mutant.room}/")
+            counts["own" if own else "room" if room else "other" if test else "none"] += 1
+        total.update(counts)
+        lines.append(_row(text, counts))
+    return "\n".join([*lines, _row("all", total)])
+
+
+def _row(text: str, counts: Counter[str]) -> str:
+    numbers = (counts[name] for name in ("planted", "caught", "own", "room", "other"))
+    return f"| {text} | {' | '.join(str(number) for number in numbers)} |"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Try the chosen mutants, print a table; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("words", nargs="*", help="in the name, kind or file of the mutants to try; none: all")
+    parser.add_argument("--results", type=Path, default=ROOT / "results" / "mutants.json")
+    parser.add_argument("--last", choices=list(TIMEOUT_S), default="rest", help="the last stage of tests to run")
+    given = parser.parse_args(arguments)
+    chosen = [m for m in mutants() if not given.words or any(w in f"{m.name} {m.kind} {m.file}" for w in given.words)]
+    if not chosen:
+        raise SystemExit(f"no mutant's name, kind or file holds any of: {', '.join(given.words)}")
+    results = Results(given.results)
+    run(chosen, results, given.last)
+    print(f"\n{table(chosen, results)}\n")
+    survivors = [m for m in chosen if not results.test(m)]
+    for mutant in survivors:
+        print(f"survived: {mutant.file}: {mutant.name}")
+    leaks = sum(mutant.kind == "leak" for mutant in survivors)
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} caught; {leaks} that leak between the halves survived")
+    return int(leaks > 0 or len(survivors) > (1 - LEAST_SHARE) * len(chosen))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

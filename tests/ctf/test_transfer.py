@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch_ctf import calculate_ctf_2d
 
-from blush.ctf.transfer import SMALLEST_CTF, Optics, ctf_at, wavelength_angst
+from blush.ctf.transfer import Optics, ctf_at, wavelength_angst
 from blush.io.optics import OpticsGroup
+
+SMALLEST_CTF = 1e-8
+"""What RELION 3.1.3 puts in place of a zero."""
 
 
 def optics(voltage_kv: float = 300.0, aberration_mm: float = 2.7, contrast: float = 0.1) -> Optics:

@@ -15,7 +15,7 @@ from blush.denoise.apply import (
     particle_mask,
     plan_patches,
 )
-from blush.denoise.tiling import LEAST_COVERAGE, overlap_weight, patch_means, patch_starts
+from blush.denoise.tiling import overlap_weight, patch_means, patch_starts
 from blush.fourier.filter import resize_volume
 from blush.fourier.fsc import power_spectrum
 from blush.fourier.grid import centred_radius
@@ -40,7 +40,7 @@ def coverage(plan: Plan) -> torch.Tensor:
         weight[z : z + 64, y : y + 64, x : x + 64] += overlap_weight(64)
     border = (plan.padded_px - plan.model_box_px) // 2
     inside = slice(border, border + plan.model_box_px)
-    return weight[inside, inside, inside] >= LEAST_COVERAGE
+    return weight[inside, inside, inside] >= 0.1
 
 
 @pytest.mark.parametrize(

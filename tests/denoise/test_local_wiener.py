@@ -8,8 +8,6 @@ import torch
 from blush.denoise.card import LOCAL_WIENER, Card
 from blush.denoise.local_wiener import (
     BANDS,
-    EDGE,
-    EDGES_ANGST,
     FEATURES,
     GainNet,
     band_filters,
@@ -54,7 +52,7 @@ def test_bands_add_up_to_the_map_as_far_as_they_reach() -> None:
     assert filters.shape == (BANDS, N, N, N // 2 + 1)
     total = filters.square().sum(0)
     frequency = radius_3d(N) / (N * VOXEL)
-    near = total[frequency < 0.8 / EDGES_ANGST[-1]]
+    near = total[frequency < 0.8 / 4.2]  # the finest band ends at 4.2 Å
     torch.testing.assert_close(near, torch.ones_like(near))
     assert (filters >= 0).all()
     smooth = low_pass(noise(1), 6.0, VOXEL)
@@ -137,7 +135,7 @@ def test_nothing_comes_of_nothing() -> None:
     made, _ = filter_locally(random_net(), seen(half, fsc, soft_sphere(N, 14.0, 3.0), VOXEL), half)
     assert float(made.std()) > 1e-3
     power = torch.fft.rfftn(made).abs().square()
-    upper = 1 / 11.0 * (1 + EDGE / 2)  # of the band that holds 14 Å; nothing leaks beyond it
+    upper = 1 / 11.0 * (1 + 0.3 / 2)  # of the band that holds 14 Å; nothing leaks beyond it
     assert float(power[radius_3d(N) > N * VOXEL * upper + 1].sum() / power.sum()) < 1e-6
 
 

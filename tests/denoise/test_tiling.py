@@ -4,9 +4,6 @@ import pytest
 import torch
 
 from blush.denoise.tiling import (
-    LEAST_COVERAGE,
-    MARGIN_PX,
-    SMALLEST_WEIGHT,
     blend,
     completed,
     overlap_weight,
@@ -15,6 +12,10 @@ from blush.denoise.tiling import (
     starts,
     widest_stride,
 )
+
+MARGIN_PX, SMALLEST_WEIGHT, LEAST_COVERAGE = 9, 1e-6, 0.1
+"""Voxels of a patch's border that count for nothing where another patch sees them, what they count else, and the least
+sum of weights that is an answer."""
 
 
 def random_map(box: int, seed: int = 1) -> torch.Tensor:

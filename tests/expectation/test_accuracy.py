@@ -6,19 +6,16 @@ import pytest
 import torch
 
 from blush.expectation import accuracy
-from blush.expectation.accuracy import (
-    ROTATION_STEPS_DEG,
-    SHIFT_STEPS_PX,
-    bytes_per_particle,
-    expected_accuracy,
-    ladder,
-)
+from blush.expectation.accuracy import bytes_per_particle, expected_accuracy, ladder
 from blush.fourier.packed import packed
 from blush.fourier.project import project
 from blush.fourier.transform import transform
 from blush.geometry.rotation import matrix_from_euler
 
 BOX, RADIUS = 32, 10
+ROTATION_STEPS_DEG = ((0.2, 0.05), (1, 0.1), (2, 0.2), (5, 0.5), (10, 1), (20, 2), (30, 5))
+SHIFT_STEPS_PX = ((1, 0.1), (2, 0.2), (5, 0.5), (10, 1))
+"""The ladders of RELION: (up to, in steps of)."""
 
 
 def speckle() -> torch.Tensor:

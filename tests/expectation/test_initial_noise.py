@@ -8,7 +8,6 @@ import torch
 from blush.errors import BlushError
 from blush.expectation import initial_noise as module
 from blush.expectation.initial_noise import initial_noise
-from blush.expectation.prepare import MASK_EDGE_PX
 from blush.fourier.mask import soft_circle
 from blush.io.optics import OpticsGroup
 from blush.io.particles import ParticleSet
@@ -37,8 +36,8 @@ def white(n: int, sigma: float, seed: int = 1) -> np.ndarray:
 
 
 def of_white_noise(sigma: float) -> float:
-    """sigma^2 <mask^2> / 2 N^2 per component (docs/algorithm.md, section 3)."""
-    mask = soft_circle(BOX, DIAMETER / 2 / PIXEL, MASK_EDGE_PX, dtype=torch.float64)
+    """sigma^2 <mask^2> / 2 N^2 per component, the mask with an edge of 5 px (docs/algorithm.md, section 3)."""
+    mask = soft_circle(BOX, DIAMETER / 2 / PIXEL, 5.0, dtype=torch.float64)
     return sigma**2 * float(mask.square().mean()) / (2 * BOX**2)
 
 

@@ -3,7 +3,10 @@
 import pytest
 import torch
 
-from blush.expectation.order import RADIX_LIMIT, compact, stable_order
+from blush.expectation.order import compact, stable_order
+
+RADIX_LIMIT = 65536
+"""Values of the 16-bit integers that numpy sorts by radix."""
 
 
 @pytest.mark.parametrize("limit", [1, 7, RADIX_LIMIT, RADIX_LIMIT + 1, 10**6])

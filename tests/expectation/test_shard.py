@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from dense_step import dense_step
 from small_problem import BOX, PIXEL, RADIUS, model, particle_set, speckle
 
 from blush.expectation import shard as module
@@ -14,6 +15,7 @@ from blush.expectation.coarse import Poses
 from blush.expectation.model import Model, ShardSums
 from blush.expectation.shard import Expectation, _batches
 from blush.fourier.transform import transform
+from blush.geometry.rotation import matrix_from_euler
 from blush.io.particles import ParticleSet
 
 COUNT = 11
@@ -238,3 +240,39 @@ def test_the_prior_of_a_local_search_has_mean_one_over_what_is_searched(particle
         for sigma in (None, 1e5)
     ]
     torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-4)
+
+
+FLAT = {
+    "adaptive_fraction": 1 - 1e-13,
+    "noise": torch.stack([torch.linspace(3, 1.5, BOX // 2 + 1) / BOX**2] * 2).double(),
+}
+"""So much noise that every pose counts, and sums that leave none out."""
+KINDS = {
+    "global": {},
+    "learned directions": {"log_prior_direction": torch.linspace(-1, 0.6, 12).double()},
+    "local": {"local_sigma_deg": 30.0},
+    "cross-correlation": {"cross_correlation": True},
+}
+
+
+@pytest.fixture
+def mixed(particles) -> ParticleSet:
+    """Plain and premultiplied images, by optics group; poses to search around."""
+    rng, optics = np.random.default_rng(8), particles.optics
+    angles = {f"{name}_deg": rng.uniform(0, 180, COUNT) for name in ("rot", "tilt", "psi")}
+    return replace(particles, optics=(optics[0], replace(optics[1], ctf_premultiplied=True)), **angles)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_sum_is_that_of_the_formulas_over_all_poses(kind, mixed):
+    """Posterior, D and W, noise, scales, offsets, directions, poses, norms and likelihoods of each image."""
+    noise = torch.tensor([[1.0], [1.7]]).double() * torch.linspace(3, 1.5, BOX // 2 + 1).double() / BOX**2
+    given = full_model(torch.float64, norm_average=0.93, noise=noise, adaptive_fraction=1 - 1e-13, **KINDS[kind])
+    expected, found = dense_step(given, mixed), step(given, mixed, torch.float64).run(mixed)
+    matrices = expected.table.pop("matrix")
+    angles = torch.stack([found.table[f"{name}_deg"] for name in ("rot", "tilt", "psi")], 1)
+    torch.testing.assert_close(matrix_from_euler(angles), matrices, rtol=0, atol=1e-9)
+    found.table = {name: found.table[name] for name in expected.table}
+    assert_same(found, expected, 1e-9)
+    if kind != "cross-correlation":
+        assert 0.001 < float(found.table["pmax"].max()) < 0.5

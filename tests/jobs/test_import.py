@@ -14,7 +14,7 @@ from blush.io.mrc import read_volume, write_volume
 from blush.io.particles import ParticleSet, read_particles
 from blush.io.star import read_star
 from blush.jobs import importing, steps
-from blush.jobs.importing import FEWEST_SHARDS, assign_halves, identity, plan_shards
+from blush.jobs.importing import assign_halves, identity, plan_shards
 from blush.jobs.inputs import read_config, read_frozen_particles, read_plan
 
 
@@ -61,7 +61,7 @@ def test_the_plan_cuts_every_half_into_whole_shards(particles, make_config, tmp_
         assert (edges[0], edges[-1]) == (0, len(mine))
         assert sizes.min() >= 1
         assert sizes.max() - sizes.min() <= 1
-        wanted = FEWEST_SHARDS if shards == "auto" else shards
+        wanted = 4 if shards == "auto" else shards
         assert len(sizes) == min(wanted, len(mine))
 
 

@@ -18,15 +18,15 @@ from blush.regularise.base import RegulariserError
 from blush.regularise.drive import Policy, drive
 from blush.regularise.select import regulariser
 from blush.regularise.sidesplitter import (
-    BANDS_PER_FREQUENCY,
-    HIGHEST,
-    LEAST_SIGNAL,
     Sidesplitter,
     _decompose,
     _half_shells,
     _noise_level,
     _shells,
 )
+
+BANDS_PER_FREQUENCY, HIGHEST, LEAST_SIGNAL = 64, 0.475, 0.05
+"""Of the program by Ramlaul et al. (2020): bands per frequency, cycles per voxel, share of signal."""
 
 
 @cache

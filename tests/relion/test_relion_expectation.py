@@ -9,7 +9,7 @@ from relion_data import BOX_PX
 from relion_engine import DIAMETER_ANGST, Iteration, assert_sums_agree, iterate, model_value, noise_of
 
 from blush.expectation.initial_noise import initial_noise
-from blush.expectation.prepare import MASK_EDGE_PX, prepare
+from blush.expectation.prepare import prepare
 from blush.fourier.mask import soft_circle
 from blush.fourier.packed import packed
 from blush.fourier.project import project
@@ -61,7 +61,7 @@ def rim(iteration) -> Rim:
     images = torch.from_numpy(particles.images()).double()
     old_px = torch.from_numpy(np.stack([particles.offset_x_angst, particles.offset_y_angst], -1))
     whole_px = round_half_away(old_px / ours.model.pixel_size_angst)
-    mask = soft_circle(BOX_PX, DIAMETER_ANGST / (2 * ours.model.pixel_size_angst), MASK_EDGE_PX, dtype=images.dtype)
+    mask = soft_circle(BOX_PX, DIAMETER_ANGST / (2 * ours.model.pixel_size_angst), 5.0, dtype=images.dtype)
     ones = torch.ones(len(images), dtype=torch.float64)
     masked = prepare(images, ones, whole_px, mask, pixels, len(pixels.kx)).masked
     missing = (pixels.ky == -radius) & (pixels.shell == radius)

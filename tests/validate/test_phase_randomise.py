@@ -9,12 +9,14 @@ from blush.fourier.filter import low_pass
 from blush.fourier.fsc import fsc, power_spectrum, resolution_at
 from blush.fourier.mask import soft_sphere
 from blush.validate.phase_randomise import (
-    SPARED_SHELLS,
     correct,
     masked_fsc,
     randomise_phases,
     solvent_corrected_fsc,
 )
+
+SPARED_SHELLS = 2
+"""Shells that keep their masked FSC beyond the first randomised one, as in RELION 3.1.3."""
 
 
 def noise(box, seed, dtype=torch.float64):
