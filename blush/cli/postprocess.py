@@ -44,10 +44,13 @@ def postprocess(
     if mtf is not None and mtf_pixel_size is None:
         problem = Problem("the micrographs' pixel size is missing", "add --mtf-pixel-size", file=str(mtf))
         raise BlushError("cannot divide by the detector response", [problem])
-    from blush.validate.postprocess import Sharpening
-    from blush.validate.postprocess_files import MaskSource, postprocess_files, read_mtf
+    import torch
 
-    frequency, value = read_mtf(mtf) if mtf else (None, None)
+    from blush.io.optics import read_mtf
+    from blush.validate.postprocess import Sharpening
+    from blush.validate.postprocess_files import MaskSource, postprocess_files
+
+    frequency, value = map(torch.from_numpy, read_mtf(mtf)) if mtf else (None, None)
     sharpening = Sharpening(
         adhoc_bfactor_angst2=bfactor,
         autob_lowres_angst=autob_lowres,

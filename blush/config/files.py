@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from blush.config.input_file import read_text
 from blush.errors import BlushError, Problem
 
 _KEYWORDS = ("auto", "sphere", "shipped")
@@ -33,12 +34,15 @@ def checked(model: type[Model], content: dict[str, Any], source: Path | str) -> 
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Mapping at the top of a YAML file."""
+    """Mapping at the top of a YAML file.
+
+    Raises
+    ------
+    BlushError
+        Where it cannot be read, or is none.
+    """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        problem = Problem(str(error.strerror), "correct the path", file=str(path))
-        raise BlushError("cannot read the configuration", [problem]) from None
+        content = yaml.safe_load(read_text(path, "cannot read the configuration"))
     except yaml.YAMLError as error:
         problem = Problem(f"is not YAML: {' '.join(str(error).split())}", "correct its syntax", file=str(path))
         raise BlushError("cannot read the configuration", [problem]) from None

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from blush.config.input_file import unreadable
 from blush.denoise.card import BLUSH, CREF, Card
 from blush.denoise.weights import build, fill, read_tensors
 from blush.errors import BlushError, Problem
@@ -41,8 +42,8 @@ def import_weights(path: Path | str) -> tuple[dict[str, Tensor], Card]:
         If it is neither, is damaged, asks for anything to be executed, or does not fill the network it should.
     """
     path = Path(path)
-    if not path.is_file():
-        raise BlushError(TITLE, [Problem("file does not exist", "correct the path", str(path))])
+    if (problem := unreadable(path)) is not None:
+        raise BlushError(TITLE, [problem])
     with path.open("rb") as stream:
         packed = stream.read(2) == GZIP
     tensors, card = _blush(path) if packed else _cref(path)

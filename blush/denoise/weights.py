@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
+from blush.config.input_file import unreadable
 from blush.denoise.card import ARCHITECTURES, BLUSH, IMPORT_REMEDY, LOCAL_WIENER, Card
 from blush.denoise.cref_unet import CrefUNet
 from blush.denoise.local_wiener import GainNet
@@ -161,8 +162,8 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
         If it is missing or not such a file.
     """
     path = Path(path)
-    if not path.is_file():
-        raise BlushError(TITLE, [Problem("file does not exist", "correct the path", str(path))])
+    if (problem := unreadable(path)) is not None:
+        raise BlushError(TITLE, [problem])
     try:
         with safe_open(path, framework="pt") as stored:
             return {name: stored.get_tensor(name) for name in stored.keys()}, dict(stored.metadata() or {})  # noqa: SIM118
@@ -189,8 +190,8 @@ def _read_index(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _parsed_index(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Which file holds which tensor, and the metadata."""
-    if not path.is_file():
-        raise BlushError(TITLE, [Problem("file does not exist", "correct the path", str(path))])
+    if (problem := unreadable(path)) is not None:
+        raise BlushError(TITLE, [problem])
     try:
         content: Any = read_json(path)
         places, metadata = content["weight_map"], content["metadata"]

@@ -15,6 +15,8 @@ import numpy as np
 from blush.errors import BlushError, Problem
 
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_NO_PLACE = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
+"""What the disk says where a name of a path is another thing than a folder, or no name for it."""
 SEAL_KEY = "~seal"
 """Member of a JSON object that holds the seal of its file (`blush.io.seal`); it sorts last and is no content."""
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -58,11 +60,19 @@ def told_if_unwritable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _REFUSALS:
+        is_place = error.errno in _NO_PLACE and _concerns(error, path)
+        if error.errno not in _REFUSALS and not is_place:
             raise
         remedy = "make room or give permission there, and run the same command again"
-        problem = Problem(f"cannot be written: {os.strerror(error.errno)}", remedy, str(path))
+        remedy = "name another place" if is_place else remedy
+        problem = Problem(f"cannot be written: {error.strerror}", remedy, str(path))
         raise BlushError("the results have nowhere to go", [problem]) from error
+
+
+def _concerns(error: OSError, path: Path) -> bool:
+    """Whether the system's complaint is about a path, its folders, or what is written beside it."""
+    named = Path(os.fsdecode(error.filename or ""))
+    return named in (path, *path.parents) or named.parent == path.parent
 
 
 def _umask() -> int:

@@ -11,12 +11,12 @@ import math
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from stat import S_ISREG
 from typing import BinaryIO
 
 import mrcfile
 import numpy as np
 
+from blush.config.input_file import cannot_read, unreadable
 from blush.errors import BlushError, Problem
 from blush.io.files import atomic_write
 from blush.io.header import Header, Numbers, read_header
@@ -26,7 +26,6 @@ ISOTROPY = 1e-3
 _GZIP_RATIO = 1032
 """What deflate packs into one byte at most."""
 _CHUNK_VALUES = 1 << 22
-_LONGEST_SHOWN = 200
 
 
 @dataclass(frozen=True)
@@ -186,25 +185,14 @@ def _refuse(path: Path, message: str, remedy: str, value: str | None = None) -> 
 
 def _whole_header(path: Path) -> Header:
     """The header, of a file that is long enough for it."""
+    if (problem := unreadable(path, "correct the path or restore the file")) is not None:
+        raise BlushError("cannot read an MRC file", [problem])
     try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        raise _refuse(path, "file does not exist", "correct the path or restore the file") from None
-    except (OSError, ValueError) as error:  # no rights, a name too long for the system, or a NUL in it
-        name = ascii(str(path))[1:-1]
-        shown = name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}... ({len(name)} characters)"
-        reason = getattr(error, "strerror", None) or error
-        problem = Problem(f"cannot be opened: {reason}", "correct the name, or its folder's rights", shown)
-        raise BlushError("cannot read an MRC file", [problem]) from None
-    if not S_ISREG(found.st_mode):
-        raise _refuse(path, "is not a file", "give the path of an MRC file")
-    size = found.st_size
-    try:
-        header = read_header(path)
+        size, header = path.stat().st_size, read_header(path)
     except ValueError as error:
         raise _refuse(path, str(error), "write the file again as MRC2014") from None
     except OSError as error:
-        raise _refuse(path, f"cannot be read: {error.strerror or error}", "restore the file or its rights") from None
+        raise BlushError("cannot read an MRC file", [cannot_read(path, error)]) from None
     if (_GZIP_RATIO * size if header.packed else size) < header.file_bytes:
         wanted = f"is truncated: {header.file_bytes} bytes expected"
         raise _refuse(path, wanted, "copy or extract it again", f"{size} bytes")

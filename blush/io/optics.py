@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from os.path import isfile
+from os.path import isfile, lexists
 from pathlib import Path
 
 import numpy as np
@@ -84,14 +84,13 @@ class OpticsGroup:
 def resolve(name: str, star: Path) -> Path | None:
     """Find a file that a STAR file names relative to its project root: the STAR's folder or any folder above it.
 
-    For a link to a STAR file, the folders of the file that it leads to are looked through after the link's own.
+    For a link to a STAR file, the folders of the file that it leads to are looked through after the link's own. Where
+    no file is found, but a folder, a pipe or a link that leads nowhere, it is that: whoever reads it says so.
     """
-    if Path(name).is_absolute():
-        return Path(name) if isfile(name) else None
     folders = dict.fromkeys((*star.absolute().parents, *star.resolve().parents))
-    candidates = (folder / name for folder in folders)
-    # unlike Path.is_file, isfile answers for names that no file system can hold
-    return next((candidate for candidate in candidates if isfile(candidate)), None)
+    candidates = [Path(name)] if Path(name).is_absolute() else [folder / name for folder in folders]
+    # unlike Path.is_file, these answer for names that no file system can hold
+    return next((path for is_there in (isfile, lexists) for path in candidates if is_there(path)), None)
 
 
 def parse_optics(table: Table, star: Path, problems: list[Problem]) -> tuple[OpticsGroup, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from blush.config.input_file import cannot_read, unreadable
 from blush.errors import BlushError, Problem
 from blush.io.files import atomic_write
 from blush.io.star_parse import Table, parse_blocks
@@ -38,12 +39,15 @@ def read_star(path: Path | str, numeric: Collection[str] | None = None) -> dict[
     Raises
     ------
     BlushError
-        Where the file is missing or is not STAR, or has a table or column twice, with the line.
+        Where the file is missing, cannot be read or is not STAR, or has a table or column twice, with the line.
     """
     path = Path(path)
-    if not path.is_file():
-        raise BlushError("cannot read a STAR file", [Problem("file does not exist", "correct the path", str(path))])
-    blocks = parse_blocks(path) if numeric is None else parse_blocks(path, frozenset(numeric).__contains__)
+    if (problem := unreadable(path)) is not None:
+        raise BlushError("cannot read a STAR file", [problem])
+    try:
+        blocks = parse_blocks(path) if numeric is None else parse_blocks(path, frozenset(numeric).__contains__)
+    except OSError as error:
+        raise BlushError("cannot read a STAR file", [cannot_read(path, error)]) from None
     if not any(blocks.values()):
         problem = Problem("holds no table", "give a STAR file written by RELION", str(path))
         raise BlushError("cannot read a STAR file", [problem])

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from blush.errors import BlushError, Problem
 from blush.io.seal import DamagedFile, LostParts
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import kept
@@ -28,7 +29,12 @@ def mending(run: Path, step: Callable[[], Result]) -> Result:
     ------
     DamagedFile
         If a file cannot be made again from those beside it, or is damaged twice.
+    BlushError
+        If there is no such folder.
     """
+    if not run.is_dir():
+        problem = Problem("is not a folder", "give the folder output/name of a run that was imported", str(run))
+        raise BlushError("not an imported run", [problem])
     return _mending(RunFolder(run), step, set())
 
 

@@ -5,7 +5,6 @@ Every step takes the folder of another pool, for runs that share one. Whoever sh
 """
 
 import importlib
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,9 @@ from typing import Any
 from blush.cluster.client import Notify, run_tasks, stop_pool
 from blush.cluster.resident import pool_folder
 from blush.cluster.task import Task
+from blush.config.input_file import read_text
 from blush.errors import BlushError, Problem
+from blush.io.files import parse_json
 
 
 def start(run: Path, notify: Notify, pool: Path | None = None) -> None:
@@ -113,9 +114,11 @@ def _run(run: Path, tasks: Sequence[Task], notify: Notify, pool: Path | None) ->
 def _compute(run: Path) -> dict[str, Any]:
     """Section `compute` as it was checked at import."""
     path = run / "import" / "config.json"
+    title = "this is not the folder of an imported run"
+    text = read_text(path, title, "run `blush import` first")
     try:
-        compute: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["compute"]
-    except OSError as error:
-        problem = Problem(str(error.strerror), "run `blush import` first", file=str(path))
-        raise BlushError("this is not the folder of an imported run", [problem]) from None
+        compute: dict[str, Any] = parse_json(text)["compute"]
+    except (ValueError, KeyError, TypeError) as error:
+        problem = Problem(f"is not a run's configuration: {error}", "run `blush import` again", file=str(path))
+        raise BlushError(title, [problem]) from None
     return compute

@@ -38,8 +38,10 @@ def _run_of(folder: RunFolder) -> str:
     path = folder.identity
     try:
         stat = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise DamagedFile(path, "is missing") from None
+    except OSError as error:
+        raise DamagedFile(path, f"cannot be opened: {error.strerror}", "correct the name of the run's folder") from None
     return _digest_of_identity(path, (stat.st_mtime_ns, stat.st_size, stat.st_ino))
 
 

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from blush.config import RunConfig
+from blush.config.input_file import unreadable
 from blush.errors import BlushError, Problem
 from blush.io.files import read_json, write_json
 from blush.jobs.layout import RunFolder
@@ -64,11 +66,9 @@ def _digest(path: Path) -> str:
     BlushError
         If it cannot be read: better now than in the first iteration.
     """
-    try:
-        return file_digest(path)
-    except OSError as error:
-        problem = Problem(str(error.strerror), "correct the path", file=str(path), where="regulariser")
-        raise BlushError("the weights cannot be read", [problem]) from None
+    if (problem := unreadable(path)) is not None:
+        raise BlushError("the weights cannot be read", [replace(problem, where="regulariser")])
+    return file_digest(path)
 
 
 def take_up(config: RunConfig) -> bool:
@@ -112,7 +112,7 @@ def conflicts(config: RunConfig) -> list[Problem]:
 def _files_changed(config: RunConfig, known: dict[str, str]) -> bool:
     """Whether the content of an input file is another one; its time and name say nothing."""
     files = input_files(config).items()
-    return any(not path.exists() or known.get(key) != json.dumps(file_digest(path)) for key, path in files)
+    return any(unreadable(path) is not None or known.get(key) != json.dumps(file_digest(path)) for key, path in files)
 
 
 def file_digest(path: Path) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from blush.config.input_file import unreadable
 from blush.errors import BlushError, Problem
 from blush.geometry.symmetry import operators
 from blush.simulate.settings import Specimen
@@ -75,11 +76,11 @@ def _read_model(path: Path, specimen: Specimen) -> gemmi.Model:
     def refuse(message: str, remedy: str, value: str | None = None) -> BlushError:
         return BlushError("cannot use an atomic model", [Problem(message, remedy, file=str(path), value=value)])
 
-    if not path.is_file():
-        raise refuse("file does not exist", "correct the path")
+    if (problem := unreadable(path)) is not None:
+        raise BlushError("cannot use an atomic model", [problem])
     try:
         structure = gemmi.read_structure(str(path))
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         raise refuse(f"is not a readable model: {error}", "give a PDB or mmCIF file") from None
     if len(structure) == 0:
         raise refuse("holds no model", "give a PDB or mmCIF file with coordinates")

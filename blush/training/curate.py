@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from blush.config.input_file import read_text
 from blush.config.training import Curate, TrainingConfig
 from blush.errors import BlushError, Problem
 from blush.fourier.filter import low_pass, raised_cosine
@@ -108,11 +110,7 @@ def read_decisions(path: Path | None, known: Sequence[str]) -> dict[str, tuple[s
     """
     if path is None:
         return {}
-    if not path.is_file():
-        raise BlushError(
-            "the decisions cannot be read", [Problem("file does not exist", "correct curate.decisions", str(path))]
-        )
-    with path.open(encoding="utf-8", newline="") as stream:
+    with StringIO(read_text(path, "the decisions cannot be read", "correct curate.decisions")) as stream:
         rows = list(csv.reader(stream, dialect="excel-tab"))
     found, problems = {}, []
     for number, cells in enumerate(rows, start=1):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from blush.config.input_file import unreadable
 from blush.errors import BlushError, Problem
 from blush.io.files import atomic_write, load_npz, save_npz
 from blush.simulate.atoms import Atoms
@@ -95,8 +96,8 @@ def read_models(path: Path) -> list[Model]:
     BlushError
         Where it is missing, is no pack, or puts a group on both sides.
     """
-    if not path.is_file():
-        problem = Problem("file does not exist", "correct the path, or make one with scripts/pack_models.py", str(path))
+    remedy = "correct the path, or make one with scripts/pack_models.py"
+    if (problem := unreadable(path, remedy)) is not None:
         raise BlushError("cannot read the models", [problem])
     try:
         content = load_npz(path)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from blush.config.input_file import read_text
 from blush.config.training import TrainingConfig
 from blush.emdb.manifest import read_manifest
 from blush.errors import BlushError, Problem
@@ -107,9 +109,7 @@ def read_table(path: Path) -> list[Pair]:
     BlushError
         With every missing column and file.
     """
-    if not path.is_file():
-        raise BlushError(TITLE, [Problem("file does not exist", "correct sources.folder.pairs", str(path))])
-    with path.open(encoding="utf-8", newline="") as stream:
+    with StringIO(read_text(path, TITLE, "correct sources.folder.pairs")) as stream:
         reader = csv.DictReader(stream, dialect="excel-tab")
         columns = tuple(reader.fieldnames or ())
         wrong = [Problem("column is missing", f"add it; tab-separated: {' '.join(NEEDED)}", str(path), name)

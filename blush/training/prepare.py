@@ -9,11 +9,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from io import StringIO
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from blush.config.input_file import read_text
 from blush.config.training import TrainingConfig
 from blush.emdb.files import sha256_of
 from blush.errors import BlushError, Problem
@@ -55,9 +57,7 @@ def prepare_pairs(config: TrainingConfig, curated: Path, out: Path, tell: Tell) 
 
 def kept_rows(curated: Path) -> list[dict[str, str]]:
     """Rows of the curated table that are kept."""
-    if not curated.is_file():
-        raise BlushError("cannot prepare maps", [Problem("file does not exist", "curate first", str(curated))])
-    with curated.open(encoding="utf-8", newline="") as stream:
+    with StringIO(read_text(curated, "cannot prepare maps", "curate first")) as stream:
         return [row for row in csv.DictReader(stream, dialect="excel-tab") if row["verdict"] == "keep"]
 
 
@@ -99,7 +99,7 @@ def _known_sides(config: TrainingConfig) -> tuple[set[str], set[str]]:
         for model in read_models(config.sources.simulated.models):
             (held if model.row.split == "test" else trained).add(model.row.group)
     if config.held_out is not None:
-        with config.held_out.open(encoding="utf-8", newline="") as stream:
+        with StringIO(read_text(config.held_out, "what is held out cannot be read", "correct held_out")) as stream:
             reader = csv.DictReader(stream, dialect="excel-tab")
             if "name" not in (reader.fieldnames or ()):
                 problem = Problem("has no column name", "add it", str(config.held_out))

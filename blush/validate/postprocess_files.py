@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from blush.errors import BlushError, Problem
 from blush.fourier.fsc import fsc, resolution_at
 from blush.fourier.mask import auto_mask
 from blush.io.files import atomic_write
 from blush.io.half_maps import read_half_maps
 from blush.io.mrc import write_volume
-from blush.io.star import read_star, write_star
+from blush.io.star import write_star
 from blush.validate.postprocess import FSC_THRESHOLD, Postprocessed, Sharpening, postprocess
 
 _GUINIER_COLUMNS = {
@@ -153,20 +152,3 @@ def write_fsc_xml(path: Path, curve: np.ndarray, box_angst: float, title: str = 
     head = f'<fsc title={quoteattr(title)} xaxis="Resolution (A-1)" yaxis="Correlation Coefficient">\n'
     with atomic_write(path) as beside:
         beside.write_text(head + points + "</fsc>\n", encoding="utf-8")
-
-
-def read_mtf(path: Path) -> tuple[Tensor, Tensor]:
-    """Detector response from a STAR file: cycles per pixel of the micrograph, and value.
-
-    Raises
-    ------
-    BlushError
-        The file lacks the columns.
-    """
-    for table in read_star(path).values():
-        if {"rlnResolutionInversePixel", "rlnMtfValue"} <= table.keys():
-            columns = (table["rlnResolutionInversePixel"], table["rlnMtfValue"])
-            frequency, value = (torch.from_numpy(np.asarray(column, dtype=np.float64)) for column in columns)
-            return frequency, value
-    remedy = "give a STAR file with rlnResolutionInversePixel and rlnMtfValue"
-    raise BlushError("cannot read the detector response", [Problem("no MTF table in it", remedy, file=str(path))])

@@ -97,7 +97,7 @@ def test_files_that_are_no_configuration(tmp_path, text, message):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(BlushError, match=r"run\.yaml: No such file or directory; correct the path"):
+    with pytest.raises(BlushError, match=r"run\.yaml: file does not exist; correct the path"):
         load_config(tmp_path / "run.yaml")
 
 

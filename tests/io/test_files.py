@@ -90,3 +90,29 @@ def test_a_full_disk_is_told_with_the_file(write, content, tmp_path):
 def test_an_error_of_the_program_is_no_full_disk(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "result"):
         (tmp_path / "elsewhere").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("folder", "Is a directory"),
+        ("file/a.json", "File exists"),
+        ("file/below/a.json", "Not a directory"),
+        ("x" * 300 + "/a.json", "File name too long"),
+        ("loop/a.json", "Too many levels of symbolic links"),
+    ],
+)
+def test_a_place_where_no_file_can_be_is_told(tmp_path, name, reason):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(BlushError, match=rf"cannot be written: ({reason}|File exists); name another place") as caught:
+        write_json(tmp_path / name, {})
+    assert str(tmp_path / name) in str(caught.value)
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_mistakes_within_a_write_are_not_taken_for_those_of_its_place(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError), atomic_write(tmp_path / "out/a.txt"):
+        (tmp_path / "file/x").read_text()

@@ -167,7 +167,7 @@ def test_names_that_no_file_can_have_are_refused(tmp_path, read, name):
 
 @pytest.mark.parametrize("read", [read_volume, map_stack])
 def test_folders_are_refused(tmp_path, read):
-    with pytest.raises(BlushError, match="is not a file; give the path of an MRC file"):
+    with pytest.raises(BlushError, match="is not a file but a folder; give the path of a file"):
         read(tmp_path)
 
 

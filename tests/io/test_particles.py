@@ -6,6 +6,7 @@ import pytest
 
 from blush.errors import BlushError
 from blush.io.check import check_particles
+from blush.io.optics import read_mtf
 from blush.io.particles import ParticleSet, read_particles
 
 
@@ -77,6 +78,11 @@ def test_anisotropic_magnification_is_refused(project):
     project.optics |= {"rlnMagMat00": np.array([1.01]), "rlnMagMat11": np.array([1.0])}
     with pytest.raises(BlushError, match=r"anisotropic magnification .* cannot be refined"):
         read_particles(project.write())
+
+
+def test_a_detector_table_is_found_by_its_columns(tmp_path):
+    (tmp_path / "mtf.star").write_text(f"data_general\n_rlnMicrographScale 1\n\n{MTF}")
+    assert [column.tolist() for column in read_mtf(tmp_path / "mtf.star")] == [[0.0, 0.5], [1.0, 0.2]]
 
 
 @pytest.mark.parametrize(

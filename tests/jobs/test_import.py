@@ -168,7 +168,9 @@ def test_weights_count_by_their_content(make_config, particles, tmp_path):
 
 def test_weights_that_are_not_there_are_named_at_once(make_config, particles, tmp_path):
     config = make_config(tmp_path, regulariser={"name": "blush", "blush": {"weights": tmp_path / "none.safetensors"}})
-    with pytest.raises(BlushError, match=r"(?s)weights cannot be read.*none\.safetensors, regulariser: No such file"):
+    with pytest.raises(
+        BlushError, match=r"(?s)weights cannot be read.*none\.safetensors, regulariser: file does not exist"
+    ):
         identity(config, particles)
 
 

@@ -14,7 +14,7 @@ from blush.fourier.mask import soft_sphere
 from blush.io.mrc import read_volume, write_volume
 from blush.io.star import read_star
 from blush.validate.postprocess import Sharpening, postprocess
-from blush.validate.postprocess_files import MaskSource, postprocess_files, read_mtf
+from blush.validate.postprocess_files import MaskSource, postprocess_files
 
 BOX, PIXEL = 48, 2.0
 
@@ -152,14 +152,3 @@ def test_a_mask_that_cannot_be_one_is_refused(files, tmp_path, scale, size, reas
     write_volume(tmp_path / "mask.mrc", scale * np.ones((size,) * 3, np.float32), PIXEL)
     with pytest.raises(BlushError, match=reason):
         postprocess_files(tmp_path, *files, MaskSource(tmp_path / "mask.mrc"), seed=1)
-
-
-def test_a_detector_table_is_found_by_its_columns(tmp_path):
-    path = tmp_path / "mtf.star"
-    path.write_text("data_\n\nloop_\n_rlnResolutionInversePixel #1\n_rlnMtfValue #2\n0.0 1.0\n0.5 0.25\n")
-    frequency, value = read_mtf(path)
-    assert frequency.tolist() == [0.0, 0.5]
-    assert value.tolist() == [1.0, 0.25]
-    path.write_text("data_\n\nloop_\n_rlnImageName #1\nx\n")
-    with pytest.raises(BlushError, match="no MTF table"):
-        read_mtf(path)

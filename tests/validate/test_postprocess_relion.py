@@ -12,9 +12,10 @@ from blush.fourier.filter import low_pass
 from blush.fourier.fsc import fsc
 from blush.fourier.mask import soft_sphere
 from blush.io.mrc import read_volume, write_volume
+from blush.io.optics import read_mtf
 from blush.io.star import read_star, write_star
 from blush.validate.postprocess import Sharpening
-from blush.validate.postprocess_files import MaskSource, postprocess_files, read_mtf
+from blush.validate.postprocess_files import MaskSource, postprocess_files
 from blush.validate.sharpen import fsc_weight
 
 pytestmark = [
@@ -45,7 +46,7 @@ def both(tmp_path_factory):
     command = ["relion_postprocess", *arguments.split(), "--mtf", "mtf.star", "--mtf_angpix", "1.0"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert (folder / "relion/pp.star").exists(), done.stdout + done.stderr
-    table = read_mtf(folder / "mtf.star")
+    table = [torch.from_numpy(column) for column in read_mtf(folder / "mtf.star")]
     sharpening = Sharpening(
         autob_lowres_angst=12.0, mtf_frequency=table[0], mtf_value=table[1], original_pixel_size_angst=1.0
     )
