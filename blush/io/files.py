@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from blush.errors import BlushError, Problem
+from blush.errors import SYSTEM_REFUSALS, BlushError, Problem
 
-_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _NO_PLACE = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
 """What the disk says where a name of a path is another thing than a folder, or no name for it."""
 SEAL_KEY = "~seal"
@@ -61,7 +60,7 @@ def told_if_unwritable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         is_place = error.errno in _NO_PLACE and _concerns(error, path)
-        if error.errno not in _REFUSALS and not is_place:
+        if error.errno not in SYSTEM_REFUSALS and not is_place:
             raise
         remedy = "make room or give permission there, and run the same command again"
         remedy = "name another place" if is_place else remedy
