@@ -17,9 +17,12 @@ import blush
 from blush.cluster.lock import one_at_a_time
 from blush.cluster.notices import note
 from blush.errors import BlushError, Problem
+from blush.io.json_text import parse_json, read_record
 
 SILENCE_SECONDS = 30.0
 """A pool that says nothing for this long is replaced; it speaks every 5 s, and computes nothing itself."""
+_ANNOUNCED = {"job_name": str, "host": str, "pid": int, "port": int, "settings": dict, "token": str}
+"""Members of pool.json."""
 _START_SECONDS = 120.0
 _LOG_LINES = 15
 
@@ -69,13 +72,13 @@ class Connection:
         try:
             with self.stream.makefile("rb") as lines:
                 for line in lines:
-                    answer = json.loads(line)
+                    answer = parse_json(line)
                     if "refused" in answer:
                         raise PoolGoneError(f"for this client: {answer['refused']}")
                     yield answer
         except ConnectionResetError:
             return
-        except (OSError, json.JSONDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise PoolGoneError(f"({type(error).__name__}: {error})") from None
 
 
@@ -114,11 +117,28 @@ def find_or_start(
 
 
 def announced(folder: Path) -> dict[str, Any] | None:
-    """What the pool of a folder last said about itself."""
-    with suppress(OSError, json.JSONDecodeError):
-        found: dict[str, Any] = json.loads((folder / "pool.json").read_text())
-        return found
-    return None
+    """What the pool of a folder last said about itself.
+
+    Raises
+    ------
+    BlushError
+        Where the file is damaged: which process it spoke of cannot be known, and two pools must never share devices.
+    """
+    path = folder / "pool.json"
+    if not path.exists():
+        return None
+    remedy = f"end the process `blush.cluster.pool {folder}` if there is one (ps -ef), then remove this file"
+    found = read_record(path, remedy)
+    for name, kind in _ANNOUNCED.items():
+        if not isinstance(found.get(name), kind) or isinstance(found[name], bool):
+            problem = Problem(f"is not the address of a pool: {name} is missing or senseless", remedy, str(path))
+            raise BlushError("cannot use the worker pool", [problem])
+    if not (
+        0 < found["port"] < 1 << 16 and 1 < found["pid"] < 1 << 22 and isinstance(found["settings"].get("kind"), str)
+    ):
+        problem = Problem("is not the address of a pool: its numbers are senseless", remedy, str(path))
+        raise BlushError("cannot use the worker pool", [problem])
+    return found
 
 
 def connect(found: Mapping[str, Any]) -> Connection:
