@@ -2,6 +2,7 @@
 # make setup   install into .venv, at the pinned versions
 # make test    pass the tests
 # make faults  200 faults of small refinements, each judged by the bytes in the end
+# make fuzz    a million damaged files, each read or refused in words
 # make lint    style, types, direction of imports
 # A machine without a GPU saves 3 GB with
 #   make setup PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
@@ -12,7 +13,7 @@ PIP_FLAGS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.blush-installed
 
-.PHONY: demo setup test lint faults reference
+.PHONY: demo setup test lint faults fuzz reference
 
 setup: $(STAMP)
 
@@ -33,6 +34,9 @@ test: setup
 
 faults: setup
 	$(BIN)/python scripts/faults.py --count 160 --workflow 40
+
+fuzz: setup
+	$(BIN)/python scripts/fuzz.py --cases 1000000
 
 lint: setup
 	$(BIN)/ruff check .

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from blush.errors import BlushError, Problem
-from blush.io.files import atomic_write, parse_json
+from blush.io.files import atomic_write, read_json
 
 TITLE = "cannot read the manifest"
 KINDS = ("half1", "half2", "mask")
 ENTRY = re.compile(r"EMD-[0-9]{1,9}")
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,150}\.(map|mrc|ccp4)(\.gz)?")
 """Of a map: no separator, no blank, no dot at its beginning."""
+_NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-][0-9]{1,2})?")
+"""As `%g` writes it."""
 _COUNT, _SHA256 = re.compile(r"[0-9]{1,18}"), re.compile(r"[0-9a-f]{64}")
 
 
@@ -55,6 +57,11 @@ class Row:
     def faults(self) -> list[tuple[str, str]]:
         """Columns that cannot be believed, each with what is wrong: no row may name a file outside its own folder."""
         found = [] if ENTRY.fullmatch(self.entry) else [("entry", "is no entry such as EMD-1234")]
+        found += [
+            (name, "is no number")
+            for name in ("resolution_angst", "pixel_size_angst", "contour")
+            if (text := getattr(self, name)) and not _NUMBER.fullmatch(text)
+        ]
         for kind in KINDS:
             path, size, sha256 = (getattr(self, f"{kind}{ending}") for ending in ("", "_bytes", "_sha256"))
             folder, _, name = path.partition("/")
@@ -130,7 +137,7 @@ def read_row(path: Path) -> Row:
     """
     content: Any = None
     try:
-        content = parse_json(path.read_bytes())
+        content = read_json(path)
         faults = [] if isinstance(content, dict) else ["is no JSON object"]
     except (OSError, ValueError) as error:
         faults = [str(error)]

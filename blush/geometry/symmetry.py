@@ -99,7 +99,7 @@ def _generators(name: str) -> list[_Generator]:
     upper = "I2" if upper == "I" else upper
     if upper in _CUBIC_AND_ICOSAHEDRAL:
         return _CUBIC_AND_ICOSAHEDRAL[upper]
-    match = re.fullmatch(r"([CD])([1-9]\d{0,2})", upper)
+    match = re.fullmatch(r"([CD])([1-9][0-9]{0,2})", upper)
     if match is None:
         raise ValueError(f"symmetry {name!r} is not a point group; use Cn, Dn, T, O, I, I1, I2, I3 or I4")
     axes: list[_Generator] = [(int(match[2]), (0, 0, 1))]
@@ -117,11 +117,12 @@ def _rotation(fold: int, axis: tuple[float, float, float]) -> Tensor:
 
 def _close(generators: Tensor) -> Tensor:
     """All products of the generators, each once, the identity first."""
-    group = torch.eye(3, dtype=torch.float64)[None]
-    while True:
-        candidates = torch.cat([group, (group[:, None] @ generators).reshape(-1, 3, 3)])
-        same = (candidates[:, None] - candidates).abs().amax((-1, -2)) < 1e-6
-        first = same.double().argmax(1) == torch.arange(len(candidates))
-        if int(first.sum()) == len(group):
-            return group
-        group = candidates[first]
+    group = newest = torch.eye(3, dtype=torch.float64)[None]
+    while len(newest):
+        # products of older members are known already
+        candidates = torch.cat([group, (newest[:, None] @ generators).reshape(-1, 3, 3)])
+        same = (candidates[len(group) :, None] - candidates).abs().amax((-1, -2)) < 1e-6
+        first = same.double().argmax(1) == torch.arange(len(group), len(candidates))
+        newest = candidates[len(group) :][first]
+        group = torch.cat([group, newest])
+    return group

@@ -98,7 +98,7 @@ def read_half_maps(
         elif independent and half1 in maps and half2 in maps and _one_map(maps[half1].array, maps[half2].array):
             problems.append(Problem(f"is the same map as {half1}", "give the other half", str(half2)))
         if pixel_size_angst is None:
-            problems += _pixel_problems(half2, first, second)
+            problems += _pixel_problems(half1, half2, first, second)
     if mask in headers and half1 in headers:
         problems += _unfit_mask(mask, headers[mask], headers[half1], pixel_size_angst is None)
     if mask in maps:
@@ -141,13 +141,15 @@ def _one_map(first: np.ndarray, second: np.ndarray) -> bool:
     return power > 0 and 1 - float(one @ other) ** 2 / power < SAME_MAP
 
 
-def _pixel_problems(half2: Path, first: Header, second: Header) -> list[Problem]:
+def _pixel_problems(half1: Path, half2: Path, first: Header, second: Header) -> list[Problem]:
     """Both headers say the same pixel size."""
     pixel, other = first.pixel_size_angst, second.pixel_size_angst
     if pixel > 0 and abs(pixel - other) <= SAME_PIXEL * pixel:
         return []
-    remedy = "give the right one with --pixel-size"
-    return [Problem("pixel sizes differ or are missing", remedy, str(half2), value=f"{pixel:g}, {other:g}")]
+    remedy, value = "give the right one with --pixel-size", f"{pixel:g} Å and {other:g} Å"
+    if min(pixel, other) <= 0:
+        return [Problem("has no pixel size", remedy, str(half2 if pixel > 0 else half1), value=value)]
+    return [Problem(f"has another pixel size than {half1}", remedy, str(half2), value=value)]
 
 
 def _unfit_mask(path: Path, mask: Header, half: Header, check_pixel: bool) -> list[Problem]:

@@ -246,7 +246,8 @@ def read_mtf(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
     frequency, value = (
         numbers(table, name, 0, "MTF", Path(path), []) for name in ("rlnResolutionInversePixel", "rlnMtfValue")
     )
-    if len(value) < 2 or not np.isfinite(frequency).all() or not (value > 0).all() or (np.diff(frequency) <= 0).any():
+    are_numbers = len(value) > 1 and np.isfinite([frequency, value]).all()
+    if not are_numbers or not (value > 0).all() or (np.diff(frequency) <= 0).any():
         message = "is no transfer function: it needs two rows or more, ascending frequencies and values above 0"
         raise BlushError("no MTF", [Problem(message, remedy, str(path))])
     return frequency, value

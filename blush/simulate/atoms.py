@@ -57,7 +57,7 @@ def read_atoms(specimen: Specimen) -> Atoms:
     """
     path = DEMO_MODEL if specimen.model == "demo" else Path(specimen.model)
     model = _read_model(path, specimen)
-    atoms = _arrays(model, specimen)
+    atoms = _arrays(model, specimen, path)
     if specimen.copies == "none":
         mass = torch.tensor([gemmi.Element(int(z)).weight for z in atoms.element], dtype=torch.float64)
         return _moved(atoms, torch.eye(3, dtype=torch.float64), _mean(atoms.position_angst, mass))
@@ -105,10 +105,14 @@ def _read_model(path: Path, specimen: Specimen) -> gemmi.Model:
     return model
 
 
-def _arrays(model: gemmi.Model, specimen: Specimen) -> Atoms:
+def _arrays(model: gemmi.Model, specimen: Specimen, path: Path) -> Atoms:
     """Arrays of a model, B-factors set or put in range."""
     rows = [(a.element.atomic_number, *a.pos.tolist(), a.occ, a.b_iso) for a in (cra.atom for cra in model.all())]
     table = torch.tensor(rows, dtype=torch.float64)
+    if n_odd := int((~table.isfinite()).any(1).sum()):
+        message = "has coordinates, occupancies or B-factors that are no numbers"
+        problem = Problem(message, "correct these atoms, or take them out", str(path), value=f"{n_odd} atoms")
+        raise BlushError("cannot use an atomic model", [problem])
     bfactor = table[:, 5].clamp(specimen.bfactor_min_angst2, specimen.bfactor_max_angst2)
     if specimen.bfactor_angst2 is not None:
         bfactor = torch.full_like(bfactor, specimen.bfactor_angst2)

@@ -8,7 +8,6 @@ same structure. A table of decisions overrules every figure.
 from __future__ import annotations
 
 import csv
-import io
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -22,13 +21,13 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from blush.config.input_file import read_text
 from blush.config.training import Curate, TrainingConfig
 from blush.errors import BlushError, Problem
 from blush.fourier.filter import low_pass, raised_cosine
 from blush.fourier.fsc import fsc, resolution_at
 from blush.fourier.grid import centred_radius
 from blush.io.files import atomic_write, write_json
+from blush.io.tsv import read_cells
 from blush.training.pairs import Pair, PairMaps, all_pairs, read_maps
 
 MASK_LOWPASS_ANGST, MASK_DILATE_ANGST, MASK_EDGE_ANGST = 10.0, 3.0, 6.0
@@ -86,7 +85,7 @@ def curate(config: TrainingConfig, manifest: Path | None, out: Path, tell: Tell)
     write_json(
         out / "curation.json", {"name": config.name, "pairs": [_shown(j, r) for j, r in zip(judged, rows, strict=True)]}
     )
-    text = io.StringIO()
+    text = StringIO()
     writer = csv.DictWriter(text, COLUMNS, dialect="excel-tab", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
@@ -110,18 +109,16 @@ def read_decisions(path: Path | None, known: Sequence[str]) -> dict[str, tuple[s
     """
     if path is None:
         return {}
-    with StringIO(read_text(path, "the decisions cannot be read", "correct curate.decisions")) as stream:
-        rows = list(csv.reader(stream, dialect="excel-tab"))
     found, problems = {}, []
-    for number, cells in enumerate(rows, start=1):
-        if not cells or cells[0] in ("", "name", "entry"):
+    for number, cells in read_cells(path, "the decisions cannot be read", "correct curate.decisions"):
+        if cells[0] in ("", "name", "entry"):
             continue
         word = cells[1].strip().lower() if len(cells) > 1 else ""
         if word not in ("keep", "drop"):
-            problems.append(Problem("is neither keep nor drop", "write one", str(path), f"row {number}", word))
+            problems.append(Problem("is neither keep nor drop", "write one", str(path), f"line {number}", word[:80]))
         elif cells[0] not in known:
             problems.append(
-                Problem("is no pair of this training", "remove the row", str(path), f"row {number}", cells[0])
+                Problem("is no pair of this training", "remove the row", str(path), f"line {number}", cells[0][:80])
             )
         else:
             found[cells[0]] = (word, cells[2] if len(cells) > 2 else "")

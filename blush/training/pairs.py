@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import csv
+import math
 from dataclasses import dataclass
-from io import StringIO
+from os.path import isfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from blush.config.input_file import read_text
 from blush.config.training import TrainingConfig
 from blush.emdb.manifest import read_manifest
 from blush.errors import BlushError, Problem
 from blush.io.mrc import read_volume
+from blush.io.tsv import read_tsv
 
 TITLE = "the half-maps cannot be used"
 NEEDED = ("name", "half1", "half2")
@@ -107,26 +107,27 @@ def read_table(path: Path) -> list[Pair]:
     Raises
     ------
     BlushError
-        With every missing column and file.
+        With every missing column and file, and everything that is no number where one should be.
     """
-    with StringIO(read_text(path, TITLE, "correct sources.folder.pairs")) as stream:
-        reader = csv.DictReader(stream, dialect="excel-tab")
-        columns = tuple(reader.fieldnames or ())
-        wrong = [Problem("column is missing", f"add it; tab-separated: {' '.join(NEEDED)}", str(path), name)
-                 for name in NEEDED if name not in columns]  # fmt: skip
-        wrong += [Problem("is not a known column", f"known are {' '.join(NEEDED + OPTIONAL)}", str(path), name)
-                  for name in columns if name not in NEEDED + OPTIONAL]  # fmt: skip
-        if wrong:
-            raise BlushError(TITLE, wrong)
-        rows = list(reader)
     pairs, problems = [], []
-    for number, row in enumerate(rows, start=2):
+    for number, row in read_tsv(path, TITLE, "correct sources.folder.pairs", NEEDED, NEEDED + OPTIONAL):
+        line = f"line {number}"
         files = {key: path.parent / row[key] for key in ("half1", "half2", "mask", "truth") if row.get(key)}
-        problems += [Problem("file does not exist", "correct the path", str(path), f"row {number}, {key}", str(file))
-                     for key, file in files.items() if not file.is_file()]  # fmt: skip
-        lacking = [key for key in NEEDED if not row.get(key)]
-        if lacking:
-            problems.append(Problem(f"lacks {', '.join(lacking)}", "fill it in", str(path), f"row {number}"))
+        faults = [Problem("file does not exist", "correct the path", str(path), f"{line}, {key}", str(file))
+                  for key, file in files.items() if not isfile(file)]  # fmt: skip
+        if lacking := [key for key in NEEDED if not row[key]]:
+            faults.append(Problem(f"lacks {', '.join(lacking)}", "fill it in", str(path), line))
+        numbers: dict[str, float | None] = {}
+        for key in ("contour", "resolution_angst"):
+            try:
+                numbers[key] = _number(row.get(key))
+            except ValueError:
+                where, value = f"{line}, {key}", row[key][:80]
+                faults.append(
+                    Problem("is not a finite number", "correct it, or leave it empty", str(path), where, value)
+                )
+        problems += faults
+        if faults:
             continue
         pairs.append(
             Pair(
@@ -138,8 +139,8 @@ def read_table(path: Path) -> list[Pair]:
                 truth=files.get("truth"),
                 group=row.get("group") or row["name"],
                 symmetry=row.get("symmetry") or "C1",
-                contour=_number(row.get("contour")),
-                resolution_angst=_number(row.get("resolution_angst")),
+                contour=numbers["contour"],
+                resolution_angst=numbers["resolution_angst"],
                 sequence=row.get("sequence") or "",
             )
         )
@@ -191,7 +192,10 @@ def read_maps(pair: Pair) -> PairMaps:
 
 
 def _number(text: str | None) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
+    """A finite number, or None where there is none; raises ValueError where it is something else."""
+    if not text:
         return None
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a finite number")
+    return number

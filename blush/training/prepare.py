@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from io import StringIO
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from blush.config.input_file import read_text
 from blush.config.training import TrainingConfig
 from blush.emdb.files import sha256_of
 from blush.errors import BlushError, Problem
 from blush.fourier.filter import low_pass, resize_volume
 from blush.geometry.symmetry import operators
 from blush.io.files import read_json, write_json
-from blush.training.curate import particle_mask
+from blush.io.tsv import read_tsv
+from blush.training.curate import COLUMNS, particle_mask
 from blush.training.models import read_models
 from blush.training.pairs import Pair, read_maps
 from blush.training.store import Entry, Split, add_entry
@@ -57,8 +55,8 @@ def prepare_pairs(config: TrainingConfig, curated: Path, out: Path, tell: Tell) 
 
 def kept_rows(curated: Path) -> list[dict[str, str]]:
     """Rows of the curated table that are kept."""
-    with StringIO(read_text(curated, "cannot prepare maps", "curate first")) as stream:
-        return [row for row in csv.DictReader(stream, dialect="excel-tab") if row["verdict"] == "keep"]
+    rows = read_tsv(curated, "cannot prepare maps", "curate first", COLUMNS)
+    return [row for _, row in rows if row["verdict"] == "keep"]
 
 
 def split_of(config: TrainingConfig, rows: Sequence[dict[str, str]]) -> dict[str, Split]:
@@ -99,13 +97,9 @@ def _known_sides(config: TrainingConfig) -> tuple[set[str], set[str]]:
         for model in read_models(config.sources.simulated.models):
             (held if model.row.split == "test" else trained).add(model.row.group)
     if config.held_out is not None:
-        with StringIO(read_text(config.held_out, "what is held out cannot be read", "correct held_out")) as stream:
-            reader = csv.DictReader(stream, dialect="excel-tab")
-            if "name" not in (reader.fieldnames or ()):
-                problem = Problem("has no column name", "add it", str(config.held_out))
-                raise BlushError("what is held out cannot be read", [problem])
-            for row in reader:
-                held |= {row["name"], row.get("group") or row["name"]}
+        title = "what is held out cannot be read"
+        for _, row in read_tsv(config.held_out, title, "correct held_out", ("name",)):
+            held |= {row["name"], row.get("group") or row["name"]}
     return held, trained - held
 
 

@@ -187,6 +187,7 @@ def rows(source: EmdbSource, tmp_path: Path) -> list[Row]:
     ("EMD-8/emd_8_half_map_1", "EMD-8/../../x", "no map in the folder"), ("EMD-8/emd_8_half_map_1", "/x", "no map in"),
     ("EMD-8/emd_8_half_map_2", "EMD-8/emd_8_half_map_1", "the same file as half1"), ("C1", '"C1', "is no table"),
     ("P8/C1", "x" * 200_000, "is no table"), ("P8/C1", "\udcff", "is no table"), ("P8/C1", "P8/C1\tx", "no map in"),
+    ("\t1.6\t", "\tinf\t", "is no number"),
 ])  # fmt: skip
 def test_a_manifest_that_leads_elsewhere_is_refused(
     rows: list[Row], tmp_path: Path, old: str, new: str, message: str

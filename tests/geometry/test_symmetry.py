@@ -52,7 +52,17 @@ def test_axes_lie_where_relion_puts_them(name, fold, axis):
     assert fixed == fold
 
 
-@pytest.mark.parametrize("name", ["", "C", "C0", "D1x", "I5", "Q"])
+@pytest.mark.parametrize(("name", "size"), [("C999", 999), ("D999", 1998)])
+def test_large_groups_are_made_of_the_newest_operators_alone(name, size):
+    """Of 2,000 operators, all products of all with all took hours and gigabytes."""
+    group = operators(name)
+    assert group.shape == (size, 3, 3)
+    torch.testing.assert_close(group @ group.mT, torch.eye(3).double().expand(size, 3, 3), atol=1e-12, rtol=0)
+    angle = 2 * math.pi / 999
+    assert (group[:, 0, 0] - math.cos(angle)).abs().min() < 1e-12
+
+
+@pytest.mark.parametrize("name", ["", "C", "C0", "D1x", "I5", "Q", "C1٣"])
 def test_an_unknown_group_is_refused(name):
     with pytest.raises(ValueError, match="not a point group"):
         operators(name)

@@ -43,7 +43,7 @@ SECOND = {
     "not finite": (lambda: with_nan(half(2)), PIXEL_ANGST, "holds values that are not finite"),
     "constant": (lambda: np.ones((BOX,) * 3), PIXEL_ANGST, "is the same everywhere"),
     "another box": (lambda: half(2)[1:-1, 1:-1, 1:-1], PIXEL_ANGST, "differs in size"),
-    "another pixel": (lambda: half(2), 1.0, "pixel sizes differ or are missing"),
+    "another pixel": (lambda: half(2), 1.0, "has another pixel size than"),
 }
 MASKS = {
     "another box": (lambda: np.ones((BOX - 2,) * 3), PIXEL_ANGST, r"found \(14, 14, 14\)\); give a mask of \(16, 16"),
@@ -87,6 +87,14 @@ def test_every_command_refuses_the_same_halves(put, run, tmp_path, command, kind
     assert status == 2
     assert f"{second}: {message}" in printed
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("silent", ["half1", "half2"])
+def test_the_half_without_a_pixel_size_is_the_one_that_is_named(put, silent):
+    pixels = {name: 0.0 if name == silent else PIXEL_ANGST for name in ("half1", "half2")}
+    halves = [put(f"{name}.mrc", half(number), pixels[name]) for number, name in enumerate(pixels)]
+    with pytest.raises(BlushError, match=rf"{silent}\.mrc: has no pixel size"):
+        read_half_maps(*halves)
 
 
 @pytest.mark.parametrize("kind", MASKS)

@@ -76,6 +76,15 @@ def test_unusable_models_are_refused(tmp_path, wrong):
         read_atoms(specimen)
 
 
+def test_coordinates_that_are_no_numbers_are_refused(tmp_path):
+    path = tmp_path / "model.pdb"
+    text = gzip.decompress(write_model(path, {"A": chain_positions()}).read_bytes()).decode()
+    place = text.index("ATOM") + 30
+    path.write_text(f"{text[:place]}     nan{text[place + 8 :]}")
+    with pytest.raises(BlushError, match=r"model\.pdb: has coordinates.*that are no numbers \(found 1 atoms\)"):
+        read_atoms(Specimen(model=path))
+
+
 @pytest.mark.parametrize("symmetry", ["C2", "C3", "C4", "D2", "D3", "D4", "T", "O", "I"])
 def test_averaged_copies_have_the_symmetry_wherever_the_model_lay(tmp_path, symmetry):
     unit = torch.from_numpy(chain_positions())

@@ -140,8 +140,8 @@ def test_decisions_have_the_last_word(tmp_path: Path) -> None:
     (tmp_path / "d.tsv").write_text("p0\tmaybe\np9\tdrop\n")
     with pytest.raises(BlushError) as caught:
         curate(config(tmp_path, curate=settings), None, tmp_path / "c", quiet)
-    assert "row 1: is neither keep nor drop (found maybe)" in str(caught.value)
-    assert "row 2: is no pair of this training (found p9)" in str(caught.value)
+    assert "line 1: is neither keep nor drop (found maybe)" in str(caught.value)
+    assert "line 2: is no pair of this training (found p9)" in str(caught.value)
 
 
 def test_mistakes_of_a_table_are_told_together(tmp_path: Path) -> None:
@@ -150,11 +150,21 @@ def test_mistakes_of_a_table_are_told_together(tmp_path: Path) -> None:
         read_table(tmp_path / "pairs.tsv")
     text = str(caught.value)
     assert text.count("file does not exist") == 3
-    assert "row 3: lacks half1" in text
+    assert "line 3: lacks half1" in text
     write_table(tmp_path, [], "name\thalf1\tfoo")
     with pytest.raises(BlushError, match=r"half2: column is missing") as caught:
         read_table(tmp_path / "pairs.tsv")
     assert "foo: is not a known column" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["x", "nan", "1e999"])
+def test_a_contour_that_is_no_number_is_told(tmp_path: Path, value: str) -> None:
+    """It was taken for none, and the mask made at another level."""
+    for name in ("x.mrc", "y.mrc"):
+        (tmp_path / name).touch()
+    write_table(tmp_path, [f"a\tx.mrc\ty.mrc\t{value}"], "name\thalf1\thalf2\tcontour")
+    with pytest.raises(BlushError, match=rf"line 2, contour: is not a finite number \(found {value}\)"):
+        read_table(tmp_path / "pairs.tsv")
 
 
 def test_maps_that_do_not_fit_are_told(tmp_path: Path) -> None:
@@ -250,8 +260,11 @@ def test_identity_of_sequences() -> None:
 
 
 def test_only_kept_rows_are_prepared(tmp_path: Path) -> None:
-    (tmp_path / "c.tsv").write_text("name\tverdict\na\tkeep\nb\tdrop\n")
+    (tmp_path / "c.tsv").write_text("\t".join(COLUMNS) + "\na\tkeep\nb\tdrop\n")
     assert [row["name"] for row in kept_rows(tmp_path / "c.tsv")] == ["a"]
+    (tmp_path / "c.tsv").write_text("name\na\n")
+    with pytest.raises(BlushError, match=r"c\.tsv, verdict: column is missing"):
+        kept_rows(tmp_path / "c.tsv")
     with pytest.raises(BlushError, match="curate first"):
         kept_rows(tmp_path / "none.tsv")
 
