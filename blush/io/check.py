@@ -11,11 +11,13 @@ from blush.io.check_stacks import check_stacks
 from blush.io.check_table import check_table
 from blush.io.check_values import check_values
 from blush.io.columns import require
-from blush.io.copies import expansion
+from blush.io.copies import check_contents, expansion
 from blush.io.legacy import modernise
 from blush.io.particle_columns import BLOCK, NUMERIC_COLUMNS, POSE_COLUMNS
 from blush.io.particles import ParticleSet, parse_particles, read_particles
 from blush.io.star import Table, read_star
+
+_LEAST_DIAMETER_PX = 4.0
 
 
 @dataclass
@@ -70,6 +72,8 @@ def check_particles(star: Path | str, particle_diameter_angst: float | None = No
         findings.warnings += warnings
         if len(digests) == len(particles):
             findings.particles = replace(particles, image_digest=digests)
+        if not findings.problems:
+            findings.problems += check_contents(findings.particles, blocks["particles"], star)
     return findings
 
 
@@ -79,10 +83,11 @@ def check_inputs(config: RunConfig) -> Findings:
     particles = findings.particles
     # no map can be compared with particles of no pixel size, which are refused already
     like = particles.optics[0] if particles and particles.optics[0].pixel_size_angst > 0 else None
-    scale = MapScale("reference_pixel_size_angst", config.reference_pixel_size_angst, like)
+    diameter = config.particle_diameter_angst
+    scale = MapScale("reference_pixel_size_angst", config.reference_pixel_size_angst, like, diameter)
     findings.problems += check_map(config.reference, "reference", scale=scale)
     if isinstance(config.mask, Path):
-        scale = MapScale("mask_pixel_size_angst", config.mask_pixel_size_angst, like)
+        scale = MapScale("mask_pixel_size_angst", config.mask_pixel_size_angst, like, diameter)
         findings.problems += check_map(config.mask, "mask", is_mask=True, scale=scale)
     if isinstance(config.postprocess.mask, Path):
         findings.problems += check_map(config.postprocess.mask, "mask", like=like, is_mask=True)
@@ -107,6 +112,22 @@ def _check_settings(config: RunConfig, particles: ParticleSet) -> list[Problem]:
         value = f"{config.particle_diameter_angst:g} Å in a box of {width_angst:g} Å"
         message = "particle is wider than its box"
         problems.append(Problem(message, remedy, where="particle_diameter_angst", value=value))
+    if config.particle_diameter_angst < _LEAST_DIAMETER_PX * optics.pixel_size_angst:
+        remedy = "give it in Å"
+        value = f"{config.particle_diameter_angst:g} Å, with pixels of {optics.pixel_size_angst:g} Å"
+        problems.append(
+            Problem("particle is smaller than a few pixels", remedy, where="particle_diameter_angst", value=value)
+        )
+    if config.sampling.offset_range_px > optics.box_px / 2 > 0:
+        remedy = f"give at most {optics.box_px // 2}; 5 is usual"
+        value = f"{config.sampling.offset_range_px:g} px in a box of {optics.box_px} px"
+        message = "search for offsets leaves the image"
+        problems.append(Problem(message, remedy, where="sampling.offset_range_px", value=value))
+    if config.initial_lowpass_angst > width_angst > 0:
+        remedy = "give less; 40 is usual"
+        value = f"{config.initial_lowpass_angst:g} Å in a box of {width_angst:g} Å"
+        message = "filter leaves nothing of the reference"
+        problems.append(Problem(message, remedy, where="initial_lowpass_angst", value=value))
     if config.initial_lowpass_angst < 2 * optics.pixel_size_angst:
         remedy = f"give at least {2 * optics.pixel_size_angst:g} Å; 40 is usual"
         value = f"{config.initial_lowpass_angst:g} Å"

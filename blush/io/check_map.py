@@ -6,11 +6,15 @@ from pathlib import Path
 from blush.errors import BlushError, Problem
 from blush.io.check_stacks import PIXEL_TOLERANCE
 from blush.io.header import Header
-from blush.io.mrc import map_header, read_volume
+from blush.io.mrc import SAME_PIXEL, map_header, read_volume
 from blush.io.optics import OpticsGroup
 
 _MASK_ROUNDING = 1e-3
+_LEAST_MASK = 0.5
+"""A mask lets something through: half of it at least, somewhere."""
 _UNSET_ROUNDING = 1e-4
+_SMALLER = 0.9
+"""Part of the particle's diameter that a map of the particle is at least as wide as."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,14 @@ class MapScale:
         Its value; None: the header's counts.
     particles
         Optics of the particles; None where they cannot be read.
+    particle_diameter_angst
+        What the map has room for.
     """
 
     setting: str
     stated_angst: float | None
     particles: OpticsGroup | None
+    particle_diameter_angst: float
 
 
 def check_map(
@@ -65,10 +72,10 @@ def check_map(
         report("has an odd box", f"crop it to {width - 1}", f"{width} px")
     if scale is not None:
         if (doubt := _implausible(header, scale)) is not None:
-            report(*doubt, f"{pixel:g} Å")
+            report(*doubt, f"{scale.stated_angst or pixel:g} Å")
     elif not pixel > 0:
         report("has no pixel size", "set it in the header", f"{pixel:g} Å")
-    elif like is not None and abs(pixel / like.pixel_size_angst - 1) > PIXEL_TOLERANCE:
+    elif like is not None and abs(pixel / like.pixel_size_angst - 1) > SAME_PIXEL:
         wanted = f"{like.pixel_size_angst:g}"
         remedy = f"resample it to {wanted} Å, or write {wanted} into the header where that is wrong"
         report("has another pixel size than the particles", remedy, f"{pixel:g} Å")
@@ -82,10 +89,9 @@ def _implausible(header: Header, scale: MapScale) -> tuple[str, str] | None:
 
     Many programs leave 0 or 1 Å where nobody sets it; a map of the particles' box has nearly always their pixel size.
     """
-    pixel, particles = header.pixel_size_angst, scale.particles
+    pixel, particles, width = header.pixel_size_angst, scale.particles, header.shape[2]
     if scale.stated_angst is not None:
-        return None
-    width = header.shape[2]
+        return _too_small(width * scale.stated_angst, scale)
     right = "" if particles is None else f": {particles.pixel_size_angst * particles.box_px / width:.5g} if it shows "
     right += "" if particles is None else "the same field as the particles' images"
     if not pixel > 0:
@@ -98,7 +104,15 @@ def _implausible(header: Header, scale: MapScale) -> tuple[str, str] | None:
         return f"has the pixel size that programs leave where nobody sets it, the particles have {own}", remedy
     if width == particles.box_px:
         return f"has the particles' box, but not their pixel size of {particles.pixel_size_angst:g} Å", remedy
-    return None
+    return _too_small(width * pixel, scale)
+
+
+def _too_small(width_angst: float, scale: MapScale) -> tuple[str, str] | None:
+    """Message and remedy where a map has no room for the particle."""
+    if width_angst >= _SMALLER * scale.particle_diameter_angst:
+        return None
+    message = f"is {width_angst:g} Å wide, and the particle {scale.particle_diameter_angst:g} Å"
+    return message, f"give a map of the whole particle, or correct {scale.setting} or particle_diameter_angst"
 
 
 def _value_problems(path: Path, role: str, is_mask: bool) -> list[Problem]:
@@ -114,4 +128,7 @@ def _value_problems(path: Path, role: str, is_mask: bool) -> list[Problem]:
     if is_mask and (lowest < -_MASK_ROUNDING or highest > 1 + _MASK_ROUNDING):
         message = f"{role} is not in [0, 1]"
         return [Problem(message, "scale it to [0, 1]", str(path), where, f"{lowest:g} to {highest:g}")]
+    if is_mask and highest < _LEAST_MASK:
+        message = f"{role} lets nothing through"
+        return [Problem(message, "scale it to 1 on the particle", str(path), where, f"at most {highest:g}")]
     return []

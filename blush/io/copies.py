@@ -69,6 +69,24 @@ def check_copies(particles: ParticleSet, table: Table, star: Path) -> list[Probl
     return problems
 
 
+def check_contents(particles: ParticleSet, table: Table, star: Path) -> list[Problem]:
+    """Refuse images that are listed under two names: two measurements never have the same pixels.
+
+    Parameters
+    ----------
+    particles
+        With the digest of each image.
+    """
+    if particles.image_digest is None:
+        return []
+    image, content = first_rows(particles), _first(particles.image_digest)
+    bad = np.flatnonzero(content[image] != image)
+    names = table["rlnImageName"]
+    values = [f"{names[row]}, as {names[content[image[row]]]} in row {content[image[row]] + 1}" for row in bad]
+    message = "image has the pixels of another"
+    return row_problems(bad, values, message, "remove one of the rows, or extract the stack again", star, BLOCK)
+
+
 def expansion(particles: ParticleSet) -> str | None:
     """How many rows show how many images, where images are listed several times; None where each is listed once."""
     images = len(np.unique(first_rows(particles)))

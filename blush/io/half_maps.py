@@ -13,10 +13,8 @@ from torch import Tensor
 
 from blush.errors import BlushError, Problem
 from blush.io.header import Header
-from blush.io.mrc import Placement, map_header, read_map
+from blush.io.mrc import SAME_PIXEL, Placement, map_header, read_map
 
-SAME_PIXEL = 1e-3
-"""Largest relative difference between pixel sizes that count as one."""
 SAME_MAP = 1e-7
 """Halves whose 1 - r^2 is less are one map, perhaps scaled: rounding to float16 leaves about 1e-8, noise far more."""
 _REMEDY = "give two halves of one refinement"

@@ -23,6 +23,8 @@ from blush.io.header import Header, Numbers, read_header
 
 ISOTROPY = 1e-3
 """Largest relative difference between the voxel's sides: headers round their cell."""
+SAME_PIXEL = 1e-3
+"""Largest relative difference between pixel sizes of maps that count as one."""
 _GZIP_RATIO = 1032
 """What deflate packs into one byte at most."""
 _CHUNK_VALUES = 1 << 22

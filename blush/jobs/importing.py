@@ -28,6 +28,7 @@ from blush.jobs.layout import RunFolder
 from blush.jobs.memory import check_memory
 from blush.jobs.sealed import blank, glance, read_identity, run_digest, write_identity, written
 from blush.jobs.settings import decisive_settings, file_digest, input_files
+from blush.jobs.surroundings import check_method, check_surroundings
 from blush.refine.subset import Subset
 from blush.regularise.select import regulariser
 
@@ -52,8 +53,7 @@ def import_run(config: RunConfig) -> Path:
     particles = findings.particles
     half = assign_halves(particles, config.seed, drawn_together(particles, findings.blocks["particles"]))
     plan = plan_shards(particles, half, config)
-    shard_images = max(int(np.diff(plan[f"edges_{subset.infix}"]).max()) for subset in Subset)
-    for warning in condensed([*findings.warnings, *check_memory(config, particles, shard_images)]):
+    for warning in condensed(findings.warnings):
         sys.stderr.write(f"blush: warning: {warning}\n")
     _claim(folder, identity(config, particles))
     folder.imported.mkdir(parents=True, exist_ok=True)
@@ -78,14 +78,34 @@ def import_run(config: RunConfig) -> Path:
 
 
 def check_run(config: RunConfig) -> Findings:
-    """Every check of the inputs, and that the regulariser can be had: its weights are loaded once here."""
+    """Every check that can be made before anything is computed, of inputs, settings and surroundings.
+
+    What a step of the run would refuse is refused here: weights are loaded once, memory is held against the largest
+    step, and the folder may hold no other refinement.
+    """
     findings = check_inputs(config)
+    findings.problems += check_surroundings(config)
+    particles, problems = findings.particles, findings.problems
     try:
-        regulariser(config.regulariser)
+        method = regulariser(config.regulariser)
+        if particles is not None and particles.optics[0].box_px > 0 and particles.optics[0].pixel_size_angst > 0:
+            problems += check_method(config, method, particles.optics[0].box_px, particles.optics[0].pixel_size_angst)
     except BlushError as error:
-        stated = [p for p in error.problems if isinstance(p, Problem)]
-        findings.problems += stated or [Problem(str(error), where="regulariser")]
+        problems += _problems(error, "regulariser")
+    if particles is not None and not problems:
+        try:
+            half = assign_halves(particles, config.seed, drawn_together(particles, findings.blocks["particles"]))
+            findings.warnings += check_memory(config, particles, largest_shard(plan_shards(particles, half, config)))
+            refuse_another(RunFolder(config.run_dir.absolute()), identity(config, particles))
+        except BlushError as error:
+            problems += _problems(error, None)
     return findings
+
+
+def _problems(error: BlushError, where: str | None) -> list[Problem]:
+    """The mistakes of an error, or the error as one."""
+    stated = [problem for problem in error.problems if isinstance(problem, Problem)]
+    return stated or [Problem(str(error), where=where)]
 
 
 def assign_halves(particles: ParticleSet, seed: int, group: NDArray[np.int64] | None = None) -> NDArray[np.int8]:
@@ -120,6 +140,11 @@ def plan_shards(particles: ParticleSet, half: NDArray[np.int8], config: RunConfi
     return plan
 
 
+def largest_shard(plan: dict[str, NDArray[Any]]) -> int:
+    """Images of the largest shard of a plan."""
+    return max(int(np.diff(plan[f"edges_{subset.infix}"]).max()) for subset in Subset)
+
+
 def _import_map(source: Path, target: Path, box_px: int, pixel_size_angst: float, stated_angst: float | None) -> None:
     """Bring a map to the particles' box and pixel size; its own is the stated one, else its header's."""
     volume, header_angst = read_volume(source)
@@ -139,8 +164,14 @@ def identity(config: RunConfig, particles: ParticleSet) -> dict[str, str]:
     return decisive_settings(config) | {key: json.dumps(value, sort_keys=True) for key, value in parts.items()}
 
 
-def _claim(folder: RunFolder, wanted: dict[str, str]) -> None:
-    """Mark the folder as this run's, or refuse one that holds another's iterations."""
+def refuse_another(folder: RunFolder, wanted: dict[str, str]) -> None:
+    """Refuse a folder that holds the iterations of another run.
+
+    Raises
+    ------
+    BlushError
+        If it does, with what differs.
+    """
     known, started = read_identity(folder), folder.newest() >= 0
     remedy = "give this one another `name`, or remove that folder"
     if started and known is not None:
@@ -154,7 +185,12 @@ def _claim(folder: RunFolder, wanted: dict[str, str]) -> None:
             f"{folder.root} has lost its identity, {folder.identity.name}, and holds a refinement of other inputs or "
             f"settings than these; go back to those, or {remedy}"
         )
-    if known != wanted and not started:
+
+
+def _claim(folder: RunFolder, wanted: dict[str, str]) -> None:
+    """Mark the folder as this run's."""
+    refuse_another(folder, wanted)
+    if read_identity(folder) != wanted and folder.newest() < 0:
         shutil.rmtree(folder.imported, ignore_errors=True)  # another run's, as its seals say
     folder.root.mkdir(parents=True, exist_ok=True)
     write_identity(folder, wanted)

@@ -153,7 +153,8 @@ def environment(config: RunConfig | EmbeddedConfig) -> tuple[torch.device, torch
     Raises
     ------
     BlushError
-        If a GPU is asked for that is not there: the CPU never takes its place unasked.
+        If a GPU is asked for that is not there: the CPU never takes its place unasked; or compiled kernels without a
+        compiler.
     """
     import torch
 
@@ -169,6 +170,10 @@ def environment(config: RunConfig | EmbeddedConfig) -> tuple[torch.device, torch
             raise BlushError(
                 f"compute.device is {wanted}, but torch {torch.__version__} sees no GPU here; "
                 "set compute.device: cpu or install a CUDA build of torch"
+            )
+        if (torch.device(wanted).index or 0) >= torch.cuda.device_count():
+            raise BlushError(
+                f"compute.device is {wanted}, but there are {torch.cuda.device_count()} GPUs here, counted from 0"
             )
         torch.use_deterministic_algorithms(True)
     return torch.device(wanted), getattr(torch, config.compute.precision)

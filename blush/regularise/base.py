@@ -133,6 +133,10 @@ class Regulariser(ABC):
     nyquist_angst: float | None = None
     amplitude: Amplitude = "keep"
 
+    def refuses(self, box_px: int, pixel_size_angst: float, particle_diameter_angst: float, device: str) -> str | None:
+        """Why it cannot work on maps of this box and particle, where that is known before there are any; else None."""
+        return None
+
     @abstractmethod
     def regularise(self, maps: HalfMaps) -> Outcome:
         """Return the two references, (N, N, N) each, at the scale of the half-maps.

@@ -72,15 +72,26 @@ class Blush(Regulariser):
 
     def plan(self, maps: HalfMaps) -> Plan:
         """Grid and patches for these maps."""
+        return self._plan(maps.box_px, maps.pixel_size_angst, maps.particle_diameter_angst, maps.device)
+
+    def _plan(
+        self, box_px: int, pixel_size_angst: float, particle_diameter_angst: float, device: torch.device | str
+    ) -> Plan:
         return plan_patches(
-            maps.box_px,
-            maps.pixel_size_angst,
-            maps.particle_diameter_angst,
+            box_px,
+            pixel_size_angst,
+            particle_diameter_angst,
             self.voxel_size_angst,
             block_px=self.weights.card.block_px,
             stride_px=self.stride_px,
-            device=maps.device,
+            device=device,
         )
+
+    def refuses(self, box_px: int, pixel_size_angst: float, particle_diameter_angst: float, device: str) -> str | None:
+        """Patches that would take too long on a CPU; the same is asked again of the device that makes the maps."""
+        if device != "cpu":
+            return None
+        return self._too_long(self._plan(box_px, pixel_size_angst, particle_diameter_angst, device))
 
     def estimated_minutes(self, plan: Plan) -> float:
         """Time of both halves on one core of a CPU."""
@@ -94,8 +105,8 @@ class Blush(Regulariser):
                 "in classification; use weights for unfiltered maps"
             )
         plan = self.plan(maps)
-        if maps.device.type == "cpu":
-            self._refuse_a_long_run(plan)
+        if maps.device.type == "cpu" and (reason := self._too_long(plan)) is not None:
+            raise RegulariserError(reason)
         self.network.to(maps.device)
         halves = maps.unregularised(0), maps.unregularised(1)
         first = self._denoised(halves[0], maps, 0, plan)
@@ -103,14 +114,15 @@ class Blush(Regulariser):
         second = first if halves[1] is halves[0] else self._denoised(halves[1], maps, 1, plan)
         return Outcome((first, second), self._notes(plan))
 
-    def _refuse_a_long_run(self, plan: Plan) -> None:
+    def _too_long(self, plan: Plan) -> str | None:
         minutes = self.estimated_minutes(plan)
-        if minutes > self.cpu_minutes:
-            raise RegulariserError(
-                f"{2 * plan.n_patches} patches would take an estimated {minutes:.2g} minutes per iteration on a CPU, "
-                f"more than regulariser.blush.cpu_minutes: {self.cpu_minutes:g}; use a GPU, a smaller network, a "
-                f"regulariser.blush.stride_px of up to {widest_stride(plan.block_px)}, or raise the limit"
-            )
+        if minutes <= self.cpu_minutes:
+            return None
+        return (
+            f"{2 * plan.n_patches} patches would take an estimated {minutes:.2g} minutes per iteration on a CPU, "
+            f"more than regulariser.blush.cpu_minutes: {self.cpu_minutes:g}; use a GPU, a smaller network, a "
+            f"regulariser.blush.stride_px of up to {widest_stride(plan.block_px)}, or raise the limit"
+        )
 
     def _denoised(self, volume: Tensor, maps: HalfMaps, half: int, plan: Plan) -> Tensor:
         how: dict[str, Any] = {"batch": self.batch, "precision": self.precision}

@@ -14,6 +14,8 @@ def configure(project):
     generator = np.random.default_rng(0)
     write_volume(project.root / "reference.mrc", generator.random((20, 20, 20)), 2.5)
     write_volume(project.root / "map.mrc", generator.random((16, 16, 16)), 3.0)
+    write_volume(project.root / "faint.mrc", 0.4 * generator.random((16, 16, 16)), 3.0)
+    write_volume(project.root / "near.mrc", generator.random((16, 16, 16)), 3.01)
     poses = {name: generator.uniform(0, 90, 8) for name in ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")}
     elsewhere = {"rlnImageName": np.array([f"{i + 1}@moved.mrcs" for i in range(8)], dtype=object)}
     true = {"optics": project.optics, "particles": project.particles | poses | elsewhere}
@@ -56,6 +58,21 @@ def test_a_correct_run_has_no_problems(configure, run_check):
         (
             {"initial_lowpass_angst": 5},
             "initial_lowpass_angst: filter is beyond the Nyquist limit of the particles (found 5 Å); give at least 6 Å",
+        ),
+        (
+            {"initial_lowpass_angst": 100},
+            "initial_lowpass_angst: filter leaves nothing of the reference (found 100 Å in a box of 48 Å); give less",
+        ),
+        ({"particle_diameter_angst": 5}, "particle is smaller than a few pixels (found 5 Å, with pixels of 3 Å)"),
+        ({"particle_diameter_angst": ".inf"}, "particle_diameter_angst: Input should be a finite number"),
+        ({"compute": "{memory_gb: .inf}"}, "compute.memory_gb: Input should be a finite number"),
+        ({"sampling": "{offset_range_px: 9}"}, "sampling.offset_range_px: search for offsets leaves the image"),
+        ({"mask": "faint.mrc"}, "faint.mrc, mask values: mask lets nothing through"),
+        ({"postprocess": "{mask: faint.mrc}"}, "mask lets nothing through (found at most 0.39"),
+        ({"postprocess": "{mask: near.mrc}"}, "near.mrc, header: mask has another pixel size than the particles"),
+        (
+            {"reference_pixel_size_angst": 1.2},
+            "reference is 24 Å wide, and the particle 30 Å (found 1.2 Å); give a map of the whole particle",
         ),
         (
             {"refinement": "{start_from: poses}"},

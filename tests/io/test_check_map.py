@@ -83,7 +83,7 @@ def test_a_mask_must_lie_in_0_to_1_and_fit_the_particles(tmp_path):
 )
 def test_a_pixel_size_that_cannot_be_believed_has_to_be_stated(tmp_path, box, pixel_size, message, right):
     path = tmp_path / "m.mrc"
-    scale = MapScale("reference_pixel_size_angst", None, OPTICS)
+    scale = MapScale("reference_pixel_size_angst", None, OPTICS, 10)
     (found,) = problems(path, cube(box), pixel_size, scale=scale)
     assert message in found
     assert right in found
@@ -93,10 +93,10 @@ def test_a_pixel_size_that_cannot_be_believed_has_to_be_stated(tmp_path, box, pi
 
 @pytest.mark.parametrize(("box", "pixel_size"), [(16, 3.02), (24, 2.2), (12, 4.0)])
 def test_plausible_pixel_sizes_need_no_word(tmp_path, box, pixel_size):
-    scale = MapScale("reference_pixel_size_angst", None, OPTICS)
+    scale = MapScale("reference_pixel_size_angst", None, OPTICS, 10)
     assert problems(tmp_path / "m.mrc", cube(box), pixel_size, scale=scale) == []
 
 
 def test_one_angstrom_is_fine_where_the_particles_have_it(tmp_path):
-    scale = MapScale("reference_pixel_size_angst", None, replace(OPTICS, pixel_size_angst=1.0))
+    scale = MapScale("reference_pixel_size_angst", None, replace(OPTICS, pixel_size_angst=1.0), 10)
     assert problems(tmp_path / "m.mrc", cube(), 1.0, scale=scale) == []

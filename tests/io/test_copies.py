@@ -96,3 +96,11 @@ def test_a_search_that_undoes_the_expansion_is_refused(project, run_check, setti
     found, printed = run_check(config)
     assert found == status
     assert ("set symmetry: C1 and refinement.start_from: poses" in printed) == (status == 2)
+
+
+def test_a_stack_that_was_copied_counts_once(project, run_check):
+    project.stacks["second.mrcs"][:2] = project.stacks["first.mrcs"][2:]
+    status, printed = run_check(project.write())
+    assert status == 2
+    assert "data_particles row 5: image has the pixels of another (found 000001@second.mrcs, as 000003@first" in printed
+    assert "data_particles row 7" not in printed

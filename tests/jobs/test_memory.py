@@ -83,6 +83,6 @@ def test_double_precision_takes_twice_the_maps():
 
 def test_import_refuses_before_anything_is_written(make_config, tmp_path):
     given = make_config(tmp_path / "out", compute={"device": "cpu", "memory_gb": 0.1})
-    with pytest.raises(BlushError, match="the workers have too little memory"):
+    with pytest.raises(BlushError, match=r"compute\.memory_gb: the expectation step"):
         steps.import_run(given)
     assert not (tmp_path / "out").exists()
