@@ -1,5 +1,7 @@
 """The one exception for mistakes of the user, carrying all of them at once."""
 
+import errno
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -8,6 +10,10 @@ from dataclasses import dataclass
 _LISTED = 3
 """Mistakes of one kind that are listed one by one."""
 _PLACES = re.compile(r"\d[\d, -]*")
+SYSTEM_REFUSALS = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE}
+)
+"""What a disk or its rights refuse: the user can mend it, and no program can be at fault."""
 
 
 @dataclass(frozen=True)
@@ -84,3 +90,13 @@ def _kind(problem: Problem | str) -> tuple[str, ...]:
     if isinstance(problem, str):
         return (problem,)
     return tuple(_PLACES.sub("#", text) for text in (problem.message, problem.remedy, problem.where or ""))
+
+
+def refused_by_system(error: OSError) -> BlushError | None:
+    """What to tell the user of an error of the system; None for one that may be a mistake of the program."""
+    if error.errno not in SYSTEM_REFUSALS:
+        return None
+    remedy = "restore the file or disk or its rights, and run the same command again"
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    problem = Problem(os.strerror(error.errno), remedy, " to ".join(names) or None)
+    return BlushError("the system does not allow it", [problem])

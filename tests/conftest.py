@@ -1,5 +1,10 @@
 """Fixtures of every room: one thread, and each kernel in each precision."""
 
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -32,3 +37,19 @@ def both_kernels(monkeypatch: pytest.MonkeyPatch):
         return results
 
     return run
+
+
+@pytest.fixture
+def local_slurm(tmp_path: Path):
+    """A SLURM of this machine alone."""
+    lacking = [name for name in ("sbatch", "slurmctld", "slurmd", "munge") if shutil.which(name) is None]
+    if lacking:
+        pytest.skip(f"needs {', '.join(lacking)}: apt-get install slurm-wlm munge")
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to start SLURM's daemons")
+    if Path("/etc/slurm/slurm.conf").exists():
+        pytest.skip("this machine has a SLURM of its own")
+    script, folder = Path(__file__).parents[1] / "scripts" / "local_slurm.sh", tmp_path / "slurm"
+    subprocess.run([script, "start", folder], check=True, stdout=subprocess.DEVNULL, timeout=120)
+    yield
+    subprocess.run([script, "stop", folder], check=True, timeout=60)

@@ -15,7 +15,9 @@ def converge(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     iteration: Annotated[int, typer.Option(min=1, help="Number of the iteration.")],
 ) -> None:
-    """Write poses, tables and the state of the next iteration, or the end."""
+    """Write poses, tables and the state of the next iteration, or the end, which needs no workers any more."""
+    from blush.cluster.client import stop_pool
+    from blush.cluster.resident import pool_folder
     from blush.jobs import steps
 
     state = steps.converge(run, iteration)
@@ -23,3 +25,5 @@ def converge(
         f"iteration {iteration}: {state.resolution_angst:.2f} Å, HEALPix order {state.healpix_order}, "
         f"offset step {state.offset_step_angst:.2f} Å{', converged' if state.converged else ''}"
     )
+    if state.converged:
+        stop_pool(pool_folder(run))  # postprocessing may be waiting for the very node that its workers keep

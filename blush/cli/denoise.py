@@ -1,7 +1,7 @@
 """`blush denoise`: any regulariser, by hand, on the two half-maps of a finished refinement."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -90,27 +90,16 @@ def _settings(method: str, weights: Path | None, changes: list[str]) -> "Regular
     BlushError
         With every mistake of the options.
     """
-    import yaml
-    from pydantic import ValidationError
-
+    from blush.config.files import checked, merged, parsed_changes
     from blush.config.regulariser import RegulariserSettings
 
-    content: dict[str, Any] = {"name": method}
+    example = "nonuniform.awf=1.5"
     for change in changes:
-        key, equals, text = change.partition("=")
-        section, dot, name = key.partition(".")
-        if not (equals and dot and name):
-            problem = Problem("is not SECTION.NAME=VALUE", "write it as nonuniform.awf=1.5", value=change)
+        if "." not in change.partition("=")[0]:
+            problem = Problem("is not SECTION.NAME=VALUE", f"write it as {example}", value=change)
             raise BlushError("a setting cannot be used", [problem])
-        content.setdefault(section, {})[name] = yaml.safe_load(text)
+    content = {"name": method} | parsed_changes(changes, example)
     if weights is not None:
-        network = content.get("red", {}).get("denoiser", "blush") if method == "red" else method
-        content.setdefault(network, {})["weights"] = weights
-    try:
-        return RegulariserSettings.model_validate(content)
-    except ValidationError as error:
-        problems = [
-            Problem(detail["msg"].removeprefix("Value error, "), where=".".join(str(part) for part in detail["loc"]))
-            for detail in error.errors(include_url=False)
-        ]
-        raise BlushError("the regulariser's settings cannot be used", problems) from None
+        network = str(content.get("red", {}).get("denoiser", "blush")) if method == "red" else method
+        content = merged(content, {network: {"weights": weights}})
+    return checked(RegulariserSettings, content, "the regulariser")

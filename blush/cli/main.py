@@ -7,7 +7,7 @@ import sys
 import typer
 
 import blush.cli
-from blush.errors import BlushError
+from blush.errors import BlushError, refused_by_system
 
 app = typer.Typer(
     name="blush",
@@ -34,12 +34,19 @@ register_commands()
 
 
 def main() -> None:
-    """Run the command line; exit with 2 on a `BlushError`, with a traceback on a bug."""
+    """Run the command line; exit with 2 on mistakes and refusals of the system, with a traceback on a bug."""
     try:
         app()
     except BlushError as error:
-        sys.stderr.write(f"blush: {error}\n")
-        raise SystemExit(2) from None
+        told = error
+    except OSError as error:
+        if (refusal := refused_by_system(error)) is None:
+            raise
+        told = refusal
+    else:
+        return
+    sys.stderr.write(f"blush: {told}\n")
+    raise SystemExit(2)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -81,20 +81,7 @@ def _read(path: Path, changes: list[str]) -> "TrainingConfig":
     BlushError
         Where a change is not NAME=VALUE, or the configuration has mistakes.
     """
-    import yaml
-
+    from blush.config.files import parsed_changes
     from blush.config.training import load_training
-    from blush.errors import BlushError, Problem
 
-    overrides: dict[str, Any] = {}
-    for change in changes:
-        key, equals, text = change.partition("=")
-        if not (equals and key):
-            problem = Problem("is not NAME=VALUE", "write it as fit.steps=100", value=change)
-            raise BlushError("a setting cannot be used", [problem])
-        *sections, name = key.split(".")
-        target = overrides
-        for section in sections:
-            target = target.setdefault(section, {})
-        target[name] = yaml.safe_load(text)
-    return load_training(path, overrides)
+    return load_training(path, parsed_changes(changes, "fit.steps=100"))

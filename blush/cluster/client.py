@@ -11,11 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from blush.cluster.resident import PoolGoneError, announced, connect, end_pool, find_or_start
+from blush.cluster.resident import Connection, PoolGoneError, announced, connect, end_pool, find_or_start
 from blush.cluster.task import Task
 from blush.errors import BlushError
 
 _NOTE_SECONDS = 30.0
+_POOLS = 3
+"""Pools that one call tries, each after the one before it died or fell silent."""
 
 Answers = dict[str, dict[str, Any]]
 Notify = Callable[[str], None]
@@ -52,23 +54,44 @@ def run_tasks(
     BlushError
         Where a task met a mistake of the user, or no worker can be had.
     TaskFailedError, PoolGoneError
-        Where a task or the pool failed; what was done stays done.
+        Where a task or the pool failed; what was done stays done. A pool that dies or falls silent is replaced first.
     """
     if not tasks:
         return {}
     answers: Answers = {}
-    noted = time.monotonic()
-    with find_or_start(folder, compute, owned=owned) as connection:
-        connection.send({"op": "run", "tasks": [asdict(task) for task in tasks]})
-        for answer in connection.answers():
-            if "about" in answer:
-                noted = _mind(answer["about"], noted, notify)
-                continue
-            answers[answer["key"]] = _checked(answer)
-            notify(f"{answer['key']}: {answer['seconds']} s in process {answer['pid']}, {len(answers)}/{len(tasks)}")
-            if len(answers) == len(tasks):
-                return answers
-    raise PoolGoneError(f"with {len(tasks) - len(answers)} task(s) to do; its log is {folder / 'pool.log'}")
+    lost: int | None = None
+    for pools_left in reversed(range(_POOLS)):
+        with find_or_start(folder, compute, owned=owned, lost=lost) as connection:
+            lost = connection.pid
+            try:
+                _gather(connection, [task for task in tasks if task.key not in answers], answers, notify)
+                break
+            except PoolGoneError as gone:
+                if not pools_left:
+                    raise
+                _tell(f"{gone}", notify)
+    return answers
+
+
+def _gather(connection: Connection, tasks: Sequence[Task], answers: Answers, notify: Notify) -> None:
+    """Add the answers of one pool to those there are.
+
+    Raises
+    ------
+    PoolGoneError
+        If the pool ends, or falls silent, before all tasks are answered.
+    """
+    noted, total = time.monotonic(), len(tasks) + len(answers)
+    connection.send({"op": "run", "tasks": [asdict(task) for task in tasks]})
+    for answer in connection.answers():
+        if "about" in answer:
+            noted = _mind(answer["about"], noted, notify)
+            continue
+        answers[answer["key"]] = _checked(answer)
+        notify(f"{answer['key']}: {answer['seconds']} s in process {answer['pid']}, {len(answers)}/{total}")
+        if len(answers) == total:
+            return
+    raise PoolGoneError(f"with {total - len(answers)} task(s) to do")
 
 
 def stop_pool(folder: Path) -> None:
@@ -84,14 +107,18 @@ def stop_pool(folder: Path) -> None:
 def _mind(about: Mapping[str, Any], noted: float, notify: Notify) -> float:
     """Give up on a pool in trouble; pass on what it says, and now and then that there are no workers yet."""
     for line in about["notices"]:
-        notify(line)
-        sys.stderr.write(f"blush: {line}\n")
+        _tell(line, notify)
     if about["trouble"]:
         raise BlushError("the worker pool has no workers", [about["trouble"]])
     if about["workers"] == 0 and time.monotonic() - noted > _NOTE_SECONDS:
         notify("waiting for workers")
         return time.monotonic()
     return noted
+
+
+def _tell(line: str, notify: Notify) -> None:
+    notify(line)
+    sys.stderr.write(f"blush: {line}\n")
 
 
 def _checked(answer: dict[str, Any]) -> dict[str, Any]:

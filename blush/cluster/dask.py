@@ -20,6 +20,7 @@ from blush.io.files import read_json, write_json
 LOOPBACK = "127.0.0.1"
 _CONFIG = {
     "distributed.scheduler.allowed-failures": 3,
+    "distributed.scheduler.worker-ttl": None,  # `blush.cluster.hearts` does that, and sooner
     "distributed.comm.timeouts.connect": "60s",
 }
 

@@ -3,12 +3,13 @@
 import os
 import subprocess
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 SLURM_WORKERS = 4
 _GIGABYTE = 1e9
+OWN_GROUPS, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+"""Where the kernel names the control groups of this process, and where they are."""
 
 
 def visible_gpus() -> list[str]:
@@ -25,22 +26,67 @@ def visible_gpus() -> list[str]:
 
 
 def usable_cores() -> int:
-    """Cores this process may use, under its affinity and its control group."""
+    """Cores this process may use, under its affinity and its control groups."""
     cores = len(os.sched_getaffinity(0))
-    with suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        cores = min(cores, max(1, int(quota) // int(period)))
+    for folder in control_groups("cpu"):
+        text = (_read(folder / "cpu.max") or "").split() or [
+            _read(folder / f"cpu.cfs_{name}_us") or "" for name in ("quota", "period")
+        ]
+        if len(text) == 2 and all(number.isdigit() for number in text):  # "max" and -1 are no limit
+            cores = min(cores, max(1, int(text[0]) // int(text[1])))
     return cores
 
 
 def free_memory_gb() -> float:
-    """Memory that can be had without swapping, under the control group's limit."""
+    """Memory that can be had without swapping, under the limits of the control groups.
+
+    What a group holds as copies of files it has read counts as free: the kernel gives that back first.
+    """
     lines = Path("/proc/meminfo").read_text().splitlines()
     free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    with suppress(OSError, ValueError):
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        free = min(free, limit - int(Path("/sys/fs/cgroup/memory.current").read_text()))
-    return free / _GIGABYTE
+    for folder in control_groups("memory"):
+        for limit, used, kept in (
+            ("memory.max", "memory.current", "inactive_file"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ):
+            amounts = [_read(folder / name) or "" for name in (limit, used)]
+            if all(amount.isdigit() for amount in amounts):
+                free = min(free, int(amounts[0]) - int(amounts[1]) + _entry(folder / "memory.stat", kept))
+    return max(free, 0) / _GIGABYTE
+
+
+def control_groups(controller: str) -> list[Path]:
+    """Folders of the control groups that limit this process, version 1 and 2, its own and all above.
+
+    Inside a container the path that the kernel names may lie outside of what is seen; the groups above it still count.
+    """
+    found = []
+    for line in (_read(OWN_GROUPS) or "").splitlines():
+        number, names, path = line.split(":", 2)
+        if number == "0":
+            mounts = [GROUPS, GROUPS / "unified"]
+        elif controller in names.split(","):
+            mounts = [GROUPS / names, GROUPS / controller]
+        else:
+            continue
+        for mount in mounts:
+            own = mount / path.lstrip("/")
+            found += [folder for folder in (own, *own.parents) if folder.is_relative_to(mount) and folder.is_dir()]
+    return list(dict.fromkeys(found))
+
+
+def _read(path: Path) -> str | None:
+    """A small file of the kernel's; None where there is none."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None
+
+
+def _entry(path: Path, name: str) -> int:
+    """A number in a table of the kernel's; 0 where it is not there."""
+    lines = (line.split() for line in (_read(path) or "").splitlines())
+    return next((int(line[1]) for line in lines if line[0] == name), 0)
 
 
 def devices_of_workers(kind: str, compute: Mapping[str, Any]) -> list[str | None]:

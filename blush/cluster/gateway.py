@@ -151,6 +151,8 @@ class Gateway:
                 "lower compute.workers, or raise compute.memory_gb, and look into the worker logs"
             }
         except Exception as error:  # of Dask itself: those of the task come back as an answer
+            if self.stopping.is_set():  # the pool takes its tasks along; who waits sees it go
+                return
             answer = {"bug": f"{type(error).__name__}: {error}"}
         del self._begun[work.name]
         work.outcome.set_result(answer)

@@ -19,9 +19,12 @@ from typing import Any
 from blush.cluster.dask import LOOPBACK, address_on, client_of, publish_address, scheduler_for
 from blush.cluster.devices import devices_of_workers
 from blush.cluster.gateway import LINE_LIMIT, Gateway
+from blush.cluster.hearts import JOIN_SECONDS, SILENT_SECONDS, Hearts
+from blush.cluster.notices import note
 from blush.cluster.parent import die_with_parent
+from blush.cluster.slurm import SlurmJobs, job_name
 from blush.cluster.tls import RENEW_DAYS, make_key_pair
-from blush.cluster.workers import LocalWorkers, SlurmJobs, Workers, job_name
+from blush.cluster.workers import LocalWorkers, Workers
 from blush.errors import BlushError
 from blush.io.files import atomic_write
 
@@ -43,6 +46,8 @@ class Pool:
         self._folder, self._settings, self._compute = folder, settings, settings["compute"]
         self._scheduler: Any = None
         self._workers: Workers | None = None
+        self._hearts = Hearts(self._processor_time)
+        self._topping_up: asyncio.Task[None] | None = None
         self._notices: list[str] = []
 
     async def run(self) -> None:
@@ -79,12 +84,13 @@ class Pool:
     def _say(self, line: str) -> None:
         """Note a line in the log, and for the next client that listens."""
         print(line, flush=True)  # noqa: T201
+        note(self._folder, line)
         self._notices.append(line)
 
     def _make_workers(self, kind: str) -> Workers:
         devices = devices_of_workers(kind, self._compute)
         if kind == "slurm":
-            return SlurmJobs(self._folder, len(devices), self._compute)
+            return SlurmJobs(self._folder, len(devices), self._compute, self._say)
         return LocalWorkers(self._folder, devices, self._compute)
 
     async def _watch(self, gateway: Gateway, client: Any) -> None:
@@ -95,7 +101,8 @@ class Pool:
             gateway.workers = await self._threads(client)
             gateway.deal()
             if self._workers is not None:
-                await self._workers.top_up(self._joined())
+                self._top_up(self._workers)
+                await self._end_the_hung(self._workers)
                 if self._workers.trouble and not gateway.busy:
                     break
             if gateway.busy:
@@ -105,6 +112,28 @@ class Pool:
             if time.monotonic() - gateway.last_used > idle_seconds or not self._folder.exists():
                 break
             await _either(gateway.stopping, _LOOK_SECONDS)
+
+    def _top_up(self, workers: Workers) -> None:
+        """Replace workers that ended, beside all else: a scheduler of jobs may take its time to answer."""
+        if self._topping_up is not None:
+            if not self._topping_up.done():
+                return
+            self._topping_up.result()
+        self._topping_up = asyncio.create_task(workers.top_up(self._joined()))
+
+    async def _end_the_hung(self, workers: Workers) -> None:
+        """End the workers that neither answer nor compute; their tasks go to others, and others take their place."""
+        known = {str(worker.name): worker for worker in list(self._scheduler.workers.values())}
+        beats = dict.fromkeys(workers.started()) | {name: worker.last_seen for name, worker in known.items()}
+        for name in self._hearts.hung(beats):
+            limit = SILENT_SECONDS if name in known else JOIN_SECONDS
+            self._say(f"worker {name} has neither answered nor computed for {limit:g} s: it is ended and replaced")
+            await workers.end_one(name)
+            if name in known:
+                await self._scheduler.remove_worker(known[name].address, stimulus_id=f"hung-{name}", close=False)
+
+    def _processor_time(self, name: str) -> float | None:
+        return None if self._workers is None else self._workers.processor_time(name)
 
     async def _threads(self, client: Any) -> int:
         """Tasks that the workers can do at once."""

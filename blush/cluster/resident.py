@@ -1,6 +1,5 @@
 """Finding, starting and ending the resident process of a pool (`blush.cluster.pool`). Only the standard library."""
 
-import fcntl
 import json
 import os
 import signal
@@ -15,10 +14,15 @@ from pathlib import Path
 from typing import Any, Self
 
 import blush
+from blush.cluster.lock import one_at_a_time
+from blush.cluster.notices import note
 from blush.errors import BlushError, Problem
+from blush.io.json_text import parse_json, read_record
 
-SILENCE_SECONDS = 120.0
-"""A pool that says nothing for this long is taken for dead; it speaks every few seconds."""
+SILENCE_SECONDS = 30.0
+"""A pool that says nothing for this long is replaced; it speaks every 5 s, and computes nothing itself."""
+_ANNOUNCED = {"job_name": str, "host": str, "pid": int, "port": int, "settings": dict, "token": str}
+"""Members of pool.json."""
 _START_SECONDS = 120.0
 _LOG_LINES = 15
 
@@ -36,6 +40,7 @@ class Connection:
 
     stream: socket.socket
     token: str
+    pid: int
 
     def __enter__(self) -> Self:
         return self
@@ -44,8 +49,17 @@ class Connection:
         self.stream.close()
 
     def send(self, request: Mapping[str, Any]) -> None:
-        """Ask."""
-        self.stream.sendall(json.dumps({"token": self.token, **request}).encode() + b"\n")
+        """Ask.
+
+        Raises
+        ------
+        PoolGoneError
+            If nobody takes the request.
+        """
+        try:
+            self.stream.sendall(json.dumps({"token": self.token, **request}).encode() + b"\n")
+        except OSError as error:
+            raise PoolGoneError(f"({type(error).__name__}: {error})") from None
 
     def answers(self) -> Iterator[dict[str, Any]]:
         """Lines until the pool closes the connection, or dies.
@@ -58,13 +72,13 @@ class Connection:
         try:
             with self.stream.makefile("rb") as lines:
                 for line in lines:
-                    answer = json.loads(line)
+                    answer = parse_json(line)
                     if "refused" in answer:
                         raise PoolGoneError(f"for this client: {answer['refused']}")
                     yield answer
         except ConnectionResetError:
             return
-        except (OSError, json.JSONDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise PoolGoneError(f"({type(error).__name__}: {error})") from None
 
 
@@ -81,28 +95,57 @@ def pool_settings(compute: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": kind, "compute": dict(compute), "version": blush.__version__, "python": sys.executable}
 
 
-def find_or_start(folder: Path, compute: Mapping[str, Any], *, owned: bool = False) -> Connection:
-    """A connection to the right pool of a folder; clients that come at once find one pool."""
+def find_or_start(
+    folder: Path, compute: Mapping[str, Any], *, owned: bool = False, lost: int | None = None
+) -> Connection:
+    """A connection to the right pool of a folder; clients that come at once find one pool.
+
+    `lost` is the process of a pool that died or fell silent: unless another client has replaced it, it is ended.
+
+    Raises
+    ------
+    PoolGoneError
+        If the lost pool ended as it was asked to: nobody wants another.
+    BlushError
+        If no pool can be had.
+    """
     settings = pool_settings(compute)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with one_at_a_time(folder / "lock"):
+        if lost is not None:
+            _bury(folder, lost)
         return _find(folder, settings) or _start(folder, settings, owned)
 
 
 def announced(folder: Path) -> dict[str, Any] | None:
-    """What the pool of a folder last said about itself."""
-    with suppress(OSError, json.JSONDecodeError):
-        found: dict[str, Any] = json.loads((folder / "pool.json").read_text())
-        return found
-    return None
+    """What the pool of a folder last said about itself.
+
+    Raises
+    ------
+    BlushError
+        Where the file is damaged: which process it spoke of cannot be known, and two pools must never share devices.
+    """
+    path = folder / "pool.json"
+    if not path.exists():
+        return None
+    remedy = f"end the process `blush.cluster.pool {folder}` if there is one (ps -ef), then remove this file"
+    found = read_record(path, remedy)
+    for name, kind in _ANNOUNCED.items():
+        if not isinstance(found.get(name), kind) or isinstance(found[name], bool):
+            problem = Problem(f"is not the address of a pool: {name} is missing or senseless", remedy, str(path))
+            raise BlushError("cannot use the worker pool", [problem])
+    if not (
+        0 < found["port"] < 1 << 16 and 1 < found["pid"] < 1 << 22 and isinstance(found["settings"].get("kind"), str)
+    ):
+        problem = Problem("is not the address of a pool: its numbers are senseless", remedy, str(path))
+        raise BlushError("cannot use the worker pool", [problem])
+    return found
 
 
 def connect(found: Mapping[str, Any]) -> Connection:
     """Open a line to an announced pool."""
     stream = socket.create_connection(("127.0.0.1", found["port"]), timeout=10)
     stream.settimeout(SILENCE_SECONDS)
-    return Connection(stream, found["token"])
+    return Connection(stream, found["token"], found["pid"])
 
 
 def end_pool(folder: Path, known: dict[str, Any] | None = None) -> None:
@@ -134,6 +177,20 @@ def python_path() -> str:
     """PYTHONPATH that finds this package first, however it was found here."""
     paths = [str(Path(blush.__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     return os.pathsep.join(path for path in paths if path)
+
+
+def _bury(folder: Path, lost: int) -> None:
+    """End a pool that was lost, and say so, once for all its clients."""
+    found = announced(folder)
+    if found is None:
+        raise PoolGoneError(f"as it was asked to; its log is {folder / 'pool.log'}")
+    if found["pid"] == lost:
+        note(
+            folder,
+            f"the worker pool (process {lost}) died, or has said nothing for {SILENCE_SECONDS:g} s: it is replaced, "
+            "and the run goes on",
+        )
+        end_pool(folder)
 
 
 def _find(folder: Path, settings: Mapping[str, Any]) -> Connection | None:

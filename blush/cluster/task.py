@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blush.errors import BlushError
+from blush.errors import BlushError, refused_by_system
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Task:
 def perform(target: str, run: str, args: tuple[Any, ...]) -> dict[str, Any]:
     """Call a task's function and describe how it ended; runs on the workers.
 
-    An exception comes back as text: that of the user's mistakes under "mistake", that of bugs under "bug".
+    An exception comes back as text: mistakes of the user and refusals of the system under
+    "mistake", bugs under "bug".
     """
     module, function = target.split(":")
     start = time.monotonic()
@@ -44,6 +45,9 @@ def perform(target: str, run: str, args: tuple[Any, ...]) -> dict[str, Any]:
         result = getattr(importlib.import_module(module), function)(Path(run), *args)
     except BlushError as error:
         return {"mistake": str(error)}
+    except OSError as error:
+        refusal = refused_by_system(error)
+        return {"bug": traceback.format_exc()} if refusal is None else {"mistake": str(refusal)}
     except Exception:
         return {"bug": traceback.format_exc()}
     return {"result": str(result), "pid": os.getpid(), "seconds": round(time.monotonic() - start, 3)}

@@ -1,15 +1,17 @@
 """Files of settings: from YAML to a checked model, with every mistake at once."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from blush.config.input_file import read_text
+from blush.config.yaml_text import parse_yaml, read_yaml
 from blush.errors import BlushError, Problem
 
+__all__ = ["checked", "merged", "parsed_changes", "read_yaml", "resolved"]
 _KEYWORDS = ("auto", "sphere", "shipped")
+_LONGEST_SHOWN, _MOST_LISTED = 200, 50
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -24,32 +26,42 @@ def checked(model: type[Model], content: dict[str, Any], source: Path | str) -> 
     Raises
     ------
     BlushError
-        With every mistake.
+        With every mistake, up to 50.
     """
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problems = [_problem(detail) for detail in error.errors(include_url=False)]
-        raise BlushError(f"{source} has {len(problems)} mistake(s):", problems) from None
+        details = error.errors(include_url=False)
+        problems: list[Problem | str] = [_problem(detail) for detail in details[:_MOST_LISTED]]
+        problems += [f"and {len(details) - _MOST_LISTED} more"] if len(details) > _MOST_LISTED else []
+        raise BlushError(f"{source} has {len(details)} mistake(s):", problems) from None
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Mapping at the top of a YAML file.
+def parsed_changes(changes: Sequence[str], example: str) -> dict[str, Any]:
+    """Settings of a command line, each `SECTION.NAME=VALUE`, nested.
+
+    Parameters
+    ----------
+    example
+        One that is right, for the error.
 
     Raises
     ------
     BlushError
-        Where it cannot be read, or is none.
+        Where one is not written so, its value is none, or it contradicts another.
     """
-    try:
-        content = yaml.safe_load(read_text(path, "cannot read the configuration"))
-    except yaml.YAMLError as error:
-        problem = Problem(f"is not YAML: {' '.join(str(error).split())}", "correct its syntax", file=str(path))
-        raise BlushError("cannot read the configuration", [problem]) from None
-    if not isinstance(content, dict):
-        problem = Problem("is not a mapping of settings", "start from config/default.yaml", file=str(path))
-        raise BlushError("cannot read the configuration", [problem])
-    return content
+    result: dict[str, Any] = {}
+    for change in changes:
+        key, equals, text = change.partition("=")
+        names = key.split(".")
+        if not (equals and all(names)):
+            problem = Problem("is not NAME=VALUE", f"write it as {example}", value=change[:_LONGEST_SHOWN])
+            raise BlushError("a setting cannot be used", [problem])
+        value = parse_yaml(text, change[:_LONGEST_SHOWN])
+        for name in reversed(names):
+            value = {name: value}
+        result = merged(result, value)
+    return result
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -75,17 +87,28 @@ def resolved(
             section = section.get(key) if isinstance(section, dict) else None
         value = section.get(keys[-1]) if isinstance(section, dict) else None
         if isinstance(value, str | Path) and str(value) not in _KEYWORDS:
-            full = folder / value
-            update: dict[str, Any] = {keys[-1]: full.resolve() if ".." in full.parts else full}
+            update: dict[str, Any] = {keys[-1]: _absolute(folder / value)}
             for key in reversed(keys[:-1]):
                 update = {key: update}
             result = merged(result, update)
     return result
 
 
+def _absolute(path: Path) -> Path:
+    """A path without `..`; as it is where its folders lead in a circle, which whoever opens it says."""
+    if ".." not in path.parts:
+        return path
+    try:
+        return path.resolve()
+    except RuntimeError:
+        return path
+
+
 def _problem(detail: Any) -> Problem:
     """One mistake in pydantic's words, with its place."""
-    place = ".".join(str(part) for part in detail["loc"])
+    place = ".".join(str(part) for part in detail["loc"])[:_LONGEST_SHOWN]
     shows_value = detail["type"] not in ("missing", "extra_forbidden") and not isinstance(detail["input"], dict)
     message = detail["msg"].removeprefix("Value error, ")
-    return Problem(message, where=place or None, value=repr(detail["input"]) if shows_value else None)
+    shown = ascii(detail["input"]) if shows_value else ""
+    value = shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}... ({len(shown)} characters)"
+    return Problem(message, where=place or None, value=value or None)

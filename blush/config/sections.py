@@ -20,7 +20,7 @@ PointGroup = Annotated[str, AfterValidator(_known_group)]
 
 
 class Section(BaseModel):
-    """A frozen group of settings that refuses unknown keys, and numbers that are not finite."""
+    """A frozen group of settings that refuses unknown keys and numbers that are not finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

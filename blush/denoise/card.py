@@ -74,7 +74,7 @@ class Card:
                 found[name] = _value(name, metadata[name])
             except ValueError as error:
                 remedy = "get the file again, or import the weights again"
-                problems.append(Problem(str(error), remedy, str(file), name, metadata[name]))
+                problems.append(Problem(str(error), remedy, str(file), name, metadata[name][:200]))
         if problems:
             raise BlushError("cannot use these weights", problems)
         return cls(**found)  # type: ignore[arg-type]  # each was made by _value of its name
@@ -96,7 +96,7 @@ def _value(name: str, text: str) -> str | int | float | None:
     }
     if name in limits:
         low, high = limits[name]
-        if not text.isdecimal() or not low <= int(text) <= high:
+        if not (text.isascii() and text.isdecimal()) or len(text) > 9 or not low <= int(text) <= high:
             raise ValueError(f"is not a whole number from {low} to {high}")
         return int(text)
     if name == "voxel_size_angst":
@@ -110,6 +110,6 @@ def _value(name: str, text: str) -> str | int | float | None:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        return float(text) if text.isascii() and "_" not in text else float("nan")
     except ValueError:
         return float("nan")

@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,13 +23,18 @@ from blush.denoise.cref_unet import CrefUNet
 from blush.denoise.local_wiener import GainNet
 from blush.denoise.unet import UNet3d
 from blush.errors import BlushError, Problem
-from blush.io.files import atomic_write, read_json, write_json
+from blush.io.files import atomic_write, read_record, write_json
 
 SHA256 = "sha256"
 INDEX_SUFFIX = ".index.json"
 TITLE = "cannot use these weights"
 DAMAGED_REMEDY = "the file is damaged or was changed: get it again, or import the weights again"
 LARGEST_HEADER_BYTES = 16 << 20
+_SAFETENSORS_FAULTS = (
+    SafetensorError, OSError, ValueError, RuntimeError, TypeError, AttributeError, KeyError, OverflowError,
+)  # fmt: skip
+"""What safetensors and torch raise of damaged files, and of types and shapes that torch has not."""
+_MOST_LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -165,10 +169,14 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
     if (problem := unreadable(path)) is not None:
         raise BlushError(TITLE, [problem])
     try:
+        with path.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+        if length > LARGEST_HEADER_BYTES:
+            raise ValueError(f"its header has {length} bytes, more than {LARGEST_HEADER_BYTES}")
         with safe_open(path, framework="pt") as stored:
             return {name: stored.get_tensor(name) for name in stored.keys()}, dict(stored.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        problem = Problem(f"is not a whole safetensors file: {error}", DAMAGED_REMEDY, str(path))
+    except _SAFETENSORS_FAULTS as error:
+        problem = Problem(f"is not a whole safetensors file: {str(error)[:300]}", DAMAGED_REMEDY, str(path))
         raise BlushError(TITLE, [problem]) from None
 
 
@@ -192,19 +200,23 @@ def _parsed_index(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Which file holds which tensor, and the metadata."""
     if (problem := unreadable(path)) is not None:
         raise BlushError(TITLE, [problem])
-    try:
-        content: Any = read_json(path)
-        places, metadata = content["weight_map"], content["metadata"]
-        entries = [*places.items(), *metadata.items()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BlushError(TITLE, [Problem(f"is not an index of weights: {error}", DAMAGED_REMEDY, str(path))]) from None
-    if not all(isinstance(part, str) for entry in entries for part in entry):
+    content = read_record(path, DAMAGED_REMEDY)
+    places, metadata = content.get("weight_map"), content.get("metadata")
+    if not (isinstance(places, dict) and isinstance(metadata, dict)):
+        raise BlushError(TITLE, [Problem("is not an index of weights", DAMAGED_REMEDY, str(path))])
+    if not all(isinstance(part, str) for entry in (*places.items(), *metadata.items()) for part in entry):
         raise BlushError(TITLE, [Problem("is not an index of weights", DAMAGED_REMEDY, str(path))])
     for name in places.values():
-        if Path(name).name != name:
-            problem = Problem("names a file of another folder", "get the weights again", str(path), value=name)
+        if Path(name).name != name or not name.endswith(".safetensors") or not _is_name(name):
+            message = "names a file of another folder, or no weights"
+            problem = Problem(message, "get the weights again", str(path), value=ascii(name[:200])[1:-1])
             raise BlushError(TITLE, [problem])
     return places, metadata
+
+
+def _is_name(name: str) -> bool:
+    """Whether a file of Linux can be called so."""
+    return "\0" not in name and len(name.encode()) <= 255
 
 
 def _checked_hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path) -> str:
@@ -222,6 +234,9 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> list[Problem]:
     expected = network.state_dict()
     problems = [Problem("tensor is missing", where=name) for name in sorted(expected.keys() - tensors.keys())]
     problems += [Problem("tensor has no place", where=name) for name in sorted(tensors.keys() - expected.keys())]
+    if len(problems) > _MOST_LISTED:
+        more = Problem(f"and {len(problems) - _MOST_LISTED} more tensors are missing or have no place")
+        problems = [*problems[:_MOST_LISTED], more]
     for name in sorted(expected.keys() & tensors.keys()):
         shape, wanted = tuple(tensors[name].shape), tuple(expected[name].shape)
         if shape != wanted:

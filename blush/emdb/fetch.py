@@ -18,7 +18,7 @@ from blush.emdb.files import examine, largest_file_bytes, sha256_of
 from blush.emdb.manifest import ENTRY, KINDS, Row, read_manifest, read_row, write_manifest
 from blush.emdb.search import EntryInfo, describe, search
 from blush.errors import BlushError, Problem
-from blush.io.files import read_json, write_json
+from blush.io.files import parse_json, write_json
 
 SEARCH, RECORD = "search.json", "entry.json"
 Tell = Callable[[str], None]
@@ -88,7 +88,7 @@ def _kept(path: Path) -> dict[str, Any]:
         Where the file is damaged, or names what is no entry.
     """
     try:
-        kept = read_json(path)
+        kept = parse_json(path.read_bytes())
         found = kept["found"] if isinstance(kept, dict) and kept.keys() == {"asked", "found"} else None
         if isinstance(found, list) and all(isinstance(entry, str) and ENTRY.fullmatch(entry) for entry in found):
             return dict(kept)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from blush.errors import BlushError, Problem
-from blush.io.files import atomic_write, read_json
+from blush.io.files import atomic_write, parse_json
 
 TITLE = "cannot read the manifest"
 KINDS = ("half1", "half2", "mask")
@@ -137,7 +137,7 @@ def read_row(path: Path) -> Row:
     """
     content: Any = None
     try:
-        content = read_json(path)
+        content = parse_json(path.read_bytes())
         faults = [] if isinstance(content, dict) else ["is no JSON object"]
     except (OSError, ValueError) as error:
         faults = [str(error)]

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from blush.errors import BlushError
+from blush.errors import BlushError, Problem
 
 SOURCE = Path(__file__).with_name("native.cpp")
 FLAGS = (
@@ -36,11 +36,46 @@ FLAGS = (
 )  # no -ffast-math: it would flush denormals in the whole process
 
 
-def cache_folder() -> Path:
-    """Folder of the compiled kernels: $BLUSH_CACHE, else $XDG_CACHE_HOME/blush, else ~/.cache/blush."""
+def cache_folder(needed: str = "") -> Path:
+    """Folder of the compiled kernels: $BLUSH_CACHE, else $XDG_CACHE_HOME/blush, else ~/.cache/blush.
+
+    Where the home folder is missing or cannot be written, a folder of this user among the temporary files, which is
+    announced on stderr. A folder that holds the file `needed` need not be writable.
+
+    Raises
+    ------
+    BlushError
+        If $BLUSH_CACHE cannot be written, or nothing can.
+    """
     if own := os.environ.get("BLUSH_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "blush"
+        return _usable(Path(own), needed, "name another folder in BLUSH_CACHE")
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "blush"
+        return _usable(home, needed)
+    except (RuntimeError, BlushError) as error:  # RuntimeError: the user has no home
+        stand_in = Path(tempfile.gettempdir()) / f"blush-{os.getuid()}"
+        _usable(stand_in, needed, "name a folder in BLUSH_CACHE that can be written")
+        sys.stderr.write(f"blush: {str(error).splitlines()[-1].strip()}: kernels are kept in {stand_in}; ")
+        sys.stderr.write("name another folder in BLUSH_CACHE to keep them elsewhere\n")
+        return stand_in
+
+
+def _usable(folder: Path, needed: str, remedy: str = "") -> Path:
+    """A folder that holds what is needed or can be written; among the temporary files only one that is this user's."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = folder.stat()
+    except OSError as error:
+        fault = f"cannot be made: {os.strerror(error.errno or 0)}"
+    else:
+        others = status.st_uid != os.getuid() or status.st_mode & 0o022
+        if others and folder.parent == Path(tempfile.gettempdir()):
+            fault = "can be written by others, who could put a program there"
+        elif (folder / needed).is_file() or os.access(folder, os.W_OK):
+            return folder
+        else:
+            fault = "cannot be written"
+    raise BlushError("no place for the compiled kernels", [Problem(fault, remedy, str(folder))])
 
 
 def _processor() -> str:
@@ -78,7 +113,8 @@ def library() -> ctypes.CDLL | None:
         )
         return None
     key = hashlib.sha256("\0".join((SOURCE.read_text(), _processor(), *FLAGS)).encode()).hexdigest()[:24]
-    target = cache_folder() / f"kernels-{key}.so"
+    name = f"kernels-{key}.so"
+    target = cache_folder(name) / name
     if not target.exists():
         _compile(compiler, target)
     return ctypes.CDLL(str(target))

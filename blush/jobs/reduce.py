@@ -84,12 +84,11 @@ def _tables(paths: list[Path]) -> dict[str, np.ndarray]:
     columns: dict[str, list[np.ndarray]] = {}
     single: dict[str, np.ndarray] = {}
     for path in paths:
-        with np.load(path) as arrays:  # members are read one by one: the grid stays on disk
-            for name in arrays.files:
-                if name.startswith("table_"):
-                    columns.setdefault(name, []).append(arrays[name])
-                elif name.startswith("accuracy_"):
-                    single[name] = arrays[name]
+        for name, array in load_npz(path, starts=("table_", "accuracy_")).items():  # the grid stays on disk
+            if name.startswith("table_"):
+                columns.setdefault(name, []).append(array)
+            else:
+                single[name] = array
     return {name: np.concatenate(parts) for name, parts in columns.items()} | single
 
 

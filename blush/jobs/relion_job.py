@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from blush.errors import BlushError, Problem
 from blush.fourier.mask import soft_sphere
+from blush.io.columns import numbers, shown
 from blush.io.mrc import read_volume
 from blush.io.star import Table, read_star
 from blush.regularise.protocol import Call, Name
@@ -60,13 +62,13 @@ def read_job(star: Path, name: Name, call: Call) -> RelionJob:
         return RelionJob(call.pixel_size_angst, call.particle_diameter_angst)
     optimiser = _general(optimiser_file, "optimiser_general")
     sampling = _general(_named(optimiser_file, optimiser, "rlnOrientSamplingStarFile"), "sampling_general")
-    order = int(_value(sampling, "rlnHealpixOrder", optimiser_file))
+    order = int(_number(sampling, "rlnHealpixOrder", optimiser_file))
     pixel, diameter = call.pixel_size_angst, call.particle_diameter_angst
     if pixel is None:
         model = _general(_named(optimiser_file, optimiser, "rlnModelStarFile"), "model_general")
-        pixel = float(_value(model, "rlnPixelSize", optimiser_file))
+        pixel = _number(model, "rlnPixelSize", optimiser_file)
     if diameter is None:
-        diameter = float(_value(optimiser, "rlnParticleDiameter", optimiser_file))
+        diameter = _number(optimiser, "rlnParticleDiameter", optimiser_file)
     named = "rlnSolventMaskName" in optimiser and not name.is_body
     mask = str(optimiser["rlnSolventMaskName"][0]) if named else "None"
     return RelionJob(
@@ -74,8 +76,8 @@ def read_job(star: Path, name: Name, call: Call) -> RelionJob:
         particle_diameter_angst=diameter,
         symmetry=str(_value(sampling, "rlnSymmetryGroup", optimiser_file)).upper(),
         healpix_order=order,
-        local=order >= int(_value(optimiser, "rlnAutoLocalSearchesHealpixOrder", optimiser_file)),
-        seed=int(_value(optimiser, "rlnRandomSeed", optimiser_file)),
+        local=order >= int(_number(optimiser, "rlnAutoLocalSearchesHealpixOrder", optimiser_file)),
+        seed=int(_number(optimiser, "rlnRandomSeed", optimiser_file)),
         mask_file=None if mask in ("None", "") else Path(mask),
     )
 
@@ -110,8 +112,25 @@ def _general(path: Path, block: str) -> Table:
     return read_star(path).get(block, {})
 
 
+def _number(table: Table, key: str, file: Path) -> float:
+    """A number of these tables.
+
+    Raises
+    ------
+    BlushError
+        Where it is missing or none.
+    """
+    found = _value(table, key, file)
+    value = float(numbers(table, key, 0.0, "general", file, [])[0])
+    if not math.isfinite(value):
+        remedy = "give back the table as RELION wrote it"
+        problem = Problem(f"it or a table it names holds no number as {key}", remedy, str(file), value=shown(found))
+        raise BlushError("cannot read the tables of the refinement", [problem])
+    return value
+
+
 def _value(table: Table, key: str, file: Path) -> Any:
-    if key not in table:
+    if key not in table or not len(table[key]):
         problem = Problem(
             f"neither it nor a table it names has {key}", "give back the table as RELION wrote it", str(file)
         )

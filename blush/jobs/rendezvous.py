@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
 from blush.errors import BlushError, Problem
-from blush.io.files import read_json, write_json
+from blush.io.files import read_record, write_json
 
 POLL_SECONDS = 0.05
 
@@ -72,7 +71,6 @@ class Rendezvous:
 
     def _read(self) -> dict[str, Any]:
         try:
-            content = read_json(self.other)
-        except (FileNotFoundError, JSONDecodeError):  # not there, or damaged by a full disk: to be written anew
+            return read_record(self.other)
+        except BlushError:  # not there, or damaged by a full disk: to be written anew
             return {}
-        return content if isinstance(content, dict) else {}

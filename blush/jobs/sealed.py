@@ -11,8 +11,9 @@ from pathlib import Path
 
 import xxhash
 
+from blush.errors import BlushError
 from blush.io import seal
-from blush.io.files import read_json, write_json
+from blush.io.files import read_record, write_json
 from blush.io.seal import DamagedFile, Owner
 from blush.jobs.layout import RunFolder
 from blush.refine.state import ALGORITHM_VERSION
@@ -49,7 +50,7 @@ def _run_of(folder: RunFolder) -> str:
 def _digest_of_identity(path: Path, _version: tuple[int, int, int]) -> str:
     stated = seal.read_seal(path)
     seal.verify(path, Owner(stated.run, path.name))
-    run = run_digest(read_json(path))
+    run = run_digest(read_record(path))
     if run != stated.run:
         raise DamagedFile(path, "does not agree with its seal")
     return run
@@ -75,17 +76,16 @@ def read_identity(folder: RunFolder) -> dict[str, str] | None:
     if len(others) > 1 and len(set(others)) == 1 and run not in others:
         put_aside(folder, DamagedFile(path, "belongs to another run than the files beside it"))
         return None
-    identity: dict[str, str] = read_json(path)
-    return identity
+    return read_record(path)
 
 
 def _older_identity(path: Path) -> dict[str, str] | None:
     """An identity without a seal, as versions of the algorithm before this one wrote it."""
     try:
-        content = read_json(path)
-    except ValueError:  # of JSON or UTF-8: it is damaged
+        content = read_record(path)
+    except BlushError:  # it is damaged
         return None
-    is_older = isinstance(content, dict) and content.get("algorithm", str(ALGORITHM_VERSION)) != str(ALGORITHM_VERSION)
+    is_older = content.get("algorithm", str(ALGORITHM_VERSION)) != str(ALGORITHM_VERSION)
     return content if is_older else None
 
 

@@ -8,7 +8,6 @@ same bits.
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blush.errors import BlushError, Problem
-from blush.io.files import read_json, write_json
+from blush.io.files import read_record, write_json
 
 ALGORITHM_VERSION = 7
 """Raised when the same inputs give other results: neither states nor finished work of another version are continued."""
+
+_REMEDY = "delete this iteration's folder and run the same command again, or start a new run"
 
 Floats = NDArray[np.float64]
 
@@ -141,6 +142,7 @@ class RefinementState:
         return values
 
 
+_PLAIN: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
 _ARRAY_NDIM = {
     "fsc": 1,
     "fsc_unmasked": 1,
@@ -173,25 +175,43 @@ def load_state(path: Path) -> RefinementState:
     BlushError
         The file is missing, damaged, or of another algorithm version.
     """
-    try:
-        values = read_json(path)
-    except (OSError, json.JSONDecodeError) as error:
-        raise _unreadable(path, str(error)) from error
-    if not isinstance(values, dict):
-        raise _unreadable(path, "is not a JSON object")
+    values = read_record(path, _REMEDY)
     version = values.get("algorithm_version")
     if version != ALGORITHM_VERSION:
         raise _unreadable(path, f"algorithm version {version}, but this Blush has {ALGORITHM_VERSION}")
     try:
-        settings = ControlSettings(**values.pop("settings"))
-        return RefinementState(settings=settings, **values)
-    except (TypeError, KeyError, ValueError) as error:
+        settings = ControlSettings(**_typed(ControlSettings, values.pop("settings")))
+        return RefinementState(settings=settings, **_typed(RefinementState, values))
+    except KeyError as error:
+        raise _unreadable(path, f"lacks {error}") from error
+    except (TypeError, ValueError, OverflowError) as error:
         raise _unreadable(path, str(error)) from error
 
 
+def _typed(kind: type, values: Any) -> dict[str, Any]:
+    """The same values, each of which is of the type of its field.
+
+    Raises
+    ------
+    ValueError
+        Where one is not; names are left to the constructor.
+    """
+    if not isinstance(values, dict):
+        raise ValueError("settings are no JSON object")
+    types = {f.name: str(f.type) for f in dataclasses.fields(kind)}
+    for name, value in values.items():
+        wanted = _PLAIN.get(types.get(name, "").removesuffix(" | None"), (list,))
+        is_none = value is None and types.get(name, "").endswith(" | None")
+        is_bool_alone = isinstance(value, bool) and bool not in wanted
+        if name in types and not is_none and (is_bool_alone or not isinstance(value, wanted)):
+            raise ValueError(f"{name} is {str(value)[:40]!r}, not {types[name]}")
+        if wanted == (list,) and name in types and np.array(value).dtype.kind not in "iuf":
+            raise ValueError(f"{name} holds something else than numbers")
+    return dict(values)
+
+
 def _unreadable(path: Path, message: str) -> BlushError:
-    remedy = "delete this iteration's folder and run the same command again, or start a new run"
-    problem = Problem(message, remedy, file=str(path))
+    problem = Problem(message, _REMEDY, file=str(path))
     return BlushError("the refinement state cannot be used", [problem])
 
 

@@ -17,14 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from blush.errors import BlushError, Problem
+from blush.errors import Problem
 from blush.fourier.backproject import Accumulator, empty_accumulator, trim
-from blush.io.mrc import read_volume, write_volume
-from blush.io.star import Table, read_star, write_star
+from blush.io.columns import n_rows, numbers
+from blush.io.mrc import map_header, read_volume, write_volume
+from blush.io.star import read_star, write_star
+from blush.regularise.call_values import GENERAL, SPECTRA, file_name, optional, positive, spectrum, unusable, whole
 
 Floats = NDArray[np.float64]
 SUFFIX = "_external_reconstruct"
-GENERAL, SPECTRA = "external_reconstruct_general", "external_reconstruct_tau2"
 _FILES = {
     "data_real": "rlnExtReconsDataReal",
     "data_imag": "rlnExtReconsDataImag",
@@ -32,10 +33,11 @@ _FILES = {
     "result": "rlnExtReconsResult",
     "result_star": "rlnExtReconsResultStarfile",
 }
-_NUMBERS = ("rlnTau2FudgeFactor", "rlnPaddingFactor", "rlnOriginalImageSize", "rlnCurrentImageSize")
-_COLUMNS = ("rlnSpectralIndex", "rlnReferenceTau2", "rlnGoldStandardFsc")
+_NUMBERS = ("rlnPaddingFactor", "rlnOriginalImageSize", "rlnCurrentImageSize")
+_INDEX = "rlnSpectralIndex"
+_COLUMNS = (_INDEX, "rlnReferenceTau2", "rlnGoldStandardFsc")
 _NAME = re.compile(
-    r"^(?P<prefix>.+)_it(?P<iteration>\d{3,})_(?:half(?P<half>[12])_)?(?P<kind>class|body)\d+" + SUFFIX + "$"
+    r"^(?P<prefix>.+)_it(?P<iteration>[0-9]{3,9})_(?:half(?P<half>[12])_)?(?P<kind>class|body)[0-9]+" + SUFFIX + "$"
 )
 
 
@@ -75,7 +77,7 @@ class Name:
         found = _NAME.match(star.stem)
         if found is None:
             wanted = f"RELION names it ROOT_itNNN[_halfH]_classKKK{SUFFIX}.star; keep that name"
-            raise _unusable([Problem("does not have the name of a call", wanted, str(star))])
+            raise unusable([Problem("does not have the name of a call", wanted, str(star))])
         half = found["half"]
         return cls(found["prefix"], int(found["iteration"]), int(half) if half else None, found["kind"] == "body")
 
@@ -172,36 +174,42 @@ def read_call(star: Path, folder: Path = Path()) -> Call:
     """
     blocks = read_star(folder / star)
     general, spectra = blocks.get(GENERAL, {}), blocks.get(SPECTRA, {})
-    lost = [(GENERAL, name) for name in (*_FILES.values(), *_NUMBERS) if name not in general]
+    lost = [(GENERAL, name) for name in (*_FILES.values(), "rlnTau2FudgeFactor", *_NUMBERS) if name not in general]
     lost += [(SPECTRA, name) for name in _COLUMNS if name not in spectra]
     if lost:
         remedy = "give the file that RELION writes with --external_reconstruct or --blush"
-        raise _unusable([Problem(f"has no {name}", remedy, str(star), f"data_{block}") for block, name in lost])
-    fudge, pad, box, size = (_number(general, name, star) for name in _NUMBERS)
-    paths = {part: folder / str(general[label][0]) for part, label in _FILES.items()}
+        raise unusable([Problem(f"has no {name}", remedy, str(star), f"data_{block}") for block, name in lost])
+    if n_rows(general) != 1:
+        message = f"data_{GENERAL} has {n_rows(general)} rows instead of one value each"
+        raise unusable([Problem(message, "give back the file as RELION wrote it", str(star))])
+    problems: list[Problem] = []
+    pad, box_px, size_px = (whole(general, name, star, problems) for name in _NUMBERS)
+    index, tau2, fsc = (spectrum(spectra, name, star, problems) for name in _COLUMNS)
+    if problems:
+        raise unusable(problems)
     call = Call(
-        **paths,
-        fudge=fudge,
-        pad=round(pad),
-        box_px=int(box),
-        r_max=int(size) // 2,
-        pixel_size_angst=_optional(general, "rlnPixelSize", star),
-        particle_diameter_angst=_optional(general, "rlnParticleDiameter", star),
-        tau2=np.asarray(spectra["rlnReferenceTau2"], dtype=np.float64),
-        fsc=np.asarray(spectra["rlnGoldStandardFsc"], dtype=np.float64),
+        **{part: folder / file_name(general, label, star) for part, label in _FILES.items()},
+        fudge=positive(general, "rlnTau2FudgeFactor", star),
+        pad=pad,
+        box_px=box_px,
+        r_max=size_px // 2,
+        pixel_size_angst=optional(general, "rlnPixelSize", star),
+        particle_diameter_angst=optional(general, "rlnParticleDiameter", star),
+        tau2=tau2,
+        fsc=fsc,
     )
-    if problems := _problems(call, star, pad, int(_optional(general, "rlnReferenceDimensionality", star) or 3)):
-        raise _unusable(problems)
+    if problems := _problems(call, star, index, optional(general, "rlnReferenceDimensionality", star) or 3):
+        raise unusable(problems)
     return call
 
 
-def _problems(call: Call, star: Path, pad: float, dimensions: int) -> list[Problem]:
+def _problems(call: Call, star: Path, index: Floats, dimensions: float) -> list[Problem]:
     """What the numbers of a call contradict."""
     problems = []
     if dimensions != 3:
-        problems.append(Problem("is of images, not of a map", "use it for 3D only", str(star), value=f"{dimensions}D"))
-    if pad != call.pad or call.pad < 1:
-        problems.append(Problem("padding is not a whole number", "refine with --pad 2", str(star), value=f"{pad:g}"))
+        problems.append(
+            Problem("is of images, not of a map", "use it for 3D only", str(star), value=f"{dimensions:g}D")
+        )
     if call.box_px % 2 or not 0 < call.r_max <= call.box_px // 2:
         value = f"box {call.box_px}, size {2 * call.r_max}"
         problems.append(
@@ -210,12 +218,9 @@ def _problems(call: Call, star: Path, pad: float, dimensions: int) -> list[Probl
     if len(call.tau2) != call.box_px // 2 + 1:
         rows = f"{len(call.tau2)} rows, box {call.box_px}"
         problems.append(Problem("spectra do not fit the box", "N/2 + 1 rows", str(star), f"data_{SPECTRA}", rows))
-    for label, values in (("rlnReferenceTau2", call.tau2), ("rlnGoldStandardFsc", call.fsc)):
-        bad = np.flatnonzero(~np.isfinite(values))
-        if bad.size:
-            where = f"data_{SPECTRA}, {label}, shell {', '.join(map(str, bad[:5]))}"
-            remedy = "look at the half-maps of the iteration before: a shell without power has no FSC"
-            problems.append(Problem("holds no number", remedy, str(star), where, f"{values[bad[0]]}"))
+    elif not np.array_equal(index, np.arange(len(index))):
+        where = f"data_{SPECTRA}, rlnSpectralIndex"
+        problems.append(Problem("shells are not in order", "give 0, 1, 2, ... N/2", str(star), where))
     return problems
 
 
@@ -230,15 +235,17 @@ def read_sums(call: Call, dtype: torch.dtype = torch.float32, device: torch.devi
         Where an array is missing or has another size.
     """
     size = call.pad * call.box_px
+    for path in (call.data_real, call.data_imag, call.weight):  # before anything of that size is allocated
+        shape = map_header(path).shape
+        if shape != (size, size, size // 2 + 1):
+            wanted = f"padding {call.pad} of box {call.box_px} asks for {size} x {size} x {size // 2 + 1}, z y x"
+            found = " x ".join(map(str, shape))
+            raise unusable([Problem("has another size than the call says", wanted, str(path), value=found)])
     sums = empty_accumulator(call.box_px, call.r_max, dtype=dtype, pad=call.pad)
     rows = np.arange(-sums.radius, sums.radius + 1) % size
     columns = np.arange(sums.radius + 1).clip(max=size // 2)  # cells that wrap are all beyond the sphere
     for channel, path in enumerate((call.data_real, call.data_imag, call.weight)):
         array, _ = read_volume(path)
-        if array.shape != (size, size, size // 2 + 1):
-            wanted = f"padding {call.pad} of box {call.box_px} asks for {size} x {size} x {size // 2 + 1}, z y x"
-            found = " x ".join(map(str, array.shape))
-            raise _unusable([Problem("has another size than the call says", wanted, str(path), value=found)])
         sums.grid[..., channel] = torch.from_numpy(array[np.ix_(rows, rows, columns)]).to(dtype)
     sums = trim(sums)
     return Accumulator(sums.grid.to(device), call.box_px, call.r_max, call.pad)
@@ -252,17 +259,21 @@ def read_returned(star: Path, shells: int) -> dict[str, list[float]]:
     BlushError
         Where it holds neither, or shells that there are not.
     """
-    for table in read_star(star).values():
+    for block, table in read_star(star).items():
         for name, label in (("tau2", "rlnReferenceTau2"), ("fsc", "rlnFourierShellCorrelation")):
-            if {"rlnSpectralIndex", label} <= table.keys():
-                index = np.asarray(table["rlnSpectralIndex"], dtype=np.int64)
-                if index.size and (index.min() < 0 or index.max() >= shells):
-                    raise _unusable([Problem("has shells beyond the map's", f"0 to {shells - 1}", str(star))])
+            if {_INDEX, label} <= table.keys():
+                problems: list[Problem] = []
+                index, given = (numbers(table, n, 0.0, f"data_{block}", star, problems) for n in (_INDEX, label))
+                if problems:
+                    raise unusable(problems)
+                if not np.isin(index, np.arange(shells)).all() or len(np.unique(index)) < len(index):
+                    message = "has shells beyond the map, or one twice"
+                    raise unusable([Problem(message, f"give each of 0 to {shells - 1} once", str(star))])
                 values = np.zeros(shells)
-                values[index] = np.asarray(table[label], dtype=np.float64)
+                values[index.astype(np.int64)] = given
                 return {name: values.tolist()}
     remedy = "give rlnSpectralIndex with rlnReferenceTau2 or rlnFourierShellCorrelation"
-    raise _unusable([Problem("holds no spectrum", remedy, str(star))])
+    raise unusable([Problem("holds no spectrum", remedy, str(star))])
 
 
 def write_result(call: Call, volume: Tensor, pixel_size_angst: float, path: Path | None = None) -> Path:
@@ -280,19 +291,3 @@ def _to_rfft(cells: Tensor, box_px: int, pad: int) -> NDArray[np.float32]:
     out = np.zeros((size, size, size // 2 + 1), dtype=np.float32)
     out[np.ix_(rows, rows, np.arange(high + 1))] = cells[span, span, : high + 1].cpu().numpy()
     return out
-
-
-def _number(table: Table, name: str, star: Path) -> float:
-    try:
-        return float(table[name][0])
-    except ValueError:
-        problem = Problem(f"{name} is not a number", "restore it", str(star), f"data_{GENERAL}", str(table[name][0]))
-        raise _unusable([problem]) from None
-
-
-def _optional(table: Table, name: str, star: Path) -> float | None:
-    return _number(table, name, star) if name in table else None
-
-
-def _unusable(problems: list[Problem]) -> BlushError:
-    return BlushError("cannot take part in an external reconstruction", problems)

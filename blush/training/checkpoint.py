@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from blush.config.training import TrainingConfig
+from blush.denoise.pickled import unpickled
+from blush.denoise.stand_ins import Forbidden
 from blush.errors import BlushError, Problem
 from blush.io.files import atomic_write, read_json, write_json
 
@@ -20,6 +23,13 @@ FILE, LOSSES, MACHINES = "checkpoint.pt", "losses.tsv", "machines.json"
 COLUMNS = ("step", "block_px", "batch", "loss", "mse", "mask_loss", "learning_rate", "gradient_norm", "seconds")
 FREE = ("device", "checkpoint_minutes", "loaders", "gpus")
 """Settings of `fit` that may change between a start and a restart."""
+
+
+_MEMBERS: dict[str, Any] = {
+    "fingerprint": str, "step": int, "seconds": (int, float), "network": dict, "average": dict, "optimiser": dict,
+    "records": Tensor,
+}  # fmt: skip
+"""Members of a checkpoint."""
 
 
 @dataclass
@@ -72,7 +82,7 @@ def save(folder: Path, state: State, mark: str) -> None:
         torch.save(content, beside)
 
 
-def restore(folder: Path, state: State, mark: str, device: torch.device) -> bool:
+def restore(folder: Path, state: State, mark: str) -> bool:
     """Take up the state of a folder; False where there is none.
 
     Raises
@@ -84,20 +94,89 @@ def restore(folder: Path, state: State, mark: str, device: torch.device) -> bool
     if not path.exists():
         return False
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:
-        problem = Problem(f"cannot be read: {error}", "remove it to start again", str(path))
+        with path.open("rb") as stream:
+            content = _members(unpickled(stream, path.stat().st_size))
+        if content["fingerprint"] != mark:
+            remedy = "restore the settings, give the training another name, or remove the file to start again"
+            problem = Problem("was made with other settings or other maps", remedy, str(path))
+            raise BlushError("cannot go on with the training", [problem])
+        _check(content, state)
+    except (OSError, ValueError, Forbidden) as error:
+        asked = "asks for something to be executed, which is refused: " if isinstance(error, Forbidden) else ""
+        problem = Problem(f"cannot be read: {asked}{error}", "remove it to start again", str(path))
         raise BlushError("cannot go on with the training", [problem]) from None
-    if content["fingerprint"] != mark:
-        remedy = "restore the settings, give the training another name, or remove the file to start again"
-        problem = Problem("was made with other settings or other maps", remedy, str(path))
-        raise BlushError("cannot go on with the training", [problem])
     state.network.load_state_dict(content["network"])
     state.average.load_state_dict(content["average"])
     state.optimiser.load_state_dict(content["optimiser"])
     state.step, state.seconds = content["step"], content["seconds"]
     state.records = [tuple(row) for row in content["records"].tolist()]
     return True
+
+
+def _members(content: Any) -> dict[str, Any]:
+    """The same content, if it is a checkpoint's.
+
+    Raises
+    ------
+    ValueError
+        Saying what is missing, or of another kind.
+    """
+    if not isinstance(content, dict) or content.keys() != _MEMBERS.keys():
+        raise ValueError("is no checkpoint: it holds other members")
+    for name, kind in _MEMBERS.items():
+        if not isinstance(content[name], kind) or isinstance(content[name], bool):
+            raise ValueError(f"{name} is of another kind: {type(content[name]).__name__}")
+    return content
+
+
+def _check(content: dict[str, Any], state: State) -> None:
+    """Refuse what is no state of this training, before any of it is taken up.
+
+    Raises
+    ------
+    ValueError
+        Saying what is of another kind or size.
+    """
+    records = content["records"]
+    if records.dtype != torch.float64 or records.ndim != 2 or records.shape[1] != len(COLUMNS):
+        raise ValueError(f"records are no table of {len(COLUMNS)} columns")
+    if content["step"] < 0 or not 0 <= content["seconds"] < math.inf or not bool(torch.isfinite(records).all()):
+        raise ValueError("step, seconds or records are no numbers that a training can have come to")
+    for name, network in (("network", state.network), ("average", state.average)):
+        _check_tensors(name, content[name], network.state_dict())
+    given, own = content["optimiser"], state.optimiser.state_dict()
+    groups, moments = given.get("param_groups"), given.get("state")
+    if not (isinstance(moments, dict) and isinstance(groups, list) and len(groups) == len(own["param_groups"])):
+        raise ValueError("optimiser has another state than AdamW's")
+    for group, wanted in zip(groups, own["param_groups"], strict=True):
+        if not isinstance(group, dict) or group.keys() != wanted.keys() or group["params"] != wanted["params"]:
+            raise ValueError("optimiser has other groups of parameters")
+        if any(type(group[key]) is not type(wanted[key]) for key in wanted):
+            raise ValueError("optimiser has settings of another kind")
+    parameters = list(state.network.parameters())
+    if moments.keys() not in (set(), set(range(len(parameters)))):
+        raise ValueError("optimiser lacks parameters, or has others")
+    for index, found in moments.items():
+        same = dict.fromkeys(("exp_avg", "exp_avg_sq"), parameters[index])
+        _check_tensors(f"optimiser of parameter {index}", found, same | {"step": torch.zeros(())})
+
+
+def _check_tensors(name: str, found: Any, wanted: dict[str, Tensor]) -> None:
+    """Refuse tensors of other names, types or sizes, or that are not finite.
+
+    Raises
+    ------
+    ValueError
+        Saying which.
+    """
+    if not isinstance(found, dict) or found.keys() != wanted.keys():
+        raise ValueError(f"{name} holds other tensors")
+    for key, tensor in wanted.items():
+        given = found[key]
+        if not isinstance(given, Tensor) or given.shape != tensor.shape or given.dtype != tensor.dtype:
+            raise ValueError(f"{name}: {key} is not {tuple(tensor.shape)} of {tensor.dtype}")
+        if not bool(torch.isfinite(given).all()):
+            raise ValueError(f"{name}: {key} is not finite")
 
 
 def note_machine(folder: Path, device: torch.device, processes: int) -> None:
@@ -112,7 +191,13 @@ def note_machine(folder: Path, device: torch.device, processes: int) -> None:
 def machines(folder: Path) -> list[str]:
     """Machines that a training has run on, as far as they were noted."""
     path = folder / MACHINES
-    return list(read_json(path)) if path.exists() else []
+    if not path.exists():
+        return []
+    found = read_json(path)
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        problem = Problem("is no list of machines", "remove it: it only says where the training ran", str(path))
+        raise BlushError("cannot go on with the training", [problem])
+    return found
 
 
 def write_losses(path: Path, records: list[tuple[float, ...]]) -> None:

@@ -121,7 +121,7 @@ class Training:
             network.parameters(), fit.learning_rate, betas=(0.9, 0.99), weight_decay=fit.weight_decay
         )
         self.state = State(network, average, optimiser)
-        if checkpoint.restore(out, self.state, self.mark, rank.device):
+        if checkpoint.restore(out, self.state, self.mark):
             tell(f"goes on from step {self.state.step} of {fit.steps}")
         if isinstance(network, UNet3d) and config.network.dropout:
             network.down[-1].register_forward_hook(_Dropout(config.network.dropout))

@@ -74,3 +74,63 @@ def test_cores_and_memory_of_this_machine():
     assert 1 <= usable_cores() <= os.cpu_count()
     total_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     assert 0 < free_memory_gb() <= total_gb
+
+
+def groups(monkeypatch, tmp_path, own, files):
+    """Control groups as the kernel shows them, in a folder."""
+    monkeypatch.setattr(devices, "OWN_GROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(devices, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(64)))
+    (tmp_path / "cgroup").write_text(own)
+    for name, text in files.items():
+        path = tmp_path / "groups" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+
+
+JOB = "slurm/job_7/step_0"
+VERSION_1 = {
+    f"cpu/{JOB}/cpu.cfs_quota_us": "-1", f"cpu/{JOB}/cpu.cfs_period_us": "100000",
+    "cpu/slurm/job_7/cpu.cfs_quota_us": "300000", "cpu/slurm/job_7/cpu.cfs_period_us": "100000",
+    "cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000",
+    f"memory/{JOB}/memory.limit_in_bytes": "9223372036854771712", f"memory/{JOB}/memory.usage_in_bytes": "100000",
+    "memory/slurm/job_7/memory.limit_in_bytes": "400000000", "memory/slurm/job_7/memory.usage_in_bytes": "350000000",
+    "memory/slurm/job_7/memory.stat": "cache 300000000\ntotal_inactive_file 200000000",
+}  # fmt: skip
+VERSION_2 = {
+    f"{JOB}/cpu.max": "max 100000", f"{JOB}/memory.max": "max", f"{JOB}/memory.current": "100000",
+    "slurm/job_7/cpu.max": "300000 100000", "slurm/job_7/memory.max": "400000000",
+    "slurm/job_7/memory.current": "350000000", "slurm/job_7/memory.stat": "anon 1\ninactive_file 200000000",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("own", "files"),
+    [
+        (f"9:name=systemd:/{JOB}\n4:memory:/{JOB}\n1:cpu,cpuacct:/{JOB}\n", VERSION_1),
+        (f"0::/{JOB}\n", VERSION_2),
+        (f"2:cpu:/\n0::/{JOB}\n", {f"unified/{name}": text for name, text in VERSION_2.items()}),
+    ],
+    ids=["version 1", "version 2", "version 2 beside 1"],
+)
+def test_the_limits_of_a_job_count_wherever_in_the_tree_they_are(monkeypatch, tmp_path, own, files):
+    """Here they are those of the group above this process's own; what it keeps of files counts as free."""
+    groups(monkeypatch, tmp_path, own, files)
+    assert usable_cores() == 3
+    assert free_memory_gb() == pytest.approx(0.25)
+
+
+def test_inside_a_container_the_limits_at_the_root_count(monkeypatch, tmp_path):
+    """The path is one of the host's, which is not there."""
+    files = {"memory.max": "400000000", "memory.current": "150000000", "cpu.max": "50000 100000"}
+    groups(monkeypatch, tmp_path, "0::/docker/4f\n", files)
+    assert usable_cores() == 1
+    assert free_memory_gb() == pytest.approx(0.25)
+
+
+def test_without_limits_or_control_groups_the_machine_counts(monkeypatch, tmp_path):
+    groups(monkeypatch, tmp_path, f"0::/{JOB}\n", {f"{JOB}/cpu.max": "max 100000", f"{JOB}/memory.max": "max"})
+    assert usable_cores() == 64
+    assert free_memory_gb() > 0
+    monkeypatch.setattr(devices, "OWN_GROUPS", tmp_path / "nothing")
+    assert usable_cores() == 64

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -27,19 +28,67 @@ def test_a_task_outlives_the_death_of_its_worker(folder):
     assert survivor != victim
 
 
-def test_a_dead_pool_is_noticed_its_workers_end_and_another_takes_over(folder):
-    work = task(folder.parent, "wait", "wait", "begun", 60.0)
+def test_a_dead_pool_is_noticed_its_workers_end_and_another_goes_on(folder, capfd):
+    works = [task(folder.parent, "wait", "wait", "begun", 5.0), task(folder.parent, "a", "double", 3)]
     begun = folder.parent / "begun"
     with ThreadPoolExecutor(1) as client:
-        answer = client.submit(run_here, folder, work)
+        answer = client.submit(run_here, folder, *works)
         worker = int(until(lambda: begun.exists() and begun.read_text()))
         dead = announced(folder)["pid"]
         os.kill(dead, signal.SIGKILL)
-        with pytest.raises(PoolGoneError, match=r"with 1 task\(s\) to do; its log is .*pool\.log"):
-            answer.result(30)
-    until(lambda: not alive(worker))
-    assert run_here(folder, task(folder.parent, "a", "double", 3))["a"]["result"] == "6"
+        until(lambda: not alive(worker))
+        answers = answer.result(60)
+    assert answers["a"]["result"] == "6"
+    assert int(answers["wait"]["result"]) not in (worker, dead)
     assert announced(folder)["pid"] != dead
+    assert (folder / "notices.log").read_text().count(f"(process {dead}) died") == 1
+    assert capfd.readouterr().err.count("the worker pool went away with") == 1
+
+
+def test_a_pool_that_was_asked_to_end_is_not_replaced(folder):
+    begun = folder.parent / "begun"
+    with ThreadPoolExecutor(1) as client:
+        answer = client.submit(run_here, folder, task(folder.parent, "wait", "wait", "begun", 60.0))
+        until(lambda: begun.exists())
+        stop_pool(folder)
+        with pytest.raises(PoolGoneError, match=r"as it was asked to; its log is .*pool\.log"):
+            answer.result(30)
+    assert announced(folder) is None
+
+
+@pytest.mark.slow
+def test_the_stopped_are_replaced_within_their_limit_and_who_computes_without_a_word_is_not(folder, tmp_path_factory):
+    """Three pools at once: a worker stopped, the pool stopped, and a worker that keeps Python's lock for 40 s."""
+    others = [tmp_path_factory.mktemp(name) / ".pool" for name in ("stopped_pool", "lock_kept")]
+    pools = [folder, *others]
+    seconds = (2.0, 2.0, 40.0)
+    functions = ("wait", "wait", "compute_without_a_word")
+    try:
+        with ThreadPoolExecutor(3) as clients:
+            answers = [
+                clients.submit(run_here, pool, task(pool.parent, "work", function, "begun", length), workers=1)
+                for pool, function, length in zip(pools, functions, seconds, strict=True)
+            ]
+            starts = [pool.parent / "begun" for pool in pools]
+            first = [int(until(lambda path=path: path.exists() and path.read_text(), 60)) for path in starts]
+            stopped = announced(others[0])["pid"]
+            started = time.monotonic()
+            os.kill(first[0], signal.SIGSTOP)
+            os.kill(stopped, signal.SIGSTOP)
+            second = [int(answer.result(90)["work"]["result"]) for answer in answers]
+            lasted_s = time.monotonic() - started
+        assert second[0] != first[0]
+        assert second[1] != first[1]
+        assert second[2] == first[2], "a worker that computes is never taken for one that hangs"
+        assert 30 < lasted_s < 75
+        assert not alive(first[0])
+        assert not alive(stopped)
+        assert "has neither answered nor computed for 30 s: it is ended" in (folder / "notices.log").read_text()
+        assert "has said nothing for 30 s: it is replaced" in (others[0] / "notices.log").read_text()
+        assert "neither answered" not in (others[1] / "pool.log").read_text()
+    finally:
+        for pool in others:
+            stop_pool(pool)
 
 
 def test_a_pool_without_work_ends_itself_and_its_workers(folder):

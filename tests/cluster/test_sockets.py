@@ -1,7 +1,9 @@
 """Every socket of a pool is bound to an address that was named, and answers nobody without the key."""
 
+import os
 import socket
 
+import psutil
 import pytest
 from cluster_helpers import compute, task
 from listening import answering, family, listening, machine_addresses
@@ -29,6 +31,38 @@ def test_a_local_pool_listens_on_loopback_alone(sockets):
             with socket.socket() as probe:
                 probe.settimeout(2)
                 assert probe.connect_ex((address, port)) != 0
+
+
+@pytest.fixture
+def slurm_pool(local_slurm, folder):
+    """A pool whose two workers are SLURM jobs of a site that hands no variables on, and its processes by name."""
+    section = {"partition": "main", "minutes": 5, "interface": "lo", "options": ["--export=NONE"]}
+    settings = compute(pool="slurm", slurm=section, memory_gb=1.0)
+    paths = os.environ["PYTHONPATH"]
+    tasks = [task(folder.parent, f"w{n}", "wait", f"w{n}", 1.5) for n in range(4)]
+    answers = run_tasks(folder, settings, tasks, lambda line: None)
+    workers = [psutil.Process(int(pid)) for pid in {answer["result"] for answer in answers.values()}]
+    assert len(workers) == 2, (folder / "pool.log").read_text()
+    assert all(worker.environ()["PYTHONPATH"].endswith(paths) for worker in workers)
+    return settings, workers
+
+
+@pytest.mark.slurm
+@pytest.mark.slow
+def test_workers_as_slurm_jobs_listen_where_they_were_told_and_one_that_stops_is_replaced(slurm_pool, folder):
+    """Here the named interface is loopback's: nothing listens on any other, and nothing answers without the key."""
+    settings, workers = slurm_pool
+    sockets = listening([*family(announced(folder)["pid"]), *workers])
+    assert {host for host, _ in sockets} == {"127.0.0.1"}
+    assert len(sockets) == 4
+    assert answering(sockets) == {"http": [], "dask": []}
+    workers[0].suspend()
+    done = run_tasks(
+        folder, settings, [task(folder.parent, f"x{n}", "wait", f"x{n}", 1.0) for n in range(2)], lambda line: None
+    )
+    assert workers[0].pid not in {int(answer["result"]) for answer in done.values()}
+    assert not workers[0].is_running()
+    assert "has neither answered nor computed for 30 s: it is ended" in (folder / "notices.log").read_text()
 
 
 def test_no_socket_answers_a_client_without_the_key_nor_http(sockets):

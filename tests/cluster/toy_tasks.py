@@ -43,3 +43,13 @@ def bug(run: Path) -> None:
 
 def die(run: Path) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def compute_without_a_word(run: Path, name: str, seconds: float) -> int:
+    """Keep Python's lock, so that no other thread of the worker runs, and compute for about some seconds."""
+    start = time.perf_counter()
+    sum(range(10**6))
+    per_second = 10**6 / (time.perf_counter() - start)
+    (run / name).write_text(str(os.getpid()))
+    sum(range(int(seconds * per_second)))
+    return os.getpid()

@@ -54,8 +54,8 @@ def test_overrides_replace_single_settings(tmp_path):
 
 
 def test_every_mistake_is_reported_with_its_place_and_value(tmp_path):
-    text = as_yaml(GOOD | {"particle_diameter_angst": -1, "symetry": "C1", "symmetry": "X2"})
-    text += "sampling: {offset_step_px: 9, healpix_order: two}\ncompute: {device: gpu, workers: 0}\nname: a/b\n"
+    text = as_yaml(GOOD | {"particle_diameter_angst": -1, "symetry": "C1", "symmetry": "X2", "name": "a/b"})
+    text += "sampling: {offset_step_px: 9, healpix_order: two}\ncompute: {device: gpu, workers: 0}\n"
     path = write(tmp_path, text.replace("particles: p.star\n", ""))
     with pytest.raises(BlushError) as caught:
         load_config(path)

@@ -253,7 +253,7 @@ def test_a_shard_of_another_network_is_noticed(index, tensors):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is not an index of weights"),
+        ("{", "cannot be read as JSON"),
         ('{"metadata": {}}', "is not an index of weights"),
         ('{"metadata": {}, "weight_map": {"a": 1}}', "is not an index of weights"),
         ('{"metadata": {}, "weight_map": {"a": "../x.safetensors"}}', "names a file of another folder"),

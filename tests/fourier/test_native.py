@@ -1,6 +1,7 @@
 """Building, choosing and calling the compiled kernels."""
 
 import ctypes
+import os
 import shutil
 
 import pytest
@@ -29,6 +30,47 @@ def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert native.cache_folder() == tmp_path / "home" / ".cache" / "blush"
+
+
+@pytest.fixture
+def temporary(monkeypatch, tmp_path):
+    """A user without a home that can be written; temporary files lie in the test's folder."""
+    for name in ("BLUSH_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_without_a_home_kernels_are_kept_among_the_temporary_files_and_it_is_said(temporary, capsys):
+    folder = native.cache_folder()
+    assert folder == temporary / f"blush-{os.getuid()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"file/.cache/blush: cannot be made: Not a directory: kernels are kept in {folder}; name another" in said
+
+
+def test_a_user_whom_the_system_does_not_know_has_a_cache_too(temporary, monkeypatch, capsys):
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # KeyError, as for a number without a name
+    assert native.cache_folder() == temporary / f"blush-{os.getuid()}"
+    assert "home directory" in capsys.readouterr().err
+
+
+def test_a_temporary_folder_that_others_can_write_holds_no_program(temporary):
+    stand_in = temporary / f"blush-{os.getuid()}"
+    stand_in.mkdir()
+    stand_in.chmod(0o777)
+    with pytest.raises(BlushError, match=r"no place for.*\n.*can be written by others.*; name a folder in BLUSH_CACHE"):
+        native.cache_folder()
+
+
+def test_a_cache_that_was_named_and_cannot_be_made_is_refused(temporary, monkeypatch):
+    monkeypatch.setenv("BLUSH_CACHE", str(temporary / "file" / "cache"))
+    with pytest.raises(BlushError, match=r"file/cache: cannot be made: Not a directory; name another folder in BLUSH_"):
+        native.cache_folder()
 
 
 @needs_compiler

@@ -1,5 +1,6 @@
 """The command starts fast and ends mistakes of the user with status 2."""
 
+import errno
 import subprocess
 import sys
 
@@ -39,9 +40,19 @@ def test_mistakes_of_the_user_end_with_status_2_and_no_traceback(monkeypatch, ca
     )
 
 
+def test_what_the_system_refuses_is_told_in_one_message(monkeypatch, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run_failing(monkeypatch, PermissionError(errno.EACCES, "Permission denied", "particles.star"))
+    assert stop.value.code == 2
+    told = "particles.star: Permission denied; restore the file or disk or its rights, and run the same command again"
+    assert capsys.readouterr().err == f"blush: the system does not allow it\n  {told}\n"
+
+
 def test_bugs_keep_their_traceback(monkeypatch):
     with pytest.raises(ZeroDivisionError):
         run_failing(monkeypatch, ZeroDivisionError())
+    with pytest.raises(FileNotFoundError):
+        run_failing(monkeypatch, FileNotFoundError(errno.ENOENT, "No such file", "a"))
 
 
 def test_a_star_file_alone_is_not_a_run(monkeypatch, capsys):

@@ -1,32 +1,11 @@
 """The same refinement with its workers as SLURM jobs, one of which is cancelled on the way."""
 
-import os
-import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
-from workflow_helpers import ROOT, digests, snakemake, until
+from workflow_helpers import ROOT, digests, refused, snakemake, until
 
-from blush.cluster.workers import job_name
-
-LOCAL_SLURM = str(ROOT / "scripts" / "local_slurm.sh")
-
-
-@pytest.fixture
-def slurm(tmp_path):
-    """A SLURM of this machine alone."""
-    lacking = [name for name in ("sbatch", "slurmctld", "slurmd", "munge") if shutil.which(name) is None]
-    if lacking:
-        pytest.skip(f"needs {', '.join(lacking)}: apt-get install slurm-wlm munge")
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to start SLURM's daemons")
-    if Path("/etc/slurm/slurm.conf").exists():
-        pytest.skip("this machine has a SLURM of its own")
-    folder = tmp_path / "slurm"
-    subprocess.run([LOCAL_SLURM, "start", folder], check=True, stdout=subprocess.DEVNULL, timeout=120)
-    yield
-    subprocess.run([LOCAL_SLURM, "stop", folder], check=True, timeout=60)
+from blush.cluster.slurm import job_name
 
 
 def worker_jobs(folder, *states):
@@ -37,7 +16,7 @@ def worker_jobs(folder, *states):
 
 
 @pytest.mark.slurm
-def test_workers_as_slurm_jobs_give_the_same_bytes_though_one_is_cancelled(slurm, make_config, one_process):
+def test_workers_as_slurm_jobs_give_the_same_bytes_though_one_is_cancelled(local_slurm, make_config, one_process):
     compute = {"pool": "auto", "slurm": {"partition": "main", "gres": "gpu:1", "minutes": 30}}
     config = make_config(compute=compute)
     folder = config.parent / "results" / "tiny"
@@ -52,3 +31,12 @@ def test_workers_as_slurm_jobs_give_the_same_bytes_though_one_is_cancelled(slurm
     assert len(list((folder / ".pool").glob("worker-slurm-*.log"))) == 3, "the cancelled worker was replaced"
     assert len(list((folder / ".pool" / "tls").glob("*.pem"))) == 2, "workers of other machines are reached by TLS"
     assert until(lambda: not worker_jobs(folder), 30), "no worker outlives the workflow"
+
+
+@pytest.mark.slurm
+def test_a_partition_that_is_not_there_is_told_before_the_first_step(local_slurm, make_config):
+    config = make_config(compute={"pool": "auto", "slurm": {"partition": "nowhere"}})
+    said = refused(snakemake(config, profile="slurm"))
+    assert said.count("blush: SLURM takes no worker of this run") == 1
+    assert "nvalid partition" in said
+    assert not (config.parent / "results" / "tiny" / "import" / "plan.npz").exists()

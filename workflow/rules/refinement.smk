@@ -2,6 +2,7 @@
 import os
 
 from blush.cluster.client import stop_pool
+from blush.cluster.expecting import expect_pool
 from blush.cluster.resident import pool_folder
 from blush.jobs.settings import decisive_settings, input_files, take_up
 from blush.refine.state import ALGORITHM_VERSION
@@ -47,6 +48,12 @@ onstart:
         raise SystemExit(f"blush: {error}") from None
     executor = workflow.executor_plugin.name
     os.environ.update(BLUSH_POOL="slurm" if executor == "slurm" else "local")
+    try:
+        expect_pool(
+            pool_folder(RUN_CONFIG.run_dir), RUN_CONFIG.compute.model_dump(mode="json")
+        )
+    except BlushError as error:
+        raise SystemExit(f"blush: {error}") from None
 
 
 onsuccess:

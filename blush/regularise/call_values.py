@@ -1,0 +1,96 @@
+"""Values of the STAR files of an external reconstruction, each checked as it is taken out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blush.errors import BlushError, Problem
+from blush.io.columns import numbers, shown
+from blush.io.star import Table
+
+GENERAL, SPECTRA = "external_reconstruct_general", "external_reconstruct_tau2"
+_LARGEST_PX = 1 << 16
+_LONGEST_NAME_BYTES, _LONGEST_PATH = 255, 4000
+"""What Linux takes for one name, and nearly what it takes for a path."""
+_AGAIN = "give back the file as RELION wrote it"
+
+
+def number(table: Table, name: str, star: Path) -> float:
+    """A number that is finite.
+
+    Raises
+    ------
+    BlushError
+        Where it is none.
+    """
+    value = float(numbers(table, name, 0.0, GENERAL, star, [])[0])
+    if not np.isfinite(value):
+        found = ascii(shown(table[name][0]))[1:-1]
+        raise unusable([Problem(f"{name} is not a number", _AGAIN, str(star), f"data_{GENERAL}", found)])
+    return value
+
+
+def whole(table: Table, name: str, star: Path, problems: list[Problem]) -> int:
+    """A count of pixels, or a factor of one; anything else is a problem."""
+    value = number(table, name, star)
+    if value.is_integer() and 1 <= value <= _LARGEST_PX:
+        return int(value)
+    remedy = "refine with --pad 2" if name == "rlnPaddingFactor" else _AGAIN
+    message = f"{name} is not a whole number from 1 to {_LARGEST_PX}"
+    problems.append(Problem(message, remedy, str(star), f"data_{GENERAL}", f"{value:g}"))
+    return 0
+
+
+def positive(table: Table, name: str, star: Path) -> float:
+    """A number above 0.
+
+    Raises
+    ------
+    BlushError
+        Where it is none.
+    """
+    value = number(table, name, star)
+    if value <= 0:
+        raise unusable([Problem(f"{name} is not positive", _AGAIN, str(star), f"data_{GENERAL}", f"{value:g}")])
+    return value
+
+
+def optional(table: Table, name: str, star: Path) -> float | None:
+    """A positive number, or None where the call does not give it."""
+    return positive(table, name, star) if name in table else None
+
+
+def spectrum(table: Table, label: str, star: Path, problems: list[Problem]) -> NDArray[np.float64]:
+    """A column of numbers; shells without one are a problem."""
+    values = numbers(table, label, 0.0, SPECTRA, star, [])
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        where = f"data_{SPECTRA}, {label}, shell {', '.join(map(str, bad[:5]))}"
+        remedy = "look at the half-maps of the iteration before: a shell without power has no FSC"
+        problems.append(Problem("holds no number", remedy, str(star), where, shown(table[label][bad[0]])))
+    return values
+
+
+def file_name(table: Table, label: str, star: Path) -> str:
+    """A name that a file can have, with the ending that RELION gives it.
+
+    Raises
+    ------
+    BlushError
+        Where it is none.
+    """
+    name, ending = str(table[label][0]), ".star" if label.endswith("Starfile") else ".mrc"
+    longest = max(len(part) for part in name.encode("utf-8", "surrogateescape").split(b"/"))
+    if not name.endswith(ending) or longest > _LONGEST_NAME_BYTES or len(name) > _LONGEST_PATH:
+        remedy = f"give a name that ends in {ending}, of at most {_LONGEST_NAME_BYTES} bytes"
+        where = f"data_{GENERAL}, {label}"
+        raise unusable([Problem("is no name of such a file", remedy, str(star), where, ascii(shown(name))[1:-1])])
+    return name
+
+
+def unusable(problems: list[Problem]) -> BlushError:
+    """The error of a call, with all that is wrong with it."""
+    return BlushError("cannot take part in an external reconstruction", problems)
