@@ -69,6 +69,29 @@ def test_shift_accuracy_is_where_the_moved_slice_differs_enough():
     assert 0.1 < found < 5  # neither end of the ladder
 
 
+def test_rotation_accuracy_is_where_the_turned_slice_differs_enough():
+    """An Euler angle of each particle, drawn from the seed, turns until sum |T (S' - S)|^2 / 2 sigma^2 > ln 100."""
+    noise = 2e-3
+    sphere, poses, transfer, sigma2, pixels = problem(speckle(), noise, count=9)
+    n = transfer.shape[1]
+    transfer = 0.3 + torch.rand(transfer.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    found = expected_accuracy(sphere, poses, transfer, sigma2, pixels, RADIUS, seed=7)[0]
+    which = torch.randint(0, 3, (len(poses),), generator=torch.Generator().manual_seed(7)).tolist()
+    assert set(which) == {0, 1, 2}
+    true, expected = project(sphere, matrix_from_euler(poses), pixels, n), []
+    for row, angle in enumerate(which):
+        for step in ladder(ROTATION_STEPS_DEG).tolist():
+            turned = poses[row : row + 1].clone()
+            turned[0, angle] += step
+            other = project(sphere, matrix_from_euler(turned), pixels, n)[0]
+            power = (other - true[row]).square().sum(0) * transfer[row] ** 2 / (2 * noise)
+            if float(power[1:].sum()) > math.log(100):
+                expected.append(step)
+                break
+    assert found == pytest.approx(sum(expected) / len(poses), abs=1e-12)
+    assert 0.1 < found < 20  # neither end of the ladder
+
+
 def test_a_round_map_has_no_rotation_accuracy():
     sphere, poses, transfer, sigma2, pixels = problem(round_map(), 1e-3)
     assert expected_accuracy(sphere, poses, transfer, sigma2, pixels, RADIUS, seed=1)[0] == 30

@@ -165,6 +165,28 @@ def test_correlation_does_not_depend_on_the_grey_scale(images, factor, real):
     assert torch.equal(one.shift, two.shift)
 
 
+@pytest.mark.parametrize("cross_correlation", [False, True])
+def test_what_pads_a_neighbourhood_is_not_searched(cross_correlation, real):
+    """An image made at orientation 0, which is no neighbour of its pose."""
+    given = model(real, cross_correlation=cross_correlation)
+    seen = project(given.sphere, given.grid.matrices(torch.tensor([0])), PIXELS, N_FINE).double()
+    block = weighted(seen, torch.ones(1, N_FINE, dtype=torch.float64), 1e-4, given, real)
+    near = torch.tensor([[33, 41, -1]])
+    log_prior = torch.tensor([[0.0, 0.0, -torch.inf]], dtype=torch.float64)
+    poses = local_search(block, ramps(given, real), near, log_prior, given, PIXELS)
+    assert set(poses.orientation.tolist()) <= {33, 41}
+
+
+def test_poses_carry_the_prior_of_their_direction_and_shift(images, real):
+    given = model(real)
+    prior = torch.linspace(-1, 1, given.grid.n_directions, dtype=torch.float64)
+    given = replace(given, log_prior_direction=prior)
+    block = weighted(*images, 5e-4, given, real)
+    poses = GlobalSearch(given, PIXELS, real).search(block, ramps(given, real))
+    expected = block.log_prior_shift[poses.image, poses.shift] + prior.to(real)[poses.orientation // given.grid.n_psi]
+    torch.testing.assert_close(poses.log_prior, expected)
+
+
 def test_the_direction_prior_belongs_to_all_angles_in_its_plane(images, real):
     given = model(real)
     chosen = 7

@@ -1,15 +1,20 @@
 """The checkpoint of the loop: every particle's row in its place, and updates that are switched off stay off."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from blush.geometry.symmetry import operators
 from blush.io.files import load_npz
 from blush.jobs import steps
 from blush.jobs.autorefine import iterate
-from blush.jobs.converge import gather_poses
-from blush.jobs.inputs import TABLE_COLUMNS, Plan, read_plan
+from blush.jobs.converge import _result, gather_poses
+from blush.jobs.inputs import TABLE_COLUMNS, Plan, read_config, read_frozen_particles, read_plan
 from blush.jobs.layout import RunFolder
-from blush.refine.state import load_state
+from blush.refine.changes import pose_change
+from blush.refine.convergence import IterationResult
+from blush.refine.state import RefinementState, load_state
 
 
 def plan() -> Plan:
@@ -68,3 +73,51 @@ def test_corrections_that_are_off_stay_at_one(make_config, tmp_path):
     assert (state.norm_average == 1).all()
     assert (load_npz(RunFolder(config.run_dir).poses(1))["norm_correction"] == 1).all()
     assert not np.array_equal(state.noise[0], state.noise[1])  # measured, each half by itself
+
+
+def result_of(finished, before: RefinementState, *changes: dict) -> IterationResult:
+    """What iteration 2 measured, with statistics of half 1 and 2 changed."""
+    folder = RunFolder(finished)
+    measured = [load_npz(folder.statistics(2, half)) | changes[half - 1] for half in (1, 2)]
+    old, new = load_npz(folder.poses(1)), load_npz(folder.poses(2))
+    spectra = load_npz(folder.spectra(2))
+    particles = read_frozen_particles(finished)
+    return _result(read_config(finished), before, read_plan(finished), particles, measured, spectra, old, new)
+
+
+def test_a_half_that_measured_nothing_keeps_its_own_noise(finished):
+    before = load_state(RunFolder(finished).state(1))
+    before = replace(before, noise=np.stack([np.full((1, 17), 2.0), np.full((1, 17), 5.0)]))
+    nothing = {"noise": np.zeros((1, 17))}
+    assert (result_of(finished, before, {}, nothing).noise[1] == 5).all()
+    assert (result_of(finished, before, nothing, {}).noise[0] == 2).all()
+
+
+@pytest.mark.parametrize("half", [1, 2])
+def test_scales_are_the_half_s_own(half, finished):
+    """The slope of each group over the mean of that half's particles."""
+    before = load_state(RunFolder(finished).state(1))
+    rng = np.random.default_rng(half)
+    changes = [{"scale_cross": rng.uniform(0.8, 1.2, 4), "scale_power": np.ones(4)} for _ in range(2)]
+    particles, rows = read_frozen_particles(finished), read_plan(finished).rows
+    found = result_of(finished, before, *changes).scale[half - 1]
+    counts = [np.bincount(particles.group_index[r], minlength=4) for r in rows]
+    slopes = changes[half - 1]["scale_cross"]
+    np.testing.assert_allclose(found, slopes / np.average(slopes, weights=counts[half - 1]), rtol=1e-12)
+    assert counts[0].tolist() != counts[1].tolist()  # or the weights could be the other half's
+
+
+@pytest.mark.parametrize("half", [1, 2])
+def test_widths_of_offsets_are_the_half_s_own(half, finished):
+    """sigma^2 = sum w |offset|^2 / 2 sum w."""
+    before = load_state(RunFolder(finished).state(1))
+    changes = [{"offset_square": np.array(2 * s**2 * 24.0), "weight": np.array([24.0])} for s in (3.0, 7.0)]
+    assert result_of(finished, before, *changes).sigma_offset_angst[half - 1] == pytest.approx((3.0, 7.0)[half - 1])
+
+
+@pytest.mark.parametrize("iteration", [2, 3])
+def test_poses_changed_since_the_iteration_before_up_to_symmetry(iteration, finished):
+    folder = RunFolder(finished)
+    old, new = (load_npz(folder.poses(n)) for n in (iteration - 1, iteration))
+    change, state = pose_change(old, new, operators("D4").numpy()), load_state(folder.state(iteration))
+    assert (state.change_rotation_deg, state.change_offset_angst) == (change.rotation_deg, change.offset_angst)

@@ -1,5 +1,7 @@
 """What the step makes of the sums: filters after the first comparison, and the spectra of the final map."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,13 @@ from blush.io.files import load_npz
 from blush.io.mrc import read_volume
 from blush.jobs import denoise_and_trail as module
 from blush.jobs import steps
+from blush.jobs.inputs import read_config
 from blush.jobs.layout import RunFolder
+from blush.jobs.reduce import load_sums
+from blush.maximization.halves import half_sum_fsc
+from blush.maximization.reconstruct import reconstruct
 from blush.refine.state import load_state
+from blush.validate.phase_randomise import solvent_corrected_fsc
 
 
 def again(run, iteration, monkeypatch):
@@ -43,3 +50,40 @@ def test_the_final_map_is_filtered_by_the_signal_of_both_halves(finished):
     earlier = load_npz(folder.spectra(2))
     fsc = np.clip(earlier["fsc"], 0.001, 0.999)
     np.testing.assert_allclose(earlier["ssnr"], fsc / (1 - fsc), rtol=1e-12)
+
+
+@pytest.mark.parametrize("half", [1, 2])
+def test_the_final_halves_are_their_own_sums_and_nothing_else(half, finished):
+    """Nothing is joined, filtered or masked: D / W of that half alone."""
+    folder = RunFolder(finished)
+    sums = [load_sums(folder, 3, number, 32, torch.device("cpu")) for number in (1, 2)]
+    written, _ = read_volume(folder.unfiltered(half))
+    assert np.array_equal(written, reconstruct(sums[half - 1]).numpy())
+    assert not np.allclose(written, reconstruct(sums[2 - half]).numpy(), rtol=0.1)
+
+
+def test_references_are_empty_outside_of_the_mask(finished):
+    """The particle's sphere is 170 Å across, with an edge of 5 px of 6.5 Å; the box's corners lie beyond."""
+    folder = RunFolder(finished)
+    z, y, x = np.indices((32, 32, 32)) - 16
+    outside = np.sqrt(x**2 + y**2 + z**2) > 170 / 2 / 6.5 + 5
+    for half in (1, 2):
+        reference, _ = read_volume(folder.reference(2, half))
+        assert not reference[outside].any()
+        assert reference.any()
+
+
+def test_the_fsc_is_that_of_both_halves_up_to_the_size_in_use(finished):
+    """Corrected for the mask with the iteration's seed; beyond half the current size nothing was compared."""
+    folder, config = RunFolder(finished), read_config(finished)
+    state = replace(load_state(folder.state(1)), current_size_px=20)
+    sums = [load_sums(folder, 2, half, 32, torch.device("cpu")) for half in (1, 2)]
+    generator = torch.Generator().manual_seed(1)
+    first, second = (torch.randn(32, 32, 32, generator=generator) for _ in range(2))
+    mask = torch.ones(32, 32, 32)
+    corrected, plain = module.half_map_fsc(config, state, (sums[0], sums[1]), mask, [lambda: first, lambda: second])
+    expected = solvent_corrected_fsc(first, second, mask, state.seed * 1000 + 1).numpy()
+    np.testing.assert_array_equal(corrected[:11], expected[:11])
+    assert expected[11:].any()
+    assert not corrected[11:].any()
+    np.testing.assert_array_equal(plain, half_sum_fsc(*sums))

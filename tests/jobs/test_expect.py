@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from blush.geometry.sampling import OrientationGrid, offset_grid
-from blush.jobs.expect import accuracy_rows, build_model
+from blush.io.files import load_npz, save_npz
+from blush.jobs.expect import accuracy_rows, build_model, expectation_shard
+from blush.jobs.inputs import POSE_COLUMNS, read_frozen_particles, with_poses
 from blush.jobs.layout import RunFolder
+from blush.jobs.sealed import written
 from blush.refine.state import load_state
 
 CPU = torch.device("cpu")
@@ -41,6 +44,48 @@ def test_every_part_of_the_model_is_the_half_s_own(half, finished):
     assert model.sigma_offset_angst == state.sigma_offset_angst[index]
     for values in (state.noise, state.norm_average, state.sigma_offset_angst):
         assert not np.array_equal(values[0], values[1])  # or the assertions above say nothing
+
+
+@pytest.mark.parametrize("half", [1, 2])
+def test_the_learned_directions_are_the_half_s_own(half, finished):
+    """ln of the histogram over its mean."""
+    state, model = built(finished, half)
+    histogram = load_npz(RunFolder(finished).directions(state.iteration))[f"half{half}"]
+    expected = np.log(np.maximum(histogram / histogram.mean(), 1e-30))
+    assert model.log_prior_direction is not None
+    np.testing.assert_allclose(model.log_prior_direction.numpy(), expected, rtol=1e-12)
+
+
+def test_images_are_compared_to_half_their_size_first_at_the_coarse_one(finished):
+    _, model = built(finished, current_size_px=26, coarse_size_px=10)
+    assert (model.radius, model.coarse_radius, model.sphere.r_max) == (13, 5, 13)
+    _, model = built(finished, current_size_px=8, coarse_size_px=10)
+    assert (model.radius, model.coarse_radius) == (4, 4)
+
+
+def test_a_local_search_has_the_width_of_the_state(finished):
+    assert built(finished, local=True, sigma_angle_deg=5.5)[1].local_sigma_deg == 5.5
+    assert built(finished, local=False, sigma_angle_deg=5.5)[1].local_sigma_deg is None
+
+
+def test_particles_have_the_poses_of_the_iteration_before(run):
+    """Other offsets after iteration 1 make other images of iteration 2: they are moved by them first."""
+    folder = RunFolder(run)
+    poses, found = load_npz(folder.poses(1)), []
+    for moved_angst in (0.0, 13.0):
+        with written(folder, folder.poses(1)) as beside:
+            save_npz(beside, poses | {"offset_x_angst": poses["offset_x_angst"] + moved_angst})
+        found.append(load_npz(expectation_shard(run, 2, 1, 0))["noise"])
+    assert not np.allclose(found[0], found[1], rtol=1e-3)
+
+
+def test_poses_are_those_of_the_rows(finished):
+    frozen, rows = read_frozen_particles(finished), np.array([7, 3, 40])
+    poses = {name: np.arange(48.0) + 100 * number for number, name in enumerate(POSE_COLUMNS)}
+    posed = with_poses(frozen, poses, rows)
+    for number, name in enumerate(POSE_COLUMNS):
+        assert getattr(posed, name).tolist() == (rows + 100.0 * number).tolist()
+    assert posed.image_index.tolist() == frozen.image_index[rows].tolist()
 
 
 def test_groups_are_scaled_by_shells_whose_signal_is_three_times_the_noise(finished):

@@ -123,3 +123,34 @@ def test_symmetry_of_both_halves_raises_the_fsc_of_noise_by_nothing():
 def test_empty_halves_have_no_correlation():
     empty = empty_accumulator(BOX, R_MAX)
     assert half_sum_fsc(empty, empty).tolist() == [1.0] + [0.0] * (BOX // 2)
+
+
+def test_the_fsc_is_that_of_a_plain_loop_over_cells():
+    """Cells of the padded grid go to the nearest unpadded one, halves away from zero; those within r_max count."""
+    r_max = 3
+    rng = np.random.default_rng(5)
+    halves = []
+    for _ in range(2):
+        sums = empty_accumulator(8, r_max, dtype=torch.float64)
+        sums.grid[..., :2] = torch.from_numpy(rng.normal(0, 1, (*sums.grid.shape[:3], 2)))
+        sums.grid[..., 2] = torch.from_numpy(rng.uniform(0.5, 2, sums.grid.shape[:3]))
+        halves.append(sums)
+    r, ratios = halves[0].radius, []
+    for sums in halves:
+        cells: dict[tuple[int, int, int], list[complex]] = {}
+        for z, y, x in np.ndindex(*sums.grid.shape[:3]):
+            k = (z - r, y - r, x)
+            if sum(v * v for v in k) > (2 * r_max) ** 2:
+                continue
+            near = tuple(int(np.sign(v) * np.floor(abs(v) / 2 + 0.5)) for v in k)
+            data, weight = cells.get(near, (0.0, 0.0))
+            real, imaginary, w = sums.grid[z, y, x, :3].tolist()
+            cells[near] = [data + complex(real, imaginary), weight + w]
+        ratios.append({near: data / weight for near, (data, weight) in cells.items()})
+    expected = np.zeros(r_max + 1)
+    for shell in range(1, r_max + 1):
+        inside = [k for k in ratios[0] if sum(v * v for v in k) <= r_max**2 and
+                  int(np.floor(np.sqrt(sum(v * v for v in k)) + 0.5)) == shell]  # fmt: skip
+        one, two = (np.array([ratio[k] for k in inside]) for ratio in ratios)
+        expected[shell] = (one * two.conj()).real.sum() / np.sqrt((abs(one) ** 2).sum() * (abs(two) ** 2).sum())
+    np.testing.assert_allclose(half_sum_fsc(*halves)[1 : r_max + 1], expected[1:], rtol=1e-12)
