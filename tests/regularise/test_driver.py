@@ -237,6 +237,22 @@ def test_what_breaks_symmetry_is_symmetrised():
     assert float((kept - symmetrised(kept, "C4")).norm() / kept.norm()) > 0.1
 
 
+def test_each_half_is_symmetrised_by_itself_about_the_axes_of_the_map():
+    """C4 about z: the mean of a map and its three quarter turns in the plane of x and y."""
+    generator = torch.Generator().manual_seed(6)
+    noise = [0.02 * torch.randn(BOX, BOX, BOX, generator=generator, dtype=torch.float64) for _ in range(2)]
+    maps = half_maps(torch.float64, symmetry="C4")
+    broken = replace(maps, unregularised=lambda half: maps.unregularised(half) + noise[half])
+    made = drive(Made(equivariant=False), broken, Policy(trailing_shells=None))
+    for half in (0, 1):
+        volume, mean = broken.unregularised(half), torch.zeros(BOX, BOX, BOX, dtype=torch.float64)
+        for turns in range(4):
+            odd = volume[:, 1:, 1:]  # its centre voxel is that of the box
+            mean[:, 1:, 1:] += torch.rot90(odd, turns, (1, 2)) / 4
+        inside = (slice(1, None),) * 3
+        torch.testing.assert_close(made.references[half][inside], mean[inside], rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize(("symmetry", "error"), [("C3", 0.01), ("D2", 1e-12), ("C4", 1e-12), ("O", 1e-12)])
 def test_symmetrising_a_symmetric_map_changes_nothing(symmetry, error):
     """Exactly so where the axes are those of the grid."""

@@ -6,7 +6,7 @@ import torch
 
 from blush.fourier.fsc import power_spectrum
 from blush.fourier.grid import radius_3d
-from blush.regularise.trailing import cut_shell, pass_below, trail
+from blush.regularise.trailing import cross_over_shell, cut_shell, pass_below, trail
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,21 @@ from blush.regularise.trailing import cut_shell, pass_below, trail
 )
 def test_the_cut_is_behind_the_first_shell_below_a_seventh(fsc, shells, expected):
     assert cut_shell(np.array(fsc, dtype=float), shells) == expected
+
+
+@pytest.mark.parametrize(
+    ("box", "pixel", "nyquist", "expected"),
+    [
+        (24, 3.0, 9.0, 6),  # shell 8 less two
+        (24, 3.0, 6.0, None),  # as fine as pixels of 3 Å
+        (24, 3.0, 6.1, 9),  # shell 11.8
+        (24, 3.0, None, None),
+        (100, 1.0, 3.0, 31),
+        (24, 3.0, 40.0, 1),
+    ],
+)
+def test_the_wiener_map_takes_over_two_shells_below_the_method_s_own_limit(box, pixel, nyquist, expected):
+    assert cross_over_shell(box, pixel, nyquist) == expected
 
 
 @pytest.mark.parametrize("box", [16, 18, 17])
