@@ -14,7 +14,8 @@ def register(app: typer.Typer) -> None:
 
 def simulate(
     config: Annotated[
-        Path | None, typer.Argument(help="YAML file (see config/simulate_demo.yaml); none: the embedded demo.")
+        Path | None,
+        typer.Argument(help="YAML file, as config/simulate_demo.yaml or _mixture.yaml; none: the embedded demo."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the particle set.")] = None,
     model: Annotated[Path | None, typer.Option(help="Atomic model, PDB or mmCIF, plain or .gz.")] = None,
@@ -22,7 +23,7 @@ def simulate(
     snr: Annotated[float | None, typer.Option(help="Variance of signal over that of noise.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
 ) -> None:
-    """Simulate a particle set with its truth: stacks, STAR files, true map, mask and starting reference."""
+    """Simulate a particle set, of one particle or a mixture, with its truth: stacks, STAR files, true maps, masks."""
     from blush.simulate.settings import load_settings
 
     given = {"output": out, "seed": seed, "specimen.model": model, "imaging.n_particles": particles, "noise.snr": snr}
@@ -32,6 +33,11 @@ def simulate(
 
     star = run(settings, _show if sys.stderr.isatty() else lambda stage, done, total: None)
     typer.echo(f"{settings.imaging.n_particles} particles: {star}")
+    if settings.is_mixture:
+        from blush.io.files import read_json
+
+        classes = read_json(star.parent / "simulation.json")["derived"]["classes"]
+        typer.echo(", ".join(f"{one['name']} {one['count']}" for one in classes))
 
 
 def _nested(values: dict[str, Any]) -> dict[str, Any]:

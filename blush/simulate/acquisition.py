@@ -9,7 +9,7 @@ from torch import Tensor
 from blush.simulate.settings import Imaging, SimulateConfig, Views
 
 # One stream of random numbers per purpose, so that a change in one leaves the others as they are.
-_POSES, _DEFOCUS, _NOISE, _TEXTURE = range(4)
+_POSES, _DEFOCUS, _NOISE, _TEXTURE, _SPECIES, _JUNK = range(6)
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Acquisition:
     def __len__(self) -> int:
         return len(self.micrograph)
 
-    def take(self, rows: slice) -> "Acquisition":
+    def take(self, rows: slice | Tensor) -> "Acquisition":
         """Some of the particles."""
         return Acquisition(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
@@ -62,6 +62,16 @@ def noise_generator(seed: int, micrograph: int) -> np.random.Generator:
 def texture_generator(seed: int, micrograph: int) -> np.random.Generator:
     """Random numbers for the disorder in one micrograph."""
     return np.random.default_rng([seed, micrograph, _TEXTURE])
+
+
+def species_generator(seed: int, micrograph: int = 0) -> np.random.Generator:
+    """Random numbers that say what the particles of one micrograph are; by default, of all of them."""
+    return np.random.default_rng([seed, micrograph, _SPECIES])
+
+
+def junk_generator(seed: int, micrograph: int, kind: int) -> np.random.Generator:
+    """Random numbers for the junk of one micrograph, of one kind by its number."""
+    return np.random.default_rng([seed, micrograph, _JUNK, kind])
 
 
 def _micrograph(settings: SimulateConfig, number: int) -> Acquisition:

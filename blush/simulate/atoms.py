@@ -6,6 +6,7 @@ from pathlib import Path
 import gemmi
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from blush.config.input_file import unreadable
@@ -41,10 +42,67 @@ class Atoms:
     def __len__(self) -> int:
         return len(self.element)
 
+    def take(self, rows: Tensor) -> "Atoms":
+        """Some of the atoms, by number or by truth."""
+        return Atoms(self.element[rows], self.position_angst[rows], self.occupancy[rows], self.bfactor_angst2[rows])
+
     @property
     def radius_angst(self) -> float:
         """Distance of the farthest atom from the centre."""
         return float(self.position_angst.norm(dim=1).max())
+
+
+@dataclass(frozen=True)
+class Names:
+    """What each atom of a model belongs to; equal-length arrays.
+
+    Attributes
+    ----------
+    chain, residue_name
+        (n,) str.
+    residue
+        (n,) int64, residue numbers.
+    """
+
+    chain: NDArray[np.str_]
+    residue: NDArray[np.int64]
+    residue_name: NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How a model is moved: x -> copies of Q (x - center), and all of them by minus `middle_angst`."""
+
+    rotation: Tensor
+    center_angst: Tensor
+    middle_angst: Tensor
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A model in the frame of its symmetry, to be put into every copy's place.
+
+    Attributes
+    ----------
+    atoms
+        Before `frame.middle_angst` is subtracted.
+    rotations
+        (o, 3, 3), the identity first.
+    averaged
+        Whether the copies share the occupancy.
+    """
+
+    path: Path
+    atoms: Atoms
+    names: Names
+    frame: Frame
+    rotations: Tensor
+    averaged: bool
+
+    def placed(self, position_angst: Tensor) -> Tensor:
+        """Positions (n, 3) of the model in the place of every copy, (o n, 3), centred."""
+        copies = torch.einsum("oij,nj->oni", self.rotations, position_angst).reshape(-1, 3)
+        return copies - self.frame.middle_angst
 
 
 def read_atoms(specimen: Specimen) -> Atoms:
@@ -55,19 +113,40 @@ def read_atoms(specimen: Specimen) -> Atoms:
     BlushError
         Where the file is unreadable or empty, or lacks the assembly, a chain or the symmetry asked for.
     """
+    unit = read_unit(specimen)
+    count = len(unit.rotations)
+    occupancy = unit.atoms.occupancy.repeat(count) / (count if unit.averaged else 1)
+    bfactor = unit.atoms.bfactor_angst2.repeat(count)
+    return Atoms(unit.atoms.element.repeat(count), unit.placed(unit.atoms.position_angst), occupancy, bfactor)
+
+
+def read_unit(specimen: Specimen, like: Frame | None = None) -> Unit:
+    """Read the model of a specimen as it is before symmetry copies it, moved as another one where asked.
+
+    Raises
+    ------
+    BlushError
+        As `read_atoms`.
+    """
     path = DEMO_MODEL if specimen.model == "demo" else Path(specimen.model)
     model = _read_model(path, specimen)
-    atoms = _arrays(model, specimen, path)
-    if specimen.copies == "none":
+    atoms, names = _arrays(model, specimen, path)
+    identity, origin = torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+    group = identity[None] if specimen.copies == "none" else operators(specimen.symmetry)
+    if like is not None:
+        frame = like
+    elif specimen.copies == "none":
         mass = torch.tensor([gemmi.Element(int(z)).weight for z in atoms.element], dtype=torch.float64)
-        return _moved(atoms, torch.eye(3, dtype=torch.float64), _mean(atoms.position_angst, mass))
-    if specimen.copies == "average":
-        rotation, center = _frame(model, specimen.symmetry, path)
-        atoms = _moved(atoms, rotation, center)
-    copies = _copies(atoms, operators(specimen.symmetry), averaged=specimen.copies == "average")
-    # The operators fix a point, or an axis along which the particle is still to be centred.
-    middle = copies.position_angst.mean(0)
-    return _moved(copies, torch.eye(3, dtype=torch.float64), middle)
+        frame = Frame(identity, _mean(atoms.position_angst, mass), origin)
+    else:
+        rotation, center = (identity, origin) if specimen.copies == "expand" else _frame(model, specimen.symmetry, path)
+        # The operators fix a point, or an axis along which the particle is still to be centred.
+        moved = (atoms.position_angst - center) @ rotation.T
+        frame = Frame(rotation, center, torch.einsum("oij,nj->oni", group, moved).reshape(-1, 3).mean(0))
+    position = (atoms.position_angst - frame.center_angst) @ frame.rotation.T
+    atoms = Atoms(atoms.element, position, atoms.occupancy, atoms.bfactor_angst2)
+    rotations = identity[None] if specimen.copies == "align" else group
+    return Unit(path, atoms, names, frame, rotations, averaged=specimen.copies == "average")
 
 
 def _read_model(path: Path, specimen: Specimen) -> gemmi.Model:
@@ -105,9 +184,10 @@ def _read_model(path: Path, specimen: Specimen) -> gemmi.Model:
     return model
 
 
-def _arrays(model: gemmi.Model, specimen: Specimen, path: Path) -> Atoms:
+def _arrays(model: gemmi.Model, specimen: Specimen, path: Path) -> tuple[Atoms, Names]:
     """Arrays of a model, B-factors set or put in range."""
-    rows = [(a.element.atomic_number, *a.pos.tolist(), a.occ, a.b_iso) for a in (cra.atom for cra in model.all())]
+    found = list(model.all())
+    rows = [(a.element.atomic_number, *a.pos.tolist(), a.occ, a.b_iso) for a in (cra.atom for cra in found)]
     table = torch.tensor(rows, dtype=torch.float64)
     if n_odd := int((~table.isfinite()).any(1).sum()):
         message = "has coordinates, occupancies or B-factors that are no numbers"
@@ -116,26 +196,17 @@ def _arrays(model: gemmi.Model, specimen: Specimen, path: Path) -> Atoms:
     bfactor = table[:, 5].clamp(specimen.bfactor_min_angst2, specimen.bfactor_max_angst2)
     if specimen.bfactor_angst2 is not None:
         bfactor = torch.full_like(bfactor, specimen.bfactor_angst2)
-    return Atoms(table[:, 0].long(), table[:, 1:4], table[:, 4], bfactor)
+    names = Names(
+        chain=np.array([cra.chain.name for cra in found]),
+        residue=np.array([cra.residue.seqid.num for cra in found], dtype=np.int64),
+        residue_name=np.array([cra.residue.name for cra in found]),
+    )
+    return Atoms(table[:, 0].long(), table[:, 1:4], table[:, 4], bfactor), names
 
 
 def _mean(position: Tensor, weight: Tensor) -> Tensor:
     """Weighted mean position."""
     return (position * weight[:, None]).sum(0) / weight.sum()
-
-
-def _moved(atoms: Atoms, rotation: Tensor, center: Tensor) -> Atoms:
-    """Atoms with `center` at the origin, then rotated."""
-    position = (atoms.position_angst - center) @ rotation.T
-    return Atoms(atoms.element, position, atoms.occupancy, atoms.bfactor_angst2)
-
-
-def _copies(atoms: Atoms, rotations: Tensor, averaged: bool) -> Atoms:
-    """All atoms under every rotation; averaged copies share the occupancy."""
-    count = len(rotations)
-    position = torch.einsum("oij,nj->oni", rotations, atoms.position_angst).reshape(-1, 3)
-    occupancy = atoms.occupancy.repeat(count) / (count if averaged else 1)
-    return Atoms(atoms.element.repeat(count), position, occupancy, atoms.bfactor_angst2.repeat(count))
 
 
 def _frame(model: gemmi.Model, symmetry: str, path: Path) -> tuple[Tensor, Tensor]:

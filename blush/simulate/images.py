@@ -1,6 +1,6 @@
 """Images of a particle: projected, seen through the CTF, noisy, normalised as at extraction.
 
-The box is periodic: what the CTF carries over an edge of an image comes in at the other.
+The box is periodic unless a wider one is asked for: what the CTF carries over an edge comes in at the other.
 """
 
 import math
@@ -17,21 +17,35 @@ from blush.simulate.settings import Imaging, Noise
 from blush.simulate.slices import Slicer
 
 
-def clean_images(slicer: Slicer, seen: Acquisition, imaging: Imaging) -> Tensor:
-    """Images without noise, (n, N, N) float32, bright on dark."""
-    box, pixel = imaging.box_px, imaging.pixel_size_angst
+def clean_images(slicer: Slicer, seen: Acquisition, imaging: Imaging, widths: int = 1) -> Tensor:
+    """Images without noise, (n, N, N) float32, bright on dark.
+
+    Parameters
+    ----------
+    widths
+        Side of the periodic box in widths of the image: from 2 on, what leaves the image is lost instead of
+        coming in at the other side.
+    """
+    box, pixel = widths * imaging.box_px, imaging.pixel_size_angst
     pixels = packed(box)
-    count = pixels.inside(box // 2 - 1)
+    count = pixels.inside(widths * (imaging.box_px // 2 - 1))
     kx, ky = pixels.kx[:count].double(), pixels.ky[:count].double()
-    transform = slicer.slices(matrix_from_euler(seen.euler_deg), kx, ky)
-    transform = transform * _transfer(seen, imaging, kx / (box * pixel), ky / (box * pixel))
+    transform = slicer.slices(matrix_from_euler(seen.euler_deg), kx / widths, ky / widths)
+    transform = transform * transfer(seen, imaging, kx / (box * pixel), ky / (box * pixel))
     # The origin is the shift that centres the particle, so the particle lies at minus it.
     angle = 2 * math.pi * (seen.origin_angst @ torch.stack([kx, ky])) / (box * pixel)
     transform = transform * torch.polar(torch.ones_like(angle), angle).to(transform.dtype)
     spectrum = transform.new_zeros((len(seen), box * (box // 2 + 1)))
     spectrum[:, pixels.index[:count]] = transform
     spectrum = _with_friedel_mates(spectrum.view(len(seen), box, box // 2 + 1))
-    return torch.fft.fftshift(torch.fft.irfft2(spectrum, s=(box, box)), dim=(1, 2))
+    images = torch.fft.fftshift(torch.fft.irfft2(spectrum, s=(box, box)), dim=(1, 2))
+    return middle(images, imaging.box_px)
+
+
+def middle(images: Tensor, box_px: int) -> Tensor:
+    """(n, N, N) around the centre pixel of larger images."""
+    first = images.shape[-1] // 2 - box_px // 2
+    return images[..., first : first + box_px, first : first + box_px]
 
 
 def _with_friedel_mates(spectrum: Tensor) -> Tensor:
@@ -43,14 +57,13 @@ def _with_friedel_mates(spectrum: Tensor) -> Tensor:
     return filled
 
 
-def _transfer(seen: Acquisition, imaging: Imaging, kx: Tensor, ky: Tensor) -> Tensor:
-    """(n, p) contrast transfer function, float32."""
+def transfer(seen: Acquisition, imaging: Imaging, kx: Tensor, ky: Tensor) -> Tensor:
+    """(n, p) contrast transfer function of each particle at frequencies kx, ky (p,) in cycles per Å, float32."""
     columns = ("voltage_kv", "spherical_aberration_mm", "amplitude_contrast")
     groups = Optics(*(torch.tensor([getattr(o, c) for o in imaging.optics], dtype=torch.float64) for c in columns))
     zero, one = torch.zeros(len(seen), dtype=torch.float64), torch.ones(len(seen), dtype=torch.float64)
     u, v = seen.defocus_angst.unbind(1)
-    transfer = ctf_at(kx, ky, u, v, seen.defocus_angle_deg, zero, zero, one, groups.take(seen.optics))
-    return transfer.float()
+    return ctf_at(kx, ky, u, v, seen.defocus_angle_deg, zero, zero, one, groups.take(seen.optics)).float()
 
 
 def circle(box_px: int, radius_px: float) -> Tensor:

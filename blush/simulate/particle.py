@@ -9,9 +9,10 @@ from torch import Tensor
 from blush.errors import BlushError, Problem
 from blush.fourier.filter import low_pass
 from blush.simulate.atoms import Atoms, read_atoms
+from blush.simulate.changes import Structure, whole
 from blush.simulate.density import atoms_spectrum, bfactor_decay, image_spectrum, wide_spectrum
 from blush.simulate.settings import Belt, SimulateConfig
-from blush.simulate.solvent import BOUNDARY_BFACTOR_ANGST2, belt_contrast, belt_texture, excluded_volume, soft_mask
+from blush.simulate.solvent import BOUNDARY_BFACTOR_ANGST2, belt_contrast, belt_texture, occupied_share, soft_mask
 
 _MASK_EXTEND_ANGST = 8.0
 _MASK_EDGE_ANGST = 6.0
@@ -71,16 +72,23 @@ def build_particle(settings: SimulateConfig) -> Particle:
         Where the model is unusable or does not fit the box.
     """
     atoms = read_atoms(settings.specimen)
-    _check_size(atoms, settings)
+    check_size(atoms, settings)
     return build_particle_of(atoms, settings.specimen.belt, settings)
 
 
 def build_particle_of(atoms: Atoms, belt: Belt | None, settings: SimulateConfig) -> Particle:
     """Density of atoms in solvent, and of a micelle around them, in the box of the settings."""
+    return build_structure(whole(atoms), belt, settings)
+
+
+def build_structure(structure: Structure, belt: Belt | None, settings: SimulateConfig) -> Particle:
+    """Density of one state, atoms that are not always there with as much of their hole in the solvent."""
     box, pixel = settings.imaging.box_px, settings.imaging.pixel_size_angst
-    occupied = excluded_volume(atoms, box, pixel)
+    atoms = structure.atoms
+    share = occupied_share(atoms, structure.presence, box, pixel)
+    occupied = share > 0
     contrast = belt_contrast(belt, atoms, occupied, box, pixel) if belt else None
-    solvent = -settings.specimen.solvent_density * occupied.float()
+    solvent = -settings.specimen.solvent_density * share
     filled = occupied if contrast is None else occupied | (contrast != 0)
     smooth = wide_spectrum(solvent if contrast is None else solvent + contrast, box)
     smooth = smooth * bfactor_decay(box, pixel, BOUNDARY_BFACTOR_ANGST2).float()
@@ -99,8 +107,14 @@ def build_particle_of(atoms: Atoms, belt: Belt | None, settings: SimulateConfig)
     )
 
 
-def _check_size(atoms: Atoms, settings: SimulateConfig) -> None:
-    """Refuse a model that the box cannot hold."""
+def check_size(atoms: Atoms, settings: SimulateConfig) -> None:
+    """Refuse a model that the box cannot hold.
+
+    Raises
+    ------
+    BlushError
+        With the box that it needs.
+    """
     side = settings.imaging.box_px * settings.imaging.pixel_size_angst
     if 2 * atoms.radius_angst > _LARGEST_FILLING * side:
         message = f"box of {side:.0f} Å is too small for a model of {2 * atoms.radius_angst:.0f} Å"

@@ -7,9 +7,9 @@ from pydantic import Field, field_validator, model_validator
 
 from blush.config.files import checked, merged, read_yaml
 from blush.config.sections import PointGroup, Section
+from blush.simulate.mixture_settings import Change, Junk, Rotate, Vector
 
 Positive = Annotated[float, Field(gt=0)]
-Vector = tuple[float, float, float]
 
 
 class Belt(Section):
@@ -34,10 +34,10 @@ class Specimen(Section):
     assembly: str | None = Field(default=None, description="Biological assembly to build, by name; null: as deposited")
     chains: tuple[str, ...] | None = Field(default=None, description="Chains to keep; null: all")
     symmetry: PointGroup = Field(default="C1", description="Point group given to the density, in RELION's setting")
-    copies: Literal["none", "average", "expand"] = Field(
+    copies: Literal["none", "align", "average", "expand"] = Field(
         default="none",
-        description="none: symmetry is only noted; average: align the model's own axes and average its units; "
-        "expand: the model is one unit already in place",
+        description="none: symmetry is only noted; align: the model's own axes are aligned; average: also its units "
+        "are averaged; expand: the model is one unit already in place",
     )
     bfactor_angst2: float | None = Field(
         default=None, ge=0, description="One B-factor for all atoms; null: the model's"
@@ -128,10 +128,41 @@ class Noise(Section):
     coloured_angst: Positive = Field(default=30, description="Length of correlation of the background")
 
 
+class Species(Section):
+    """One structural state of a mixture: a model, and what is changed in it."""
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", description="Word for it in the tables")
+    fraction: float = Field(gt=0, le=1, description="Share of the particles that are not junk; all add up to 1")
+    specimen: Specimen | None = Field(default=None, description="Its model, stated in full; null: `specimen`")
+    symmetry: PointGroup | None = Field(
+        default=None, description="Noted for it; null: that of its specimen, C1 where only some copies are changed"
+    )
+    frame: Literal["own", "first"] = Field(
+        default="own",
+        description="own: the model is centred and aligned by itself; first: it is moved as that of the first species, "
+        "for models superposed beforehand",
+    )
+    changes: tuple[Change, ...] = Field(default=(), description="Changes to the model, in this order")
+
+    @model_validator(mode="after")
+    def _one_change_varies(self) -> Self:
+        several = [c for c in self.changes if isinstance(c, Rotate) and not isinstance(c.angle_deg, float)]
+        if len(several) > 1:
+            raise ValueError("two changes have several angles; leave them to one, and add a species for others")
+        return self
+
+
 class SimulateConfig(Section):
     """One simulated particle set."""
 
     specimen: Specimen = Field(default_factory=lambda: Specimen.model_validate({}), description="The particle")
+    species: tuple[Species, ...] = Field(default=(), description="States of a mixture; empty: `specimen` alone")
+    junk: Junk = Field(default=Junk(), description="Images without a whole particle")
+    counts: Literal["exact", "drawn"] = Field(
+        default="exact",
+        description="exact: shares of a mixture hold to one image; drawn: each image is drawn by them, so that a "
+        "smaller set is the beginning of a larger one",
+    )
     imaging: Imaging = Field(default=Imaging(), description="Images")
     views: Views = Field(default=Views(), description="Orientations")
     noise: Noise = Field(default=Noise(), description="Noise")
@@ -141,6 +172,24 @@ class SimulateConfig(Section):
     initial_lowpass_angst: Positive = Field(default=40, description="Filter of reference.mrc")
     seed: int = Field(default=1, ge=0, le=2**32 - 1, description="Seed of everything random")
     output: Path = Field(default=Path("simulated"), description="Folder of the particle set")
+
+    @property
+    def is_mixture(self) -> bool:
+        """Whether images differ in more than view and noise."""
+        return bool(self.species) or self.junk.share > 0
+
+    @field_validator("species")
+    @classmethod
+    def _species_make_a_whole(cls, value: tuple[Species, ...]) -> tuple[Species, ...]:
+        fractions = [species.fraction for species in value]
+        if value and abs(sum(fractions) - 1) > 1e-6:
+            listed = ", ".join(f"{species.name} {species.fraction:g}" for species in value)
+            raise ValueError(f"fractions add up to {sum(fractions):g} instead of 1 ({listed}); correct them")
+        names = [species.name for species in value]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} names two species; rename one")
+        return value
 
 
 def load_settings(path: Path | None, overrides: dict[str, Any] | None = None) -> SimulateConfig:
@@ -163,8 +212,17 @@ def load_settings(path: Path | None, overrides: dict[str, Any] | None = None) ->
     settings = checked(SimulateConfig, content, path or "the set of options")
     given = overrides or {}
     output = settings.output if "output" in given else folder / settings.output
-    model = settings.specimen.model
-    if isinstance(model, Path) and "model" not in given.get("specimen", {}):
-        model = folder / model
-    specimen = settings.specimen.model_copy(update={"model": model})
-    return settings.model_copy(update={"output": output, "specimen": specimen})
+    specimen = settings.specimen if "model" in given.get("specimen", {}) else _found(settings.specimen, folder)
+    start = Path.cwd() if "species" in given else folder
+    species = tuple(
+        one if one.specimen is None else one.model_copy(update={"specimen": _found(one.specimen, start)})
+        for one in settings.species
+    )
+    return settings.model_copy(update={"output": output, "specimen": specimen, "species": species})
+
+
+def _found(specimen: Specimen, folder: Path) -> Specimen:
+    """The specimen with its model's path started at a folder."""
+    if not isinstance(specimen.model, Path):
+        return specimen
+    return specimen.model_copy(update={"model": folder / specimen.model})

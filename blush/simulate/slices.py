@@ -46,6 +46,11 @@ class Slicer:
         self._row = self.padded_px // 2 + 1 + _WIDTH
         self._grid = self._with_margins(torch.fft.rfftn(self._padded(spectrum))).flatten()
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return self._grid.nbytes
+
     def _padded(self, spectrum: Tensor) -> Tensor:
         """Map over the kernel's transform, in a larger box, the origin at index 0."""
         n, half = self.box_px, self.box_px // 2

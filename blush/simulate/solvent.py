@@ -44,6 +44,28 @@ def excluded_volume(atoms: Atoms, box_px: int, pixel_size_angst: float) -> Tenso
     return torch.from_numpy(np.fft.ifftshift(depth > _PROBE_ANGST + step / 2))
 
 
+def occupied_share(atoms: Atoms, presence: Tensor, box_px: int, pixel_size_angst: float) -> Tensor:
+    """Share of the particles in which a point is inside the particle, where each atom has its share.
+
+    Atoms of a smaller share are there only together with those of a larger one.
+
+    Parameters
+    ----------
+    presence
+        (n,) float64 in (0, 1].
+
+    Returns
+    -------
+    (2N, 2N, 2N) float32 on the oversampled grid, the origin at index 0.
+    """
+    levels = torch.unique(presence).tolist()
+    share = torch.zeros(())
+    for below, level in zip([0.0, *levels], levels, strict=False):
+        there = atoms.take(presence >= level)
+        share = share + (level - below) * excluded_volume(there, box_px, pixel_size_angst).float()
+    return share
+
+
 def soft_mask(volume: Tensor, box_px: int, pixel_size_angst: float, extend_angst: float, edge_angst: float) -> Tensor:
     """Mask of a box around an excluded volume: 1 as far as `extend_angst`, a raised cosine to 0 over the edge.
 

@@ -1,12 +1,11 @@
 """Reading atomic models, and finding their symmetry."""
 
-import gzip
-
 import gemmi
 import numpy as np
 import pytest
 import torch
 from scipy.spatial import cKDTree
+from small_models import chain_positions, write_model
 
 from blush.errors import BlushError
 from blush.geometry.rotation import matrix_from_euler
@@ -14,36 +13,6 @@ from blush.geometry.symmetry import operators
 from blush.simulate.atoms import Atoms, read_atoms
 from blush.simulate.settings import Specimen
 from blush.simulate.symmetry_frame import superpose, symmetry_frame
-
-
-def chain_positions(seed: int = 0, count: int = 30) -> np.ndarray:
-    return np.random.default_rng(seed).normal(0, 8, (count, 3)) + np.array([25.0, 12.0, 9.0])
-
-
-def write_model(path, chains: dict[str, np.ndarray], water: bool = True):
-    structure, model = gemmi.Structure(), gemmi.Model(1)
-    for name, positions in chains.items():
-        chain = gemmi.Chain(name)
-        for number, position in enumerate(positions, start=1):
-            residue = gemmi.Residue()
-            residue.name, residue.seqid = "ALA", gemmi.SeqId(number, " ")
-            for atom_name, element, bfactor in (("CA", "C", 5.0 * number), ("HA", "H", 10.0)):
-                atom = gemmi.Atom()
-                atom.name, atom.element, atom.b_iso = atom_name, gemmi.Element(element), bfactor
-                atom.pos = gemmi.Position(*(position + (0.5 if element == "H" else 0)))
-                residue.add_atom(atom)
-            chain.add_residue(residue)
-        if water:
-            residue = gemmi.Residue()
-            residue.name, residue.seqid = "HOH", gemmi.SeqId(900, " ")
-            atom = gemmi.Atom()
-            atom.name, atom.element, atom.pos = "O", gemmi.Element("O"), gemmi.Position(90, 90, 90)
-            residue.add_atom(atom)
-            chain.add_residue(residue)
-        model.add_chain(chain)
-    structure.add_model(model)
-    path.write_bytes(gzip.compress(structure.make_pdb_string().encode()))
-    return path
 
 
 def test_water_and_hydrogen_go_bfactors_come_into_range_and_the_mass_is_centred(tmp_path):

@@ -1,6 +1,7 @@
 """Projection, contrast, noise and normalisation of images."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,20 @@ def test_the_sum_of_an_image_is_amplitude_contrast_times_scattering():
     image = clean_images(Slicer(atoms_spectrum(atoms, BOX, PIXEL)), seen([10.0, 20.0, 30.0], [1.0, 2.0]), imaging)
     scattering = form_factors(atoms.element)[0].sum() / PIXEL**3
     assert float(image.sum()) == pytest.approx(0.07 * float(scattering), rel=2e-3)
+
+
+def test_a_wider_box_shows_the_same_particle_and_lets_nothing_in_at_the_other_side():
+    atoms = replace(one_atom([3.0, 1.0, 0.0]), bfactor_angst2=torch.tensor([700.0], dtype=torch.float64))
+    imaging = Imaging(box_px=BOX, pixel_size_angst=PIXEL, optics=(Optics(amplitude_contrast=0.9),))
+    slicer = Slicer(atoms_spectrum(atoms, BOX, PIXEL))
+    inside = seen([0.0, 0.0, 0.0], [2.0, 5.0], (1.0, 1.0))
+    narrow, wide = (clean_images(slicer, inside, imaging, widths) for widths in (1, 2))
+    assert (narrow - wide).norm() < 1e-2 * narrow.norm()
+    at_the_edge = seen([0.0, 0.0, 0.0], [3.0 - BOX * PIXEL / 2, 1.0], (1.0, 1.0))  # its atom lies on the right border
+    narrow, wide = (clean_images(slicer, at_the_edge, imaging, widths)[0] for widths in (1, 2))
+    assert narrow[:, 0].abs().sum() > 0.5 * narrow[:, -1].abs().sum()
+    assert wide[:, : BOX // 2].abs().max() < 0.02 * wide.max()
+    assert (narrow[:, -4:] - wide[:, -4:]).norm() < 0.02 * wide.norm()
 
 
 def test_every_pixel_obeys_friedel():
