@@ -42,22 +42,21 @@ def denoise(
     import numpy as np
 
     from blush.fourier.fsc import resolution_at
-    from blush.geometry.symmetry import operators
     from blush.io.files import write_json
     from blush.io.half_maps import read_half_maps
     from blush.io.mrc import write_volume
     from blush.regularise.drive import Policy, drive
     from blush.regularise.from_maps import half_maps, particle_mask
     from blush.regularise.select import regulariser
+    from blush.validate.half_map_doubts import half_map_doubts
     from blush.validate.phase_randomise import solvent_corrected_fsc
     from blush.validate.postprocess import FSC_THRESHOLD
 
     files = read_half_maps(half1, half2, mask, pixel_size).to(device)
     box, pixel = files.halves[0].shape[0], files.pixel_size_angst
-    try:
-        operators(symmetry)
-    except ValueError as error:
-        raise BlushError("the symmetry cannot be used", [str(error)]) from None
+    for warning in half_map_doubts(*files.halves, pixel):
+        typer.echo(f"warning: {warning}", err=True)
+    _check_symmetry(symmetry)
     diameter = diameter or 0.9 * box * pixel
     solvent = particle_mask(box, diameter / (2 * pixel), files.halves[0]) if files.mask is None else files.mask
     curve = solvent_corrected_fsc(*files.halves, solvent, seed)
@@ -80,6 +79,16 @@ def denoise(
     typer.echo(f"half-maps: FSC {FSC_THRESHOLD} at {resolution_at(curve, FSC_THRESHOLD, box, pixel):.2f} Å")
     cut = made.diagnostics["trailing_shell"]
     typer.echo(f"{method}: {f'cut at {box * pixel / cut:.2f} Å' if cut else 'not cut'}: {out}/half1.mrc, half2.mrc")
+
+
+def _check_symmetry(symmetry: str) -> None:
+    """Refuse what is no point group."""
+    from blush.geometry.symmetry import operators
+
+    try:
+        operators(symmetry)
+    except ValueError as error:
+        raise BlushError("the symmetry cannot be used", [str(error)]) from None
 
 
 def _settings(method: str, weights: Path | None, changes: list[str]) -> "RegulariserSettings":

@@ -28,6 +28,7 @@ def fsc(
     from blush.fourier.fsc import resolution_at
     from blush.io.half_maps import read_half_maps
     from blush.validate.compare import TRUTH_THRESHOLD
+    from blush.validate.half_map_doubts import half_map_doubts
     from blush.validate.phase_randomise import masked_fsc
     from blush.validate.postprocess import FSC_THRESHOLD
     from blush.validate.postprocess_files import write_fsc_xml
@@ -35,6 +36,8 @@ def fsc(
     files = read_half_maps(map1, map2, mask, pixel_size, independent=not truth, even=False)
     (first, second), solvent, pixel = files.halves, files.mask, files.pixel_size_angst
     box = first.shape[0]
+    for warning in () if truth else half_map_doubts(first, second, pixel):
+        typer.echo(f"warning: {warning}", err=True)
     threshold = TRUTH_THRESHOLD if truth else FSC_THRESHOLD
     curves = {"unmasked": correlation(first, second)}
     if solvent is not None:

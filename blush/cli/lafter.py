@@ -27,9 +27,12 @@ def lafter(
     from blush.regularise.from_maps import particle_mask
     from blush.regularise.lafter import UPSAMPLING
     from blush.regularise.lafter import lafter as filtered
+    from blush.validate.half_map_doubts import half_map_doubts
 
     files = read_half_maps(half1, half2, mask, pixel_size)
     (first, second), pixel = files.halves, files.pixel_size_angst
+    for warning in half_map_doubts(first, second, pixel):
+        typer.echo(f"warning: {warning}", err=True)
     box = first.shape[0]
     radius_px = (diameter or 0.9 * box * pixel) / (2 * pixel)
     solvent = particle_mask(box, radius_px, first) if files.mask is None else files.mask

@@ -10,6 +10,7 @@ from torch import Tensor
 from blush.fourier.filter import raised_cosine
 from blush.fourier.fsc import last_shell_above, resolution_at
 from blush.fourier.grid import radius_3d, shell_index_3d
+from blush.validate.half_map_doubts import half_map_doubts
 from blush.validate.phase_randomise import MaskedFsc, masked_fsc, solvent_corrected_fsc
 from blush.validate.sharpen import (
     GuinierFit,
@@ -120,7 +121,7 @@ def postprocess(
     unmasked = resolution_at(curves.unmasked, FSC_THRESHOLD, box, pixel_size_angst)
     resolution = resolution_at(curves.corrected, FSC_THRESHOLD, box, pixel_size_angst)
     mask_used = force_mask or resolution <= unmasked
-    warnings = []
+    warnings = half_map_doubts(half1, half2, pixel_size_angst)
     if not mask_used:
         warnings.append(f"the mask was ignored: it gives {resolution:.2f} Å, the unmasked maps {unmasked:.2f} Å")
         resolution = unmasked

@@ -8,6 +8,7 @@ import torch
 
 from blush.fourier.fsc import power_spectrum
 from blush.io.files import load_npz
+from blush.io.half_maps import read_half_maps
 from blush.io.mrc import read_volume
 from blush.jobs import denoise_and_trail as module
 from blush.jobs import steps
@@ -17,6 +18,7 @@ from blush.jobs.reduce import load_sums
 from blush.maximization.halves import half_sum_fsc
 from blush.maximization.reconstruct import reconstruct
 from blush.refine.state import load_state
+from blush.validate.half_map_doubts import half_map_doubts
 from blush.validate.phase_randomise import solvent_corrected_fsc
 
 
@@ -87,3 +89,8 @@ def test_the_fsc_is_that_of_both_halves_up_to_the_size_in_use(finished):
     assert expected[11:].any()
     assert not corrected[11:].any()
     np.testing.assert_array_equal(plain, half_sum_fsc(*sums))
+
+
+def test_the_final_half_maps_were_not_filtered_or_masked_alike(finished):
+    final = read_half_maps(*(finished / f"run_half{half}_class001_unfil.mrc" for half in (1, 2)))
+    assert not any("alike" in text or "one map" in text for text in half_map_doubts(*final.halves, 6.5))
