@@ -32,10 +32,10 @@ def postprocess(
 ) -> None:
     """Measure the resolution of two half-maps, and sharpen their average."""
     if run is not None:
-        from blush.io.files import read_json
+        from blush.io.files import read_record
         from blush.jobs.steps import postprocess as step
 
-        for warning in read_json(step(run))["warnings"]:
+        for warning in read_record(step(run), members=("warnings",))["warnings"]:
             typer.echo(f"warning: {warning}", err=True)
         return
     if half1 is None or half2 is None:

@@ -26,7 +26,7 @@ def refine(
     """
     from blush.cluster.lock import hold_run
     from blush.config import load_config
-    from blush.io.files import read_json
+    from blush.io.files import read_record
     from blush.jobs.autorefine import autorefine
     from blush.report.page import write_report
 
@@ -35,7 +35,7 @@ def refine(
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as the workers have it; read at first use
     with shown(settings.run_dir, quiet):
         run = autorefine(settings)
-    for warning in read_json(run / "summary.json")["warnings"]:
+    for warning in read_record(run / "summary.json", members=("warnings",))["warnings"]:
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(str(write_report(run)))
 

@@ -15,7 +15,7 @@ from distributed.utils import get_ip, get_ip_interface
 
 from blush.cluster.tls import key_pair
 from blush.errors import BlushError, Problem
-from blush.io.files import read_json, write_json
+from blush.io.files import read_record, write_json
 
 LOOPBACK = "127.0.0.1"
 _CONFIG = {
@@ -91,7 +91,7 @@ def publish_address(folder: Path, address: str) -> None:
 
 def address_of(folder: Path) -> str:
     """Where the scheduler of a pool is."""
-    address: str = read_json(folder / "scheduler.json")["address"]
+    address: str = read_record(folder / "scheduler.json", members=("address",))["address"]
     return address
 
 

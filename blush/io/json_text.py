@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +69,25 @@ def read_json(path: Path | str, remedy: str = REMAKE) -> Any:
     return content
 
 
-def read_record(path: Path | str, remedy: str = REMAKE) -> dict[str, Any]:
+def read_record(path: Path | str, remedy: str = REMAKE, members: Collection[str] = ()) -> dict[str, Any]:
     """Read one JSON object, without the seal that it may bear.
+
+    Parameters
+    ----------
+    members
+        Names that have to be in it.
 
     Raises
     ------
     BlushError
-        Where it cannot be read, or is no object.
+        Where it cannot be read, is no object, or lacks a member.
     """
     content = read_json(path, remedy)
     if not isinstance(content, dict):
         problem = Problem("is not a JSON object", remedy, str(path), value=type(content).__name__)
         raise BlushError("cannot read a file", [problem])
+    if lacking := [name for name in members if name not in content]:
+        raise BlushError("cannot read a file", [Problem(f"lacks {', '.join(lacking)}", remedy, str(path))])
     return content
 
 

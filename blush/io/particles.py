@@ -10,7 +10,7 @@ import numpy as np
 
 from blush.errors import BlushError, Problem
 from blush.io.columns import numbers, require
-from blush.io.files import load_npz, save_npz
+from blush.io.files import as_written, load_npz, parse_json, save_npz
 from blush.io.image_digests import image_digests
 from blush.io.legacy import modernise
 from blush.io.mrc import map_stack, stack_header
@@ -121,11 +121,18 @@ class ParticleSet:
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
-        """Read what `save` wrote."""
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        BlushError
+            Where it is something else.
+        """
         arrays = load_npz(path)
-        meta = json.loads(arrays.pop(_META).tobytes())
-        optics = tuple(OpticsGroup(**_with_tuples(group)) for group in meta["optics"])
-        return cls(**arrays, stacks=tuple(meta["stacks"]), optics=optics, has_poses=meta["has_poses"])
+        with as_written(path):
+            meta = parse_json(arrays.pop(_META).tobytes())
+            optics = tuple(OpticsGroup(**_with_tuples(group)) for group in meta["optics"])
+            return cls(**arrays, stacks=tuple(meta["stacks"]), optics=optics, has_poses=meta["has_poses"])
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """Columns that have one value per particle."""

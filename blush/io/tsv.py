@@ -1,16 +1,21 @@
 """Tables with tabs, as people and spreadsheets write them: a head that names the columns, then one row a line."""
 
 import csv
+import math
 from collections.abc import Collection, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import TypeAlias
+
+import numpy as np
 
 from blush.config.input_file import read_text
 from blush.errors import BlushError, Problem
 
 Row: TypeAlias = dict[str, str]
 
+_NO_NUMBERS = ("nan", "inf", "-inf")
+_LARGEST, _MOST_ROWS, _MOST_LISTED = 1 << 25, 100_000, 20
 _LONGEST_SHOWN = 80
 _REMEDY = "write it as text in UTF-8, with a tab between the values of a row"
 
@@ -28,9 +33,12 @@ def read_cells(path: Path, title: str, missing: str) -> list[tuple[int, list[str
     Raises
     ------
     BlushError
-        Where the file is missing, is no text, or has a quote that does not end.
+        Where the file is missing, is no text, is larger than any such table, or has a quote that does not end.
     """
     text = read_text(path, title, missing).removeprefix("\ufeff")
+    if len(text) > _LARGEST or text.count("\n") > _MOST_ROWS:
+        problem = Problem(f"has more than {_MOST_ROWS} rows or {_LARGEST} characters", "give a table", str(path))
+        raise BlushError(title, [problem])
     try:
         reader = csv.reader(StringIO(text), dialect="excel-tab", strict=True)
         return [(reader.line_num, cells) for cells in reader if any(cells)]
@@ -71,8 +79,50 @@ def read_tsv(
         Problem(f"row has {len(cells)} values for {len(names)} columns", _REMEDY, str(path), f"line {number}")
         for number, cells in rows[1:]
         if len(cells) > len(names)
-    ][:20]
+    ][:_MOST_LISTED]
     if problems:
         raise BlushError(title, problems)
     empty = [""] * len(names)
     return [(number, dict(zip(names, cells + empty[len(cells) :], strict=True))) for number, cells in rows[1:]]
+
+
+def read_numbers(
+    path: Path, title: str, missing: str, needed: Sequence[str], others: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Columns of a table of numbers, float64 (n,) with n of 1 or more.
+
+    Parameters
+    ----------
+    needed, others
+        Names that must be there; values of the others may be nan or infinite.
+    title, missing
+        As of `read_cells`.
+
+    Raises
+    ------
+    BlushError
+        As `read_tsv`; or where it has no row, or values that are no numbers.
+    """
+    rows = read_tsv(path, title, missing, (*needed, *others))
+    if not rows:
+        raise BlushError(title, [Problem("has no rows", missing, str(path))])
+    odd = [
+        Problem("is no number", missing, str(path), f"line {number}, {name}", row[name][:_LONGEST_SHOWN])
+        for number, row in rows
+        for name in (*needed, *others)
+        if finite(row[name]) is None and (name in needed or row[name] not in _NO_NUMBERS)
+    ]
+    if odd:
+        raise BlushError(title, odd[:_MOST_LISTED])
+    return {name: np.array([float(row[name]) for _, row in rows]) for name in (*needed, *others)}
+
+
+def finite(text: str) -> float | None:
+    """A decimal number that is finite; None for any other text: neither 1_2 nor nan is one."""
+    if "_" in text or not text.isascii():
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -16,7 +16,7 @@ from blush.cluster.resident import PoolGoneError
 from blush.config import RunConfig, load_config
 from blush.config.regulariser import Name, RegulariserSettings
 from blush.errors import BlushError
-from blush.io.files import read_json
+from blush.io.files import read_record
 from blush.jobs import pooled, steps
 from blush.jobs.layout import RunFolder
 from blush.jobs.settings import conflicts, take_up
@@ -147,7 +147,7 @@ def _stale_results(member: Member) -> bool:
     imported = RunFolder(member.run).imported / "config.json"
     if not imported.exists() or not (member.run / "summary.json").exists():
         return False
-    known, wanted = read_json(imported), member.config.model_dump(mode="json")
+    known, wanted = read_record(imported), member.config.model_dump(mode="json")
     return any(known.get(key) != wanted[key] for key in _AFTERWARDS)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from blush.config import RunConfig
 from blush.config.embedded import EmbeddedConfig
 from blush.errors import BlushError, Problem
-from blush.io.files import load_npz, read_json
+from blush.io.files import as_written, load_npz, read_record
 from blush.io.particles import ParticleSet
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import checked, content_digest, glance
@@ -94,17 +94,20 @@ def _dated(root: Path, name: str) -> tuple[Path, int]:
 
 @lru_cache(maxsize=4)
 def _read_config(path: Path, _time: int) -> RunConfig:
-    return RunConfig.model_validate(read_json(_checked(path)))
+    content = read_record(_checked(path))
+    with as_written(path):
+        return RunConfig.model_validate(content)
 
 
 @lru_cache(maxsize=4)
 def _read_plan(path: Path, _time: int) -> Plan:
     arrays = load_npz(_checked(path))
-    return Plan(
-        (arrays["rows_half1"], arrays["rows_half2"]),
-        (arrays["edges_half1"], arrays["edges_half2"]),
-        arrays["operators"],
-    )
+    with as_written(path):
+        return Plan(
+            (arrays["rows_half1"], arrays["rows_half2"]),
+            (arrays["edges_half1"], arrays["edges_half2"]),
+            arrays["operators"],
+        )
 
 
 @lru_cache(maxsize=2)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from blush.config import RunConfig
 from blush.config.regulariser import RegulariserSettings
 from blush.fourier.fsc import fsc
-from blush.io.files import read_json
+from blush.io.files import read_record
 from blush.io.mrc import map_stack, read_volume, write_stack
 from blush.jobs.autorefine import autorefine
 from blush.jobs.inputs import environment, latest_state
@@ -214,7 +214,7 @@ def finished(run: Path, truth: Path) -> Finished:
     """What a refinement reported, and its unregularised maps against each other and against the truth."""
     first, second = (torch.from_numpy(read_volume(RunFolder(run).unfiltered(half))[0]) for half in Subset)
     true = torch.from_numpy(read_volume(truth / "true_map.mrc")[0])
-    resolution = read_json(run / "summary.json")["resolution_angst"]
+    resolution = read_record(run / "summary.json", members=("resolution_angst",))["resolution_angst"]
     shells = np.maximum(np.arange(first.shape[0] // 2 + 1, dtype=float), 1)
     return Finished(
         reported_shell=0 if resolution is None else round(BOX_ANGST / resolution),

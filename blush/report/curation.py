@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from blush.io.files import read_json
+from blush.io.files import read_record
 from blush.report.map_figures import png
 from blush.report.sheet import figure, pictures, rows, section, write_sheet
 from blush.report.style import GRID, MUTED, SERIES, drawing, svg
@@ -20,7 +20,7 @@ Record = dict[str, Any]
 
 def write_page(curation_json: Path, out: Path) -> Path:
     """Write the page from what `curate` found; rejected pairs come first, with their reasons."""
-    content: Record = read_json(curation_json)
+    content: Record = read_record(curation_json, "curate again: blush train-curate", ("name", "pairs"))
     pairs: list[Record] = sorted(content["pairs"], key=lambda pair: (pair["verdict"] == "keep", pair["name"]))
     kept = sum(pair["verdict"] == "keep" for pair in pairs)
     lead = f"{len(pairs)} pairs of half-maps: {kept} kept, {len(pairs) - kept} dropped"

@@ -10,10 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blush.errors import BlushError, Problem
-from blush.io.files import load_npz, read_json
+from blush.io.files import load_npz, read_record
 from blush.io.star import read_star
 from blush.jobs.layout import RunFolder
 from blush.jobs.progress import Record, read_progress
+
+STATE_MEMBERS = (
+    "iteration", "box_px", "pixel_size_angst", "particle_diameter_angst", "symmetry", "resolution_angst",
+    "healpix_order", "converged", "stop_reason",
+)  # fmt: skip
+"""Members of a state that every version of the algorithm has written, and the report takes for granted."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ def read_run(root: Path) -> RunData:
         config=_json(folder.imported / "config.json"),
         summary=summary,
         states=states,
-        diagnostics={n: read_json(path) for n, path in paths.items() if path.exists()},
+        diagnostics={n: read_record(path) for n, path in paths.items() if path.exists()},
         progress=read_progress(folder.progress),
         postprocess=read_star(star) if star.exists() else {},
         truth=_json(root / "postprocess/truth.json") or summary.get("truth") or {},
@@ -101,12 +107,12 @@ def read_states(root: Path) -> tuple[Record, ...]:
     folder = RunFolder(root)
     states: list[Record] = []
     while (path := folder.state(len(states))).exists():
-        states.append(read_json(path))
+        states.append(read_record(path, members=STATE_MEMBERS))
     return tuple(states)
 
 
 def _json(path: Path) -> Record:
-    return read_json(path) if path.exists() else {}
+    return read_record(path) if path.exists() else {}
 
 
 def _last_poses(folder: RunFolder, n_states: int) -> dict[str, NDArray[np.float64]]:

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from blush.io.files import load_npz, read_json
+from blush.io.files import as_written, load_npz, read_record
 from blush.report.map_figures import png
 from blush.report.sheet import figure, pictures, rows, section, write_sheet
 from blush.report.style import GRID, SERIES, drawing, svg
 
 NETWORK = "network"
 Record = dict[str, Any]
+MEMBERS = ("name", "parameters", "pairs", "weights_sha256", "verdicts", "methods", "bins", "voxels", "invented",
+           "seconds_per_map")  # fmt: skip
 
 
 def write_page(evaluation_json: Path, out: Path) -> Path:
@@ -25,7 +27,7 @@ def write_page(evaluation_json: Path, out: Path) -> Path:
     evaluation_json
         Its folder also holds `slices.npz`.
     """
-    content: Record = read_json(evaluation_json)
+    content: Record = read_record(evaluation_json, "evaluate again: blush train-evaluate", MEMBERS)
     slices = evaluation_json.with_name("slices.npz")
     failed = [f"{v['what']}: {number(v['figure'])}, limit {limit(v['limit'])}" for v in content["verdicts"]
               if not v["passed"]]  # fmt: skip
@@ -128,11 +130,14 @@ def _slices(path: Path, content: Record) -> str:
     if not path.exists():
         return ""
     stored = load_npz(path)
+    count = sum(name.endswith("_name") for name in stored)
+    with as_written(path, "evaluate again: blush train-evaluate"):
+        names = [str(stored[f"{index}_name"]) for index in range(count)]
     parts = []
-    for index in range(sum(name.endswith("_name") for name in stored)):
+    for index, title in enumerate(names):
         shown = ["input", *content["methods"], "signal"]
         images = [(name, png(np.asarray(stored[f"{index}_{name}"]))) for name in shown if f"{index}_{name}" in stored]
-        parts.append(f'<p class="note">{stored[f"{index}_name"]}</p>' + pictures(images))
+        parts.append(f'<p class="note">{title}</p>' + pictures(images))
     return section("Central slices", *parts)
 
 

@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from blush.errors import BlushError, Problem
-from blush.io.files import load_npz
+from blush.io.files import as_written, load_npz
+from blush.io.tsv import read_numbers
 from blush.report.map_figures import png
 from blush.report.sheet import figure, pictures, rows, section, write_sheet
 from blush.report.style import SERIES, drawing, svg
 
 WINDOW = 50
+NEEDED = ("step", "block_px", "batch", "loss", "seconds")
+OTHERS = ("mse", "mask_loss", "learning_rate", "gradient_norm")
+"""Columns of losses.tsv."""
 Floats = NDArray[np.float64]
 
 
@@ -23,13 +26,10 @@ def write_page(fit: Path, out: Path, name: str) -> Path:
     Raises
     ------
     BlushError
-        Where there are no losses yet.
+        Where there are no losses yet, or their table is damaged.
     """
     path = fit / "losses.tsv"
-    if not path.is_file():
-        raise BlushError("cannot write the page", [Problem("file does not exist", "train first", str(path))])
-    head, *lines = path.read_text().splitlines()
-    table = dict(zip(head.split("\t"), np.array([line.split("\t") for line in lines], dtype=float).T, strict=True))
+    table = read_numbers(path, "cannot write the page", "train first", NEEDED, OTHERS)
     steps = np.diff(table["step"], prepend=0)
     patches = float((steps * table["batch"]).sum())
     hours = float(table["seconds"][-1]) / 3600
@@ -92,8 +92,10 @@ def _examples(fit: Path) -> str:
     if not path.exists():
         return ""
     stored = load_npz(path)
+    with as_written(path, "train again"):
+        patches = [stored[name] for name in ("input", "denoised", "target")]
     parts = []
-    for index in range(len(stored["input"])):
-        images = [(name, png(stored[name][index])) for name in ("input", "denoised", "target")]
-        parts.append(pictures(images))
+    for images in zip(*patches, strict=True):
+        shown = zip(("input", "denoised", "target"), images, strict=True)
+        parts.append(pictures([(name, png(image)) for name, image in shown]))
     return section("Patches that are always the same", *parts)

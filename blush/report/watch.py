@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from blush.errors import BlushError, Problem
-from blush.io.files import load_npz, read_json
+from blush.io.files import as_written, load_npz, read_record
 from blush.jobs.layout import RunFolder
-from blush.jobs.progress import Record
+from blush.jobs.progress import Record, progress_of
 from blush.refine.subset import Subset
 from blush.report.timing import duration
 
@@ -68,10 +67,11 @@ class Watcher:
         folder = RunFolder(self.root)
         self._read_log(folder.progress)
         while (path := folder.state(len(self.states))).exists():
-            self.states.append(read_json(path))
+            self.states.append(read_record(path))
         if not self._total and (folder.imported / "plan.npz").exists():
             plan = load_npz(folder.imported / "plan.npz")
-            self._total = sum(len(plan[f"rows_{half.infix}"]) for half in Subset)
+            with as_written(folder.imported / "plan.npz"):
+                self._total = sum(len(plan[f"rows_{half.infix}"]) for half in Subset)
         refined = bool(self.states) and bool(self.states[-1].get("converged"))
         iteration = len(self.states) - refined if self.states else 0
         mine = [record for record in self.records if record.get("iteration") == iteration]
@@ -97,11 +97,8 @@ class Watcher:
         complete = text[: text.rfind(b"\n") + 1]
         self._offset += len(complete)
         for line in complete.splitlines():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:  # cut by a full disk or a killed writer
-                continue
-            if isinstance(record, dict) and "stage" in record and "time" in record:
+            record = progress_of(line)
+            if record is not None:
                 self.records.append(record)
         newest = max((int(record.get("iteration", 0)) for record in self.records), default=0)
         self.records = [r for r in self.records if int(r.get("iteration", 0)) >= newest - 1]

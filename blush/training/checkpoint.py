@@ -140,7 +140,7 @@ def _check(content: dict[str, Any], state: State) -> None:
     records = content["records"]
     if records.dtype != torch.float64 or records.ndim != 2 or records.shape[1] != len(COLUMNS):
         raise ValueError(f"records are no table of {len(COLUMNS)} columns")
-    if content["step"] < 0 or not 0 <= content["seconds"] < math.inf or not bool(torch.isfinite(records).all()):
+    if content["step"] < 0 or not 0 <= content["seconds"] < math.inf or not bool(torch.isfinite(records[:, :4]).all()):
         raise ValueError("step, seconds or records are no numbers that a training can have come to")
     for name, network in (("network", state.network), ("average", state.average)):
         _check_tensors(name, content[name], network.state_dict())

@@ -109,7 +109,8 @@ def read_decisions(path: Path | None, known: Sequence[str]) -> dict[str, tuple[s
     """
     if path is None:
         return {}
-    found, problems = {}, []
+    found: dict[str, tuple[str, str]] = {}
+    problems = []
     for number, cells in read_cells(path, "the decisions cannot be read", "correct curate.decisions"):
         if cells[0] in ("", "name", "entry"):
             continue
@@ -120,6 +121,8 @@ def read_decisions(path: Path | None, known: Sequence[str]) -> dict[str, tuple[s
             problems.append(
                 Problem("is no pair of this training", "remove the row", str(path), f"line {number}", cells[0][:80])
             )
+        elif cells[0] in found:
+            problems.append(Problem("is decided twice", "keep one of the rows", str(path), f"line {number}", cells[0]))
         else:
             found[cells[0]] = (word, cells[2] if len(cells) > 2 else "")
     if problems:

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +19,8 @@ from blush.denoise.local_wiener import BANDS, FEATURES, GainNet, scaled
 from blush.denoise.unet import UNet3d, denoise_patches
 from blush.denoise.weights import build, fill, load_weights, save_weights
 from blush.errors import BlushError, Problem
-from blush.io.files import atomic_write, read_json, write_json
+from blush.io.files import atomic_write, read_record, write_json
+from blush.io.tsv import read_numbers
 from blush.training.checkpoint import LOSSES, machines
 from blush.training.eval_maps import NETWORK
 from blush.training.store import Store, open_store
@@ -27,6 +29,7 @@ LARGEST_SHARD_BYTES = 14_000_000
 PUBLISHED_PATCHES = 950_000 * 16
 """Passes of the published training: 950,000 steps of 8 pairs, both halves (Kimanius et al. 2024)."""
 LARGEST_ROUNDING = 1e-3
+EVALUATE_AGAIN = "remove it, and the same command evaluates the weights again"
 PACKAGES = ("blush", "torch", "numpy", "scipy", "safetensors")
 
 
@@ -61,7 +64,7 @@ def export(config: TrainingConfig, fit: Path, store_folder: Path, evaluation: Pa
     sha256 = save_weights(path, tensors, card, largest_shard_bytes=shard)
     manifest = _manifest(config, store_folder, fit, sha256)
     write_json(out / "manifest.json", manifest)
-    figures = read_json(evaluation) if evaluation is not None else None
+    figures = read_record(evaluation, EVALUATE_AGAIN, ("methods", "verdicts")) if evaluation is not None else None
     with atomic_write(out / "MODEL_CARD.md") as beside:
         beside.write_text(model_card(config, open_store(store_folder), manifest, figures), encoding="utf-8")
     return path if shard is None else path.with_name(path.name + ".index.json")
@@ -102,13 +105,8 @@ def _manifest(config: TrainingConfig, store_folder: Path, fit: Path, sha256: str
     content = config.model_dump(mode="json", exclude={"output"})
     for keys in (("sources", "simulated", "models"), ("sources", "folder", "pairs"), ("fit", "start")):
         _named(content, keys)
-    rows = (fit / LOSSES).read_text().splitlines()[1:]
-    last = rows[-1].split("\t")
-    steps, batches = 0, 0
-    for row in rows:
-        cells = row.split("\t")
-        batches += (int(cells[0]) - steps) * int(cells[2])
-        steps = int(cells[0])
+    losses = read_numbers(fit / LOSSES, "cannot export the weights", "train again", ("step", "batch", "seconds"), ())
+    patches = float((np.diff(losses["step"], prepend=0) * losses["batch"]).sum())
     return {
         "weights_sha256": sha256,
         "configuration": content,
@@ -116,9 +114,9 @@ def _manifest(config: TrainingConfig, store_folder: Path, fit: Path, sha256: str
         "voxel_size_angst": store.voxel_size_angst,
         "entries": [asdict(entry) for entry in store.entries],
         "entries_sha256": hashlib.sha256((store_folder / "index.json").read_bytes()).hexdigest(),
-        "steps": steps,
-        "patches": batches,
-        "hours": round(float(last[-1]) / 3600, 3),
+        "steps": int(losses["step"][-1]),
+        "patches": int(patches),
+        "hours": round(float(losses["seconds"][-1]) / 3600, 3),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "machines": machines(fit),
     }

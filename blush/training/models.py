@@ -17,7 +17,7 @@ import torch
 
 from blush.config.input_file import unreadable
 from blush.errors import BlushError, Problem
-from blush.io.files import atomic_write, load_npz, save_npz
+from blush.io.files import atomic_write, load_npz, parse_json, save_npz
 from blush.simulate.atoms import Atoms
 from blush.training.store import Split
 
@@ -99,12 +99,15 @@ def read_models(path: Path) -> list[Model]:
     remedy = "correct the path, or make one with scripts/pack_models.py"
     if (problem := unreadable(path, remedy)) is not None:
         raise BlushError("cannot read the models", [problem])
+    content = load_npz(path, remedy)
     try:
-        content = load_npz(path)
-        rows = [ModelRow(**row) for row in json.loads(str(content["table"]))]
+        rows = [ModelRow(**row) for row in parse_json(str(content["table"]))]
         position = np.cumsum(content["steps"].astype(np.int32), axis=1).T * STEP_ANGST
         columns: list[Any] = [content["element"], content["bfactor"], content["occupancy"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        n_atoms = sum(row.n_atoms for row in rows)
+        if any(row.n_atoms < 1 for row in rows) or {len(position), *map(len, columns)} != {n_atoms}:
+            raise ValueError(f"its table has {n_atoms} atoms, and its columns {len(position)}")
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         problem = Problem(f"is not a pack of models: {error}", "make one with scripts/pack_models.py", str(path))
         raise BlushError("cannot read the models", [problem]) from None
     problems = _split_groups(rows, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from os.path import isfile
 from pathlib import Path
@@ -15,7 +14,7 @@ from blush.config.training import TrainingConfig
 from blush.emdb.manifest import read_manifest
 from blush.errors import BlushError, Problem
 from blush.io.mrc import read_volume
-from blush.io.tsv import read_tsv
+from blush.io.tsv import finite, read_tsv
 
 TITLE = "the half-maps cannot be used"
 NEEDED = ("name", "half1", "half2")
@@ -113,10 +112,13 @@ def read_table(path: Path) -> list[Pair]:
     for number, row in read_tsv(path, TITLE, "correct sources.folder.pairs", NEEDED, NEEDED + OPTIONAL):
         line = f"line {number}"
         files = {key: path.parent / row[key] for key in ("half1", "half2", "mask", "truth") if row.get(key)}
-        faults = [Problem("file does not exist", "correct the path", str(path), f"{line}, {key}", str(file))
+        faults = [Problem("file does not exist", "correct the path", str(path), f"{line}, {key}", str(file)[:200])
                   for key, file in files.items() if not isfile(file)]  # fmt: skip
         if lacking := [key for key in NEEDED if not row[key]]:
             faults.append(Problem(f"lacks {', '.join(lacking)}", "fill it in", str(path), line))
+        if Path(row["name"]).name != row["name"] or row["name"].startswith(".") or len(row["name"]) > 200:
+            remedy = "give it a name that a file can have"
+            faults.append(Problem("is no name", remedy, str(path), f"{line}, name", row["name"][:80]))
         numbers: dict[str, float | None] = {}
         for key in ("contour", "resolution_angst"):
             try:
@@ -195,7 +197,7 @@ def _number(text: str | None) -> float | None:
     """A finite number, or None where there is none; raises ValueError where it is something else."""
     if not text:
         return None
-    number = float(text)
-    if not math.isfinite(number):
+    number = finite(text)
+    if number is None:
         raise ValueError(f"{text} is not a finite number")
     return number

@@ -18,12 +18,12 @@ from blush.emdb.files import sha256_of
 from blush.errors import BlushError, Problem
 from blush.fourier.filter import low_pass, resize_volume
 from blush.geometry.symmetry import operators
-from blush.io.files import read_json, write_json
+from blush.io.files import write_json
 from blush.io.tsv import read_tsv
 from blush.training.curate import COLUMNS, particle_mask
 from blush.training.models import read_models
 from blush.training.pairs import Pair, read_maps
-from blush.training.store import Entry, Split, add_entry
+from blush.training.store import Entry, Split, add_entry, noted_entry
 
 MARGIN_PX = 16
 """Voxels of solvent that are kept around the mask."""
@@ -116,9 +116,8 @@ def _entry(config: TrainingConfig, row: dict[str, str], split: Split, out: Path)
     }
     mark = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     if note.exists():
-        kept = read_json(note)
-        entry = Entry(**(kept["entry"] | {"channels": tuple(kept["entry"]["channels"])}))
-        if kept["made_of"] == mark and (out / entry.file).exists():
+        entry = noted_entry(note, mark)
+        if entry is not None and (out / entry.file).exists():
             return entry
     maps = prepared(pair, config.network.voxel_size_angst, float(row["resolution_found_angst"]))
     resolution = float(row["resolution_found_angst"])

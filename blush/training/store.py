@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from blush.errors import BlushError, Problem
-from blush.io.files import atomic_write, read_json, write_json
+from blush.io.files import as_written, atomic_write, read_record, write_json
 
 INDEX = "index.json"
 Split = Literal["train", "test"]
@@ -80,7 +80,11 @@ class Store:
 
     def maps(self, entry: Entry) -> dict[str, np.ndarray]:
         """(N, N, N) float16 of each channel, mapped into memory."""
-        stored = np.load(self.folder / entry.file, mmap_mode="r")
+        path = self.folder / entry.file
+        with as_written(path, "prepare the maps again"):
+            stored: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+            if stored.shape != (len(entry.channels), *(entry.box_px,) * 3) or stored.dtype != np.float16:
+                raise ValueError(f"{stored.shape} of {stored.dtype}")
         return {channel: stored[i] for i, channel in enumerate(entry.channels)}
 
 
@@ -159,10 +163,42 @@ def open_store(folder: Path) -> Store:
     path = folder / INDEX
     if not path.is_file():
         raise BlushError("cannot open the maps", [Problem("file does not exist", "prepare the maps first", str(path))])
-    content: dict[str, Any] = read_json(path)
-    entries = tuple(Entry(**(e | {"channels": tuple(e["channels"])})) for e in content["entries"])
+    content = read_record(path, "prepare the maps again")
+    with as_written(path, "prepare the maps again"):
+        voxel_size_angst = float(content["voxel_size_angst"])
+        entries = tuple(map(_entry, content["entries"]))
     lost = [Problem("file does not exist", "prepare the maps again", str(folder / e.file)) for e in entries
             if not (folder / e.file).is_file()]  # fmt: skip
     if lost:
         raise BlushError("cannot open the maps", lost)
-    return Store(folder, content["voxel_size_angst"], entries)
+    return Store(folder, voxel_size_angst, entries)
+
+
+def noted_entry(note: Path, made_of: str) -> Entry | None:
+    """The entry that a note describes, where it was made of the same maps and settings.
+
+    Raises
+    ------
+    BlushError
+        Where the note is damaged.
+    """
+    remedy = "remove it, and the same command makes these maps again"
+    content = read_record(note, remedy)
+    with as_written(note, remedy):
+        return _entry(content["entry"]) if content["made_of"] == made_of else None
+
+
+def _entry(content: Any) -> Entry:
+    """One entry of an index.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        Where it is none.
+    """
+    entry = Entry(**(content | {"channels": tuple(content["channels"])}))
+    if not set(entry.channels) <= set(CHANNELS) or entry.split not in ("train", "test"):
+        raise ValueError(f"an entry of channels {entry.channels} and split {entry.split}")
+    if Path(entry.file).name != entry.file or not isinstance(entry.box_px, int):
+        raise ValueError(f"an entry of file {ascii(entry.file)[:60]} and box {entry.box_px}")
+    return entry

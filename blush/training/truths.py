@@ -17,12 +17,12 @@ import torch
 
 from blush.config.training import TrainingConfig
 from blush.errors import BlushError, Problem
-from blush.io.files import read_json, write_json
+from blush.io.files import write_json
 from blush.simulate.atoms import Atoms
 from blush.simulate.particle import build_particle_of
 from blush.simulate.settings import Belt, SimulateConfig
 from blush.training.models import Model, read_models
-from blush.training.store import Entry, add_entry
+from blush.training.store import Entry, add_entry, noted_entry
 
 FILLED = 0.85
 """Of the box, at most, by a model."""
@@ -75,9 +75,9 @@ def _entry(config: TrainingConfig, model: Model, variant: int, out: Path) -> Ent
     name, note = f"{row.name}_{variant}", out / f"{row.name}_{variant}.json"
     mark = made_of(config, model, variant)
     if note.exists() and (out / f"{name}.npy").exists():
-        kept = read_json(note)
-        if kept["made_of"] == mark:
-            return Entry(**(kept["entry"] | {"channels": tuple(kept["entry"]["channels"])}))
+        kept = noted_entry(note, mark)
+        if kept is not None:
+            return kept
     volume, mask = _maps(config, model, variant)
     entry = add_entry(
         out,

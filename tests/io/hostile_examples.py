@@ -261,6 +261,56 @@ def pool_files() -> dict[str, Example]:
     }
 
 
+def tables() -> dict[str, Example]:
+    """Tables between tabs: what people write, and what a training leaves behind."""
+    heads = {"pairs": "name\thalf1\thalf2", "curated": "name\tverdict", "losses": "step\tloss"}
+    made: dict[str, Example] = {}
+    for kind, head in heads.items():
+        width = head.count("\t")
+        made |= {
+            f"{kind}-bytes.bin": Example(lambda h=head: h.encode() + b"\n\xff\tx\ty\n", "is not text in UTF-8"),
+            f"{kind}-nul.bin": text(f"{head}\na\0" + "\tx" * width + "\n", "holds NUL bytes"),
+            f"{kind}-field.bin": text(f"{head}\n" + "x" * 200_000 + "\tx" * width + "\n", "is no table"),
+            f"{kind}-short.bin": text(f"{head}\n" + "a\t" * 40 + "\n", "values for"),
+            f"{kind}-rows.bin": text(f"{head}\n" + "a\n" * 200_000, "has more than 100000 rows"),
+            f"{kind}-twice.bin": text(f"{head}\tname\tname\n", "column is there twice"),
+            f"{kind}-column.bin": text("other\n", "column is missing"),
+            f"{kind}-empty.bin": text("", "column is missing"),
+        }
+    rows = "step\tblock_px\tbatch\tloss\tseconds\tmse\tmask_loss\tlearning_rate\tgradient_norm\n"
+    return made | {
+        "pairs-number.bin": text("name\thalf1\thalf2\tcontour\na\tx\ty\t1_2\n", "is not a finite number (found 1_2)"),
+        "pairs-name.bin": text("name\thalf1\thalf2\n../a\tx\ty\n", "name: is no name (found ../a)"),
+        "pairs-long.bin": text("name\thalf1\thalf2\na\t" + "x" * 5000 + "\ty\n", "file does not exist"),
+        "decisions-twice.bin": text("a\tkeep\na\tdrop\n", "line 2: is decided twice (found a)"),
+        "decisions-word.bin": text("a\tmaybe\n", "is neither keep nor drop"),
+        "losses-none.bin": text(rows, "has no rows"),
+        "losses-text.bin": text(rows + "\t".join(["1", "16", "x", *"111111"]) + "\n", "line 2, batch: is no number"),
+        "losses-nan.bin": text(rows + "\t".join(["nan", "16", "2", *"111111"]) + "\n", "line 2, step: is no number"),
+    }
+
+
+def records() -> dict[str, Example]:
+    """What a training or an import wrote, with other content than it should have."""
+    entry = {"name": "a", "file": "a.npy", "channels": ["truth", "mask"], "box_px": 8, "group": "g", "split": "train",
+             "source": "simulated", "sha256": ""}  # fmt: skip
+    wrong: dict[str, Any] = {
+        "none": {}, "size": {"voxel_size_angst": "x", "entries": []}, "entries": {"voxel_size_angst": 1, "entries": 3},
+        "lost": {"voxel_size_angst": 1, "entries": [{"name": "a"}]},
+        "above": {"voxel_size_angst": 1, "entries": [entry | {"file": "../a.npy"}]},
+        "channel": {"voxel_size_angst": 1, "entries": [entry | {"channels": ["code"]}]},
+        "more": {"voxel_size_angst": 1, "entries": [entry | {"code": 1}]},
+    }  # fmt: skip
+    made = {f"store-{name}.bin": text(json.dumps(content), "cannot use a file") for name, content in wrong.items()}
+    meta = archive([("meta_json.npy", array_bytes(np.frombuffer(b"[" * 1000 + b"{", np.uint8)))])
+    return made | {
+        "models-none.bin": Example(lambda: archive([("a.npy", array_bytes(np.zeros(3)))]), "is not a pack of models"),
+        "models-cut.bin": Example(lambda: b"PK", "scripts/pack_models.py"),
+        "particleset-none.bin": Example(lambda: archive([("a.npy", array_bytes(np.zeros(3)))]), "lacks 'meta_json'"),
+        "particleset-meta.bin": Example(lambda: meta, "cannot use a file"),
+    }
+
+
 def string(value: str) -> bytes:
     return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
 
@@ -374,7 +424,7 @@ def packed(content: bytes, told: str) -> Example:
 
 EXAMPLES = (
     json_files() | states() | npz_files() | yaml_files() | weights_files() | external_files() | pool_files()
-    | pickle_files()
+    | pickle_files() | tables() | records()
 )  # fmt: skip
 
 

@@ -31,13 +31,20 @@ from blush.emdb.search import describe, search
 from blush.errors import BlushError
 from blush.io.files import load_npz
 from blush.io.mrc import map_stack, read_volume, write_stack, write_volume
+from blush.io.particles import ParticleSet
 from blush.io.star import read_star, write_star
 from blush.jobs import importing  # noqa: F401  # what the commands import, so that it counts for no file
 from blush.jobs.external_reconstruct import external_reconstruct  # noqa: F401
 from blush.refine.state import load_state
 from blush.regularise.protocol import read_returned
+from blush.report.training_page import write_page
 from blush.training.checkpoint import State, restore
+from blush.training.curate import read_decisions
 from blush.training.fit import build_network
+from blush.training.models import read_models
+from blush.training.pairs import read_table
+from blush.training.prepare import kept_rows
+from blush.training.store import open_store
 
 MEMORY_BYTES = 6 << 30
 CALL = "run_it003_half1_class001_external_reconstruct.star"
@@ -103,6 +110,16 @@ def published(path: Path) -> None:
     command("import-weights", path, "out.safetensors")
 
 
+def losses(path: Path) -> None:
+    path.rename("losses.tsv")
+    write_page(Path(), Path("page.html"), "name")
+
+
+def store(path: Path) -> None:
+    path.rename("index.json")
+    open_store(Path())
+
+
 READERS: dict[str, Callable[[Path], Any]] = {
     "particles": particles,
     "starround": starround,
@@ -122,6 +139,13 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "extcall": extcall,
     "extreturned": lambda path: read_returned(path, 5),
     "poolfile": poolfile,
+    "pairs": read_table,
+    "curated": kept_rows,
+    "decisions": lambda path: read_decisions(path, ["a"]),
+    "losses": losses,
+    "store": store,
+    "models": read_models,
+    "particleset": ParticleSet.load,
 }
 ANSWERS = ("emdbentry", "emdbsearch")
 """A `ValueError` of these costs the entry, whose row in the manifest says it; nothing has to end."""

@@ -20,7 +20,9 @@ LONGEST_SECONDS = 10.0
 NAMED_AS = {
     "checkpoint": "checkpoint.pt",
     "extcall": "external_reconstruct.star",
+    "losses": "losses.tsv",
     "poolfile": "pool.json",
+    "store": "index.json",
     "weights_index": "w.safetensors",
     "weights": "w.safetensors",
 }

@@ -60,8 +60,11 @@ def test_a_group_on_both_sides_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BlushError, match="file does not exist"):
         read_models(tmp_path / "none.npz")
     (tmp_path / "bad.npz").write_bytes(b"no")
-    with pytest.raises(BlushError, match="is not a pack of models"):
+    with pytest.raises(BlushError, match=r"bad\.npz: cannot be read as arrays.*scripts/pack_models\.py"):
         read_models(tmp_path / "bad.npz")
+    np.savez(tmp_path / "other.npz", table=np.array("[]"))
+    with pytest.raises(BlushError, match=r"other\.npz: is not a pack of models: 'steps'"):
+        read_models(tmp_path / "other.npz")
 
 
 def test_the_shipped_pack_holds_out_what_is_refined_elsewhere() -> None:
