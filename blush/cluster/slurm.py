@@ -36,6 +36,9 @@ _PASSING = (
     "standby mode",
 )
 """Words of refusals that pass by themselves; any other stays until the configuration or the cluster is changed."""
+_UNSURE = "node configuration is not available"
+"""What `--test-only` says where no node will do, and where those that would are down for the moment."""
+_USUAL_REASONS = {"None", "Priority", "Resources", "BeginTime", "Cleaning"}
 _REMEDY = "correct compute.slurm in the configuration"
 
 
@@ -59,6 +62,7 @@ class SlurmJobs:
         self._folder, self._count, self._compute, self._say = folder, count, compute, say
         self._name = job_name(folder)
         self._running: set[str] = set()
+        self._told_reasons: set[str] = set()
         self._submitted_since_join, self._looked = 0, -_SECONDS_BETWEEN_LOOKS
         self._refused_since: float | None = None
 
@@ -99,10 +103,14 @@ class SlurmJobs:
 
     def _alive(self) -> int:
         """Jobs pending or running; a controller that does not answer leaves things as they are."""
-        listed = _slurm(["squeue", "-h", "-n", self._name, "-o", "%i %T"])
+        listed = _slurm(["squeue", "-h", "-n", self._name, "-o", "%i %T %r"])
         if listed.returncode != 0:
             return self._count
-        states = dict(line.split()[:2] for line in listed.stdout.splitlines())
+        rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
+        states = {row[0]: row[1] for row in rows}
+        for reason in {row[2] for row in rows if row[1] == "PENDING"} - _USUAL_REASONS - self._told_reasons:
+            self._told_reasons.add(reason)
+            self._say(f"SLURM lets a worker wait: {reason}")
         self._running = {f"slurm-{job}" for job, state in states.items() if state == "RUNNING"}
         return sum(state != "COMPLETING" for state in states.values())
 
@@ -138,7 +146,7 @@ def check_submission(folder: Path, compute: Mapping[str, Any]) -> None:
     """
     asked = _slurm(submission(folder, compute, "--test-only"))
     words = asked.stderr.strip()
-    if asked.returncode != 0 and not passes(words):
+    if asked.returncode != 0 and not passes(words) and _UNSURE not in words:
         raise BlushError("SLURM takes no worker of this run", [Problem(f"sbatch says: {words}", _REMEDY)])
 
 

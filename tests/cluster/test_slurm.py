@@ -43,7 +43,7 @@ def calls(folder):
 
 
 def test_as_many_jobs_as_are_missing_are_submitted(slurm):
-    (slurm / "queue").write_text("7 RUNNING\n8 PENDING\n9 COMPLETING\n")
+    (slurm / "queue").write_text("7 RUNNING None\n8 PENDING Priority\n9 COMPLETING None\n")
     jobs, _ = jobs_of(slurm, 5)
     asyncio.run(jobs.top_up([]))
     assert jobs.started() == ["slurm-7"]
@@ -83,6 +83,15 @@ def test_a_job_names_interpreter_and_variables_itself(slurm, monkeypatch):
     assert expected.items() <= given.items()
     assert given["PYTHONPATH"]
     assert not {"BLUSH_PARENT_PID", "CUDA_VISIBLE_DEVICES", "HOME"} & given.keys()
+
+
+def test_why_slurm_lets_workers_wait_is_told_once(slurm, monkeypatch):
+    monkeypatch.setattr("blush.cluster.slurm._SECONDS_BETWEEN_LOOKS", 0.0)
+    (slurm / "queue").write_text("7 PENDING Priority\n8 PENDING PartitionTimeLimit\n9 PENDING (launch failed)\n")
+    jobs, said = jobs_of(slurm, 3)
+    for _ in range(2):
+        asyncio.run(jobs.top_up([]))
+    assert sorted(said) == [f"SLURM lets a worker wait: {why}" for why in ("(launch failed)", "PartitionTimeLimit")]
 
 
 def refuse(folder, words):
@@ -141,8 +150,9 @@ def test_sbatch_is_asked_before_a_workflow_starts(slurm):
     refuse(slurm, "allocation failure: Invalid partition name specified")
     with pytest.raises(BlushError, match=r"no worker of this run\n.*says: allocation failure: Invalid part.*; correct"):
         check_submission(slurm / "pool", compute())
-    refuse(slurm, "allocation failure: Unable to contact slurm controller")
-    check_submission(slurm / "pool", compute())  # it may be there by the time that workers are wanted
+    for words in ("Unable to contact slurm controller", "Requested node configuration is not available"):
+        refuse(slurm, f"allocation failure: {words}")
+        check_submission(slurm / "pool", compute())  # it may be there by the time that workers are wanted
 
 
 def test_without_sbatch_that_is_said(slurm, monkeypatch):
