@@ -50,7 +50,7 @@ def odd_phase_rad(
     beam_tilt_x_mrad, beam_tilt_y_mrad
         As in rlnBeamTiltX and rlnBeamTiltY.
     voltage_kv, spherical_aberration_mm
-        Of the optics group.
+        Those of the optics group.
 
     Returns
     -------

@@ -91,7 +91,7 @@ def ctf_at(
     even_phase_rad
         (p,) or (n, p), added to χ: from `blush.ctf.aberration.even_phase_rad`.
     dtype
-        Of the result; that of `kx` by default. The phase, hundreds of radians, is always float64.
+        Type of the result; that of `kx` by default. The phase, hundreds of radians, is always float64.
 
     Returns
     -------

@@ -50,7 +50,7 @@ class Plan:
     block_px
         Side of a patch.
     radius_angst
-        Of the particle.
+        That of the particle.
     mask
         (N', N', N') soft sphere around the particle.
     first

@@ -30,7 +30,7 @@ class Card:
     norm
         Kind of normalisation layer, or "none".
     voxel_size_angst
-        Of the maps it was trained on; None where it takes maps as they are.
+        That of the maps it was trained on; None where it takes maps as they are.
     block_px, stride_px
         Side of a patch, and the published step between patches; 0 where a map is passed as a whole.
     input_kind

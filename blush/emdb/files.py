@@ -97,7 +97,7 @@ def examine(path: Path, box_px: int | None, pixel_size_angst: float | None) -> E
     Parameters
     ----------
     box_px, pixel_size_angst
-        Of the entry, where known. Half-maps and masks share both with their map.
+        Those of the entry, where known. Half-maps and masks share both with their map.
     """
     digest = xxhash.xxh3_128()
     try:

@@ -32,7 +32,7 @@ class Row:
     half1, half2, mask
         Paths from the manifest's folder.
     *_bytes, *_sha256
-        Of the files as they were fetched.
+        Those of the files as they were fetched.
     reason
         Why it is not used; empty where it is.
     """

@@ -34,7 +34,7 @@ class EntryInfo:
     resolution_angst
         As deposited; None where none is.
     pixel_size_angst, box_px
-        Of the map.
+        That of the map.
     symmetry
         Point group of the reconstruction; C1 where none is given.
     proteins

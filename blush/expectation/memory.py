@@ -59,7 +59,7 @@ class StepSize:
     radius, coarse_radius
         Shells compared in the second and the first pass.
     n_orientations
-        Of the grid, or with `local` of the neighbourhood of one image, whose slices are then its own.
+        Those of the grid, or with `local` of the neighbourhood of one image, whose slices are then its own.
     shifts
         Coarse shifts.
     itemsize

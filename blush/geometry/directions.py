@@ -19,7 +19,7 @@ class DirectionTree:
     Parameters
     ----------
     healpix_order
-        Of the directions.
+        Those of the directions.
     frames
         (d, 3, 3) orientations with psi = 0; their third rows are the directions.
     parents

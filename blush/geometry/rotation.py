@@ -1,7 +1,5 @@
 """Euler angles, rotation matrices and the distance between orientations."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -90,41 +88,13 @@ def angular_distance_deg(first: Tensor, second: Tensor, operators: Tensor | None
     -------
     (...) degrees in [0, 180]; accurate to rounding near zero, where the arc cosine of a trace is not.
     """
-    chord = _smallest_over_mates(first, second, operators, torch.linalg.matrix_norm)
+    chord = _smallest_over_mates(first, second, operators)
     return torch.rad2deg(2 * torch.asin((chord / 8**0.5).clamp(max=1)))
 
 
-def axis_distance_deg(first: Tensor, second: Tensor, operators: Tensor | None = None) -> Tensor:
-    """Mean angle between corresponding image axes, the smallest over symmetry mates.
-
-    This is the measure of angular change between iterations (docs/algorithm.md, section 6).
-
-    Parameters
-    ----------
-    first, second
-        (..., 3, 3) orientations of the same particles; their rows are the axes.
-    operators
-        (o, 3, 3) symmetry operators; none means C1.
-
-    Returns
-    -------
-    (...) degrees in [0, 180].
-    """
-    return torch.rad2deg(_smallest_over_mates(first, second, operators, _mean_axis_angle))
-
-
-def _mean_axis_angle(difference: Tensor) -> Tensor:
-    """Mean angle in radians from the (..., 3, 3) difference of two orientations."""
-    return 2 * torch.asin((torch.linalg.vector_norm(difference, dim=-1) / 2).clamp(max=1)).mean(-1)
-
-
-def _smallest_over_mates(
-    first: Tensor, second: Tensor, operators: Tensor | None, measure: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """Smallest `measure(first - second S)` over operators S; the loop keeps memory at one mate."""
-    if operators is None:
-        return measure(first - second)
-    best = measure(first - second)
-    for operator in operators.to(second):
-        best = torch.minimum(best, measure(first - second @ operator))
+def _smallest_over_mates(first: Tensor, second: Tensor, operators: Tensor | None) -> Tensor:
+    """Smallest Frobenius norm of first - second S over operators S; the loop keeps memory at one mate."""
+    best = torch.linalg.matrix_norm(first - second)
+    for operator in () if operators is None else operators.to(second):
+        best = torch.minimum(best, torch.linalg.matrix_norm(first - second @ operator))
     return best

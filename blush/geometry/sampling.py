@@ -10,7 +10,7 @@ from torch import Tensor
 from blush.geometry.directions import DirectionTree
 from blush.geometry.healpix import angular_step_deg, children, pixel_directions
 from blush.geometry.neighbours import local_neighbours
-from blush.geometry.rotation import euler_from_matrix, matrix_from_euler
+from blush.geometry.rotation import matrix_from_euler
 from blush.geometry.symmetry import asymmetric_unit_directions, operators
 
 
@@ -55,17 +55,9 @@ class OrientationGrid:
         """Number of coarse orientations."""
         return self.n_directions * self.n_psi
 
-    def eulers(self, orientation: Tensor) -> Tensor:
-        """(n, 3) rot, tilt, psi in degrees, perturbed, of (n,) coarse orientations."""
-        return euler_from_matrix(self.matrices(orientation))
-
     def matrices(self, orientation: Tensor) -> Tensor:
         """(n, 3, 3) float64 rotations, perturbed, of (n,) coarse orientations."""
         return self.fine_matrices(orientation, 0)[:, 0]
-
-    def fine_eulers(self, orientation: Tensor, oversampling: int = 1) -> Tensor:
-        """(n, 8**oversampling, 3) rot, tilt, psi in degrees, perturbed, of the children of (n,) orientations."""
-        return euler_from_matrix(self.fine_matrices(orientation, oversampling))
 
     def fine_matrices(self, orientation: Tensor, oversampling: int = 1) -> Tensor:
         """Rotations of the children of coarse orientations.

@@ -53,7 +53,7 @@ def check_map(
     is_mask
         Whether values must lie in [0, 1].
     scale
-        Of a map of any pixel size: what tells whether its header can be right.
+        What tells, of a map of any pixel size, whether its header can be right.
     """
     try:
         header = map_header(path)

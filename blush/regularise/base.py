@@ -46,7 +46,7 @@ class HalfMaps:
     iteration, local
         Number of the iteration, and whether searches have become local.
     healpix_order
-        Of the sampling that made these maps.
+        That of the sampling that made these maps.
     current_size_px
         Size of the images that were aligned; the maps hold nothing beyond half of it.
     seed

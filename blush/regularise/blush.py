@@ -29,7 +29,7 @@ class Blush(Regulariser):
     Parameters
     ----------
     weights
-        Of `blush-unet3d`.
+        Those of a network `blush-unet3d`.
     stride_px
         Step between patches.
     batch

@@ -20,7 +20,7 @@ class Cref(Regulariser):
     Parameters
     ----------
     weights
-        Of `cref-unet`, from a file of the user: the published numbers carry no licence to be passed on.
+        Those of `cref-unet`, from a file of the user: the published numbers carry no licence to be passed on.
     """
 
     name = "cref"

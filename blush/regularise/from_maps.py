@@ -55,7 +55,7 @@ def half_maps(
     mask
         (N, N, N); None: the sphere of the particle.
     pad
-        Of the sums: 2 for methods that read them or their weights, 1 otherwise, which takes an eighth of the memory.
+        That of the sums: 2 for methods that read them or their weights; 1, an eighth of the memory, for all others.
     """
     box = half1.shape[-1]
     unmasked = shell_correlation(half1, half2).cpu().numpy()

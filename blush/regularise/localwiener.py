@@ -27,7 +27,7 @@ class LocalWiener(Regulariser):
     Parameters
     ----------
     weights
-        Of `local-wiener`.
+        Those of a network `local-wiener`.
     """
 
     name = "localwiener"

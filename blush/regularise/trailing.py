@@ -57,7 +57,7 @@ def trail(volume: Tensor, cut: int, cross_over: int | None, wiener: Tensor | Non
     wiener
         (N, N, N) Wiener map of the same half, for what is beyond the cross-over.
     radius_px
-        Of the particle's sphere, outside of which nothing is taken from the Wiener map.
+        That of the particle's sphere, outside of which nothing is taken from the Wiener map.
     """
     if cross_over is None or wiener is None or cut <= cross_over:
         return pass_below(volume, cut)

@@ -31,7 +31,7 @@ class Status:
     done, total
         Particles through the expectation step of this iteration, and all.
     seconds_left
-        Of this iteration's expectation step at its present pace; None before there is one. How many iterations
+        Those of this iteration's expectation step at its present pace; None before there is one. How many iterations
         are to come, nobody knows.
     silent_seconds
         Since the last line of the log.

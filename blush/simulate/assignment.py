@@ -47,7 +47,7 @@ def assign(settings: SimulateConfig, fractions: Sequence[float]) -> Assignment:
     Parameters
     ----------
     fractions
-        Of each species among the images that are not junk.
+        Share of each species among the images that are not junk.
     """
     count = settings.imaging.n_particles
     if settings.counts == "exact":

@@ -30,7 +30,7 @@ class Kind:
     states
         What its images show: one particle, or those of a motion.
     angles_deg
-        Of each state, where they are a motion.
+        That of each state, where they are a motion.
     """
 
     name: str

@@ -35,7 +35,7 @@ def write_stacks(
     clean
         From the number of a micrograph to its images (n, N, N).
     radius_px
-        Of the circle whose outside is background.
+        That of the circle whose outside is background.
     """
     imaging = settings.imaging
     total = -(-imaging.n_particles // imaging.particles_per_micrograph)

@@ -56,9 +56,9 @@ class BatchMaker:
     simulated, pairs
         Entries with a truth only, and entries with two halves; either may be empty.
     simulated_share
-        Of the patches, where there are both.
+        Share of the patches, where there are both.
     noise2noise_share
-        Of the patches with a known truth: those whose target is the other half instead.
+        Share of the patches with a known truth: those whose target is the other half instead.
     both
         Whether batches hold the other half too.
     """

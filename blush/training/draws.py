@@ -53,7 +53,7 @@ class Draw:
     noisy_target
         Whether the target is the other half with its noise.
     seed
-        Of the noise's values.
+        Seed of the noise's values.
     """
 
     entry: int

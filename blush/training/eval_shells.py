@@ -27,7 +27,7 @@ class Figures:
     Attributes
     ----------
     input_fsc
-        Of the halves, in the mask.
+        That of the halves, in the mask.
     to_signal, to_signal_masked
         FSC of the denoised half 1 with the signal; None without one.
     to_other_half

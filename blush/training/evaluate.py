@@ -181,19 +181,6 @@ def _verdict(what: str, figure: float, limit: Any, passed: bool, rivals: dict[st
     return {"what": what, "figure": figure, "limit": limit, "passed": passed, "rivals": rivals}
 
 
-def compare_evaluations(first: dict[str, Any], second: dict[str, Any]) -> list[dict[str, Any]]:
-    """Gains of two networks, bin by bin, and whether each lies inside the other's interval."""
-    rows = []
-    for number, (one, two) in enumerate(
-        zip(first["methods"][NETWORK]["gain"], second["methods"][NETWORK]["gain"], strict=True)
-    ):
-        if one["n"] and two["n"]:
-            inside = one["low"] <= two["mean"] <= one["high"] or two["low"] <= one["mean"] <= two["high"]
-            rows.append({"bin": [EDGES[number], EDGES[number + 1]], "means": [one["mean"], two["mean"]],
-                         "inside": inside})  # fmt: skip
-    return rows
-
-
 def _pictures(pairs: Sequence[TestPair], slices: list[np.ndarray], judged: Sequence[Method]) -> dict[str, np.ndarray]:
     """Central slices of the first pairs: input, each method, signal; and their names."""
     made: dict[str, np.ndarray] = {}

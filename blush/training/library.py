@@ -32,7 +32,7 @@ class Loaded:
     noise
         The same of the halves' difference; zeros where halves are made while training.
     radius_px
-        Of the mask, about the box's centre.
+        That of the mask, about the box's centre.
     places_px
         (n, 3) x, y, z of voxels inside the mask, from the box's centre.
     """

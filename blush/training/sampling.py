@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -83,8 +81,3 @@ def white(draw: Draw, count: int, side_px: int, device: torch.device) -> Tensor:
     """(count, s, s, s) standard normal values that belong to this patch."""
     source = torch.Generator(device=device).manual_seed(draw.seed % (2**63 - 1))
     return torch.randn((count, side_px, side_px, side_px), generator=source, device=device)
-
-
-def patch_share(mask: Tensor) -> float:
-    """Mean of a mask, at least that of a few voxels."""
-    return max(float(mask.mean()), 1 / math.prod(mask.shape))

@@ -34,7 +34,7 @@ class Entry:
     Attributes
     ----------
     channels
-        Of CHANNELS, in the order of the file.
+        Those of CHANNELS, in the order of the file.
     group
         Structures of one fold or sequence share it; a group is never split between training and test.
     split
@@ -67,7 +67,7 @@ class Store:
     Attributes
     ----------
     voxel_size_angst
-        Of all maps.
+        That of all maps.
     """
 
     folder: Path

@@ -36,7 +36,7 @@ class LocalSettings:
     sampling_angst
         Distance between centres.
     radius_angst, edge_angst
-        Of each spherical mask: 1 up to the radius, 0 beyond radius + edge.
+        Those of each spherical mask: 1 up to the radius, 0 beyond radius + edge.
     randomise_angst
         Resolution from which phases are randomised.
     worst_angst
@@ -91,7 +91,7 @@ def local_resolution(
     half1, half2
         (N, N, N) real.
     seed
-        Of the random phases.
+        That of the random phases.
     mask
         Spheres are measured only where it exceeds 1/2 at some voxel within `radius_angst`; None is everywhere.
     bfactor_angst2

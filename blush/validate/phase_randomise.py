@@ -25,7 +25,7 @@ class MaskedFsc:
     Attributes
     ----------
     randomised
-        Of phase-randomised halves in the same mask; 1 in every shell where no shell was randomised.
+        That of phase-randomised halves in the same mask; 1 in every shell where no shell was randomised.
     corrected
         Estimate of the FSC of the density inside the mask.
     randomise_from
@@ -72,7 +72,7 @@ def masked_fsc(
     half1, half2, mask
         (N, N, N) real; the maps unfiltered, the mask in [0, 1].
     seed
-        Of the random phases.
+        That of the random phases.
     randomise_from_fsc
         Phases are randomised from the first shell whose unmasked FSC is below this.
     randomise_from

@@ -111,7 +111,7 @@ def postprocess(
     mask
         (N, N, N) in [0, 1]; all ones for none.
     seed
-        Of the random phases.
+        That of the random phases.
     force_mask
         Keep the mask even where the unmasked FSC gives a better resolution.
     """

@@ -67,7 +67,7 @@ def test_symmetry_mates_of_the_prior_give_the_same_neighbours(order, symmetry, p
 def test_a_grid_node_is_its_own_most_likely_neighbour():
     grid = OrientationGrid.build(2, "D2", 0.25)
     nodes = torch.arange(0, grid.n_orientations, 5)
-    index, log_prior = grid.local_neighbours(*grid.eulers(nodes).T, sigma_deg=grid.psi_step_deg)
+    index, log_prior = grid.local_neighbours(*euler_from_matrix(grid.matrices(nodes)).T, sigma_deg=grid.psi_step_deg)
     assert torch.equal(index.gather(1, log_prior.argmax(1, keepdim=True))[:, 0], nodes)
 
 
@@ -75,7 +75,7 @@ def test_the_prior_is_gaussian_in_the_angle_in_plane():
     """One step of psi at sigma = step is worth a factor exp(-1/2)."""
     grid = OrientationGrid.build(2)
     node = torch.tensor([24 * 10 + 7])
-    index, log_prior = grid.local_neighbours(*grid.eulers(node).T, sigma_deg=grid.psi_step_deg)
+    index, log_prior = grid.local_neighbours(*euler_from_matrix(grid.matrices(node)).T, sigma_deg=grid.psi_step_deg)
     here, beside = (log_prior[index == node + k] for k in (0, 1))
     torch.testing.assert_close(here - beside, torch.tensor([0.5]).double())
 

@@ -7,7 +7,6 @@ from scipy.spatial.transform import Rotation
 
 from blush.geometry.rotation import (
     angular_distance_deg,
-    axis_distance_deg,
     direction,
     euler_from_matrix,
     matrix_from_euler,
@@ -66,19 +65,11 @@ def test_angular_distance_is_the_angle_turned(angle):
     )
 
 
-def test_axis_distance_of_a_turn_about_an_image_axis_is_two_thirds_of_it():
-    """The axis itself stays and the two others move by the angle."""
-    first = matrix_from_euler(random_eulers(20))
-    turn = matrix_from_euler(torch.tensor([0.0, 30, 0], dtype=torch.float64))
-    torch.testing.assert_close(axis_distance_deg(turn @ first, first), torch.full((20,), 20.0).double())
-
-
-@pytest.mark.parametrize("distance", [angular_distance_deg, axis_distance_deg])
 @pytest.mark.parametrize("name", ["C3", "D2", "T", "O", "I"])
-def test_symmetry_mates_are_no_distance_apart(distance, name):
+def test_symmetry_mates_are_no_distance_apart(name):
     group = operators(name)
     orientation = matrix_from_euler(random_eulers(len(group)))
-    assert distance(orientation @ group, orientation, group).max() < 1e-6
+    assert angular_distance_deg(orientation @ group, orientation, group).max() < 1e-6
 
 
 def test_no_particle_is_no_error():

@@ -188,7 +188,6 @@ def test_equal_seeds_give_equal_figures(judged) -> None:
     for one in (content, again):
         one.pop("seconds_per_map", None)
     assert again == content
-    assert all(row["inside"] for row in evaluate.compare_evaluations(content, again))
 
 
 def test_pairs_are_spread_over_resolutions(judged) -> None:
