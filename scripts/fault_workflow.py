@@ -9,11 +9,12 @@ import sys
 import time
 from pathlib import Path
 
-from fault_runs import ROOT, Bench, configure, digests, progress
+from fault_between import BETWEEN
+from fault_runs import ROOT, Bench, Setup, configure, digests, nothing, progress, small_files
 
 WORKFLOW_KINDS = (
     "kill worker", "kill pool", "kill rule", "kill snakemake", "stop worker", "stop pool", "cancel snakemake",
-    "terminate worker", "start twice", "late log folder",
+    "terminate worker", "start twice", "late log folder", "disk full", *BETWEEN,
 )  # fmt: skip
 SLURM_KINDS = (
     "scancel worker", "drain node", "time limit", "kill worker", "kill pool", "kill snakemake", "requeue worker",
@@ -26,7 +27,7 @@ LIMIT_S = 300
 class Workflow:
     """`snakemake --profile local|slurm` in a folder."""
 
-    def __init__(self, place: Path, way: str) -> None:
+    def __init__(self, place: Path, way: str, setup: Setup = nothing) -> None:
         self.place, self.way = place, way
         self.log = place / f"said{len(list(place.glob('said*')))}.txt"
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--profile"]
@@ -41,6 +42,7 @@ class Workflow:
                 stderr=stream,
                 env=os.environ | {"PATH": path},
                 start_new_session=True,
+                preexec_fn=setup,
             )
 
     def alive(self) -> bool:
@@ -112,12 +114,17 @@ def _on_slurm(run: Workflow, kind: str) -> str:
     return f"{kind} of job {jobs[0]} after {progress(run.place)} lines ({done.stderr.strip() or 'done'})"
 
 
-def _inject(run: Workflow, kind: str, rng: random.Random) -> str:
-    """Wait for a random moment of the run and do what the kind says."""
+def _wait(run: Workflow, rng: random.Random) -> None:
+    """Let a run go on to a random moment."""
     wanted = rng.randrange(1, 25)
     while run.alive() and progress(run.place) < wanted:
         time.sleep(0.02)
     time.sleep(rng.random() * 0.5)
+
+
+def _inject(run: Workflow, kind: str, rng: random.Random) -> str:
+    """Wait for a random moment of the run and do what the kind says."""
+    _wait(run, rng)
     if kind == "start twice":
         code, said = Workflow(run.place, run.way).ended()
         refused = code != 0 and "running already" in said
@@ -130,6 +137,24 @@ def _inject(run: Workflow, kind: str, rng: random.Random) -> str:
     return _signal(run, kind, rng)
 
 
+def _between(run: Workflow, kind: str, rng: random.Random, bench: Bench) -> tuple[Workflow, str, Setup | None]:
+    """Kill a run that has started, all of it, do what the kind says, and start it again."""
+    while run.alive() and not (run.place / "results/run/it000/state.json").exists():
+        time.sleep(0.02)
+    _wait(run, rng)
+    if run.alive():
+        run.process.kill()
+    run.process.wait()
+    for what in ("rule", "worker", "pool"):
+        for process in run.members(what):
+            os.kill(process, signal.SIGKILL)
+    while any(run.members(what) for what in ("rule", "worker", "pool")):
+        time.sleep(0.05)
+    when = f"after {progress(run.place)} lines of progress"
+    what, undo = BETWEEN[kind](bench, run.place, rng)
+    return Workflow(run.place, run.way), f"{what}, {when}", undo
+
+
 def workflow_fault(bench: Bench, way: str, kind: str, seed: int, number: int, start: Path | None) -> dict[str, object]:
     """One fault of a run under Snakemake, judged by its bytes in the end."""
     rng = random.Random(f"{seed} {number} {way} {kind}")
@@ -139,32 +164,54 @@ def workflow_fault(bench: Bench, way: str, kind: str, seed: int, number: int, st
     compute: dict[str, object] = {"device": "cpu", "memory_gb": 1, "shards_per_half": 3, "workers": 2}
     if way == "slurm":
         compute["slurm"] = {"partition": "cpu", "minutes": 10}
-    configure(place, bench.particles, compute=compute)
-    started = time.monotonic()
-    run = Workflow(place, way)
-    what = _inject(run, kind, rng)
-    verdict, said = _judged(run, way, bench)
+    own = Path(shutil.copytree(bench.particles, place / "particles")) if kind in BETWEEN else bench.particles
+    configure(place, own, compute=compute)
+    started, undo = time.monotonic(), None
+    if kind == "disk full":
+        limit, undo = rng.choice([20_000, 60_000, 130_000]), nothing
+        run, what = Workflow(place, way, small_files(limit)), f"no file over {limit} bytes can be written"
+    else:
+        run = Workflow(place, way)
+        if kind in BETWEEN:
+            run, what, undo = _between(run, kind, rng, bench)
+        else:
+            what = _inject(run, kind, rng)
+    verdict, said = _judged(run, way, bench, undo)
     if kind == "drain node":
         subprocess.run(["scontrol", "update", "NodeName=n1", "State=RESUME"], check=False)
     for process in run.members("pool") + run.members("worker"):
         os.kill(process, signal.SIGKILL)
-    if verdict in ("unharmed", "continued"):
+    if verdict in ("unharmed", "continued", "told"):
         shutil.rmtree(place, ignore_errors=True)
     seconds = round(time.monotonic() - started, 1)
     shown = f"{'SLURM' if way == 'slurm' else 'Snakemake'}: {kind}"
     return {"number": number, "kind": shown, "what": what, "verdict": verdict, "said": said, "seconds": seconds}
 
 
-def _judged(run: Workflow, way: str, bench: Bench) -> tuple[str, str]:
+def _judged(run: Workflow, way: str, bench: Bench, undo: Setup | None) -> tuple[str, str]:
+    """Verdict on a run, and what it said: the same command is given up to three more times.
+
+    Parameters
+    ----------
+    undo
+        Takes the cause of a fault away that has to be told; such a fault is passed only where it was.
+    """
+    told = ""
     for attempt in range(4):
         code, said = run.ended()
         if code == 0:
-            same = digests(run.place) == bench.reference
-            return ("unharmed" if attempt == 0 else "continued") if same else "differs in silence", ""
+            if digests(run.place) != bench.reference:
+                return "differs in silence", told
+            return "told" if told else "unharmed" if attempt == 0 else "continued", told
         if code is None:
             return "hung", said[-2000:]
         if "Traceback" in said:
             return "traceback", said[-2000:]
+        if undo is not None and code > 0:
+            if "blush: " not in said.replace("blush: warning", ""):
+                return "no message", said[-2000:]
+            told = said[-2000:]
+            undo()
         if attempt < 3:
             run = Workflow(run.place, way)
     return "no remedy", said[-2000:]

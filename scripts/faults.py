@@ -32,7 +32,7 @@ from fault_runs import Bench, Ended, Process, digests
 from fault_workflow import SLURM_KINDS, WORKFLOW_KINDS, workflow_fault
 
 PASSED = ("unharmed", "continued", "told")
-FAILED = ("differs in silence", "traceback", "no remedy", "hung")
+FAILED = ("differs in silence", "traceback", "no message", "no remedy", "hung")
 TRIES = 3
 
 
@@ -142,6 +142,7 @@ def main() -> int:
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--jobs", type=int, default=2, help="faults at the same time")
     parser.add_argument("--workflow", type=int, default=0, help="faults under Snakemake and its local pool")
+    parser.add_argument("--workflow-kinds", nargs="+", choices=WORKFLOW_KINDS, default=list(WORKFLOW_KINDS))
     parser.add_argument("--slurm", type=Path, help="script that starts a SLURM of this machine (root)")
     parser.add_argument("--slurm-count", type=int, default=8, help="faults on that SLURM")
     parser.add_argument("--out", type=Path, help="write every fault to this JSON file")
@@ -152,7 +153,7 @@ def main() -> int:
 
     bench.prepare()
     rows = in_processes(chosen.count, chosen.jobs, chosen.kinds, chosen.seed, bench)
-    plans = [("local", WORKFLOW_KINDS, chosen.workflow, None)]
+    plans = [("local", chosen.workflow_kinds, chosen.workflow, None)]
     if chosen.slurm:
         plans.append(("slurm", SLURM_KINDS, chosen.slurm_count, chosen.slurm))
     for way, kinds, count, start in plans:

@@ -25,10 +25,10 @@ def import_(
     if check_only:
         _check(source, is_star)
         return
-    from blush.config import load_config
+    from blush.jobs.settings import run_settings
     from blush.jobs.steps import import_run
 
-    import_run(load_config(source))
+    import_run(run_settings(source))
 
 
 def _check(source: Path, is_star: bool) -> None:

@@ -81,7 +81,11 @@ def _read(path: Path, changes: list[str]) -> "TrainingConfig":
     BlushError
         Where a change is not NAME=VALUE, or the configuration has mistakes.
     """
-    from blush.config.files import parsed_changes
-    from blush.config.training import load_training
+    from blush.config.files import checked, merged, parsed_changes
+    from blush.config.training import TrainingConfig, load_training
+    from blush.jobs.settings import read_settings
 
-    return load_training(path, parsed_changes(changes, "fit.steps=100"))
+    overrides = parsed_changes(changes, "fit.steps=100")
+    if (content := read_settings(path)) is None:
+        return load_training(path, overrides)
+    return checked(TrainingConfig, merged(content, overrides), path)

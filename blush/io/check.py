@@ -13,6 +13,7 @@ from blush.io.check_values import check_values
 from blush.io.columns import require
 from blush.io.copies import check_contents, expansion
 from blush.io.legacy import modernise
+from blush.io.noted import check_own
 from blush.io.particle_columns import BLOCK, NUMERIC_COLUMNS, POSE_COLUMNS
 from blush.io.particles import ParticleSet, parse_particles, read_particles
 from blush.io.star import Table, read_star
@@ -56,6 +57,7 @@ def check_particles(star: Path | str, particle_diameter_angst: float | None = No
     star = Path(star)
     findings = Findings()
     try:
+        check_own(star)
         blocks = modernise(read_star(star, NUMERIC_COLUMNS), star, findings.problems)
     except BlushError as error:
         findings.problems += [problem for problem in error.problems if isinstance(problem, Problem)]

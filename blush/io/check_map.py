@@ -7,6 +7,7 @@ from blush.errors import BlushError, Problem
 from blush.io.check_stacks import PIXEL_TOLERANCE
 from blush.io.header import Header
 from blush.io.mrc import SAME_PIXEL, map_header, read_volume
+from blush.io.noted import check_own
 from blush.io.optics import OpticsGroup
 
 _MASK_ROUNDING = 1e-3
@@ -56,6 +57,7 @@ def check_map(
         What tells, of a map of any pixel size, whether its header can be right.
     """
     try:
+        check_own(path)
         header = map_header(path)
     except BlushError as error:
         return [problem for problem in error.problems if isinstance(problem, Problem)]

@@ -14,6 +14,7 @@ from torch import Tensor
 from blush.errors import BlushError, Problem
 from blush.io.header import Header
 from blush.io.mrc import SAME_PIXEL, Placement, map_header, read_map
+from blush.io.noted import check_own
 
 SAME_MAP = 1e-7
 """Halves whose 1 - r^2 is less are one map, perhaps scaled: rounding to float16 leaves about 1e-8, noise far more."""
@@ -84,6 +85,8 @@ def read_half_maps(
     """
     paths = [half1, half2] if mask is None else [half1, half2, mask]
     problems: list[Problem] = []
+    for path in dict.fromkeys(paths):
+        _collected(check_own, path, problems)
     headers = {path: header for path in paths if (header := _collected(map_header, path, problems)) is not None}
     maps = {path: found for path in headers if (found := _collected(read_map, path, problems)) is not None}
     for path in dict.fromkeys((half1, half2)):

@@ -116,6 +116,22 @@ def verify(path: Path, owner: Owner) -> str:
     DamagedFile
         Where it is missing, bears no seal, was changed after it was written, or is another's.
     """
+    seal = verify_content(path)
+    if seal.run != owner.run:
+        raise DamagedFile(path, "belongs to another run, or to other inputs of this one")
+    if seal.name != xxhash.xxh3_64_hexdigest(owner.name.encode()):
+        raise DamagedFile(path, "was written under another name: it belongs to another step of this run")
+    return seal.digest
+
+
+def verify_content(path: Path) -> Seal:
+    """Read a file once and compare its content with its seal, whoever it belongs to.
+
+    Raises
+    ------
+    DamagedFile
+        Where it is missing, bears no seal, or was changed after it was written.
+    """
     try:
         with path.open("rb") as stream:
             place, seal = _find(stream, path)
@@ -124,11 +140,16 @@ def verify(path: Path, owner: Owner) -> str:
         raise DamagedFile(path, "is missing") from None
     if found != seal.digest:
         raise DamagedFile(path, "was changed after it was written: its content does not agree with its seal")
-    if seal.run != owner.run:
-        raise DamagedFile(path, "belongs to another run, or to other inputs of this one")
-    if seal.name != xxhash.xxh3_64_hexdigest(owner.name.encode()):
-        raise DamagedFile(path, "was written under another name: it belongs to another step of this run")
-    return found
+    return seal
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a file is there and bears a seal; cut files do not, as the seals of arrays lie at the end."""
+    try:
+        read_seal(path)
+    except DamagedFile:
+        return False
+    return True
 
 
 def read_seal(path: Path) -> Seal:

@@ -14,10 +14,11 @@ from blush.errors import BlushError
 from blush.fourier.grid import resolution_angst
 from blush.io.files import load_npz, write_json
 from blush.io.mrc import read_volume
+from blush.io.noted import NOTES
 from blush.io.particles import ParticleSet, read_particles
 from blush.jobs.inputs import POSE_COLUMNS, environment, latest_state, read_config, read_frozen_particles
 from blush.jobs.layout import RunFolder, Stopwatch
-from blush.jobs.sealed import checked
+from blush.jobs.sealed import checked, note
 from blush.jobs.summary import write_summary
 from blush.maximization.halves import join_shell
 from blush.refine.schedule import angular_step_deg
@@ -64,11 +65,21 @@ def postprocess(root: Path) -> Path:
         target, *halves, source, config.seed, sharpening, randomise_from_fsc=options.randomise_from_fsc
     )
     local_resolution_files(target, *halves, config.seed, None, result.bfactor_angst2)
-    truth = _compare(folder, config, state)
-    if truth:
-        write_json(target / "truth.json", truth)
+    names = ["mask.mrc", "postprocess.mrc", "postprocess_masked.mrc", "locres.mrc", "locres_filtered.mrc"]
+    made = [target / name for name in (*names, "fsc.xml", "postprocess.star")]
+    compared = target / "truth.json"
+    if truth := _compare(folder, config, state):
+        write_json(compared, truth)
+        made.append(compared)
+    else:
+        compared.unlink(missing_ok=True)  # of an earlier configuration: the report would show it
+    (target / NOTES).unlink(missing_ok=True)
+    note(folder, made)
     folder.log(iteration=state.iteration, stage="postprocess", done=1, total=1, **watch.read())
-    return write_summary(folder, config, state, _measured(result, doubts(_evidence(config, state, result))), truth)
+    measured = _measured(result, doubts(_evidence(config, state, result)))
+    summary = write_summary(folder, config, state, measured, truth)
+    note(folder, [summary])
+    return summary
 
 
 def _evidence(config: RunConfig, state: RefinementState, result: Postprocessed) -> Evidence:

@@ -22,11 +22,11 @@ from blush.io.copies import drawn_together
 from blush.io.files import save_npz, write_json
 from blush.io.mrc import read_volume, write_volume
 from blush.io.particles import ParticleSet
-from blush.io.seal import read_seal
+from blush.io.seal import is_sealed, read_seal
 from blush.io.star import write_star
 from blush.jobs.layout import RunFolder
 from blush.jobs.memory import check_memory
-from blush.jobs.sealed import blank, glance, read_identity, run_digest, write_identity, written
+from blush.jobs.sealed import blank, read_identity, run_digest, write_identity, written
 from blush.jobs.settings import decisive_settings, file_digest, input_files
 from blush.jobs.surroundings import check_method, check_surroundings
 from blush.refine.subset import Subset
@@ -180,7 +180,7 @@ def refuse_another(folder: RunFolder, wanted: dict[str, str]) -> None:
             was = "; ".join(f"{key}: was {known.get(key)}, now {wanted.get(key)}" for key in changed[:5])
             raise BlushError(f"{folder.root} holds a refinement of other inputs or settings ({was}); {remedy}")
     first = folder.state(0)
-    if started and known is None and glance(first) and read_seal(first).run != run_digest(wanted):
+    if started and known is None and is_sealed(first) and read_seal(first).run != run_digest(wanted):
         raise BlushError(
             f"{folder.root} has lost its identity, {folder.identity.name}, and holds a refinement of other inputs or "
             f"settings than these; go back to those, or {remedy}"

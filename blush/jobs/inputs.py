@@ -16,8 +16,9 @@ from blush.config.embedded import EmbeddedConfig
 from blush.errors import BlushError, Problem
 from blush.io.files import as_written, load_npz, read_record
 from blush.io.particles import ParticleSet
+from blush.io.seal import is_sealed
 from blush.jobs.layout import RunFolder
-from blush.jobs.sealed import checked, content_digest, glance
+from blush.jobs.sealed import checked, content_digest
 from blush.refine.state import ALGORITHM_VERSION, RefinementState, load_state
 from blush.refine.subset import Subset
 
@@ -147,7 +148,7 @@ def missing_shards(root: Path, iteration: int, half: int) -> list[int]:
     """Shards of a half whose results are not on disk yet, or were cut short; `reduce_half` reads them whole."""
     folder, plan = RunFolder(root), read_plan(root)
     key = shard_key(folder, iteration, half)
-    return [s for s in range(plan.n_shards(half)) if not glance(folder.shard(iteration, half, s, key))]
+    return [s for s in range(plan.n_shards(half)) if not is_sealed(folder.shard(iteration, half, s, key))]
 
 
 def environment(config: RunConfig | EmbeddedConfig) -> tuple[torch.device, torch.dtype]:

@@ -1,7 +1,8 @@
 """Damaged files of a run made again by the step that made them, from its own inputs, in the same bytes.
 
 Only what is cheap is made again in passing. Where a whole expectation step would have to be repeated, the step ends
-with a message; `blush refine` then goes back to the last iteration that is whole (`blush.jobs.recover`).
+with a message; the command that refines the run, given again, goes back to the last iteration that is whole
+(`blush.jobs.recover`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from blush.jobs.sealed import kept
 
 Result = TypeVar("Result")
 Maker = Callable[[], Any]
-GO_BACK = "`blush refine` with this run's configuration goes back to the last iteration that is whole"
+GO_BACK = "the command that refines this run, given again, goes back to the last iteration that is whole"
 
 
 def mending(run: Path, step: Callable[[], Result]) -> Result:
@@ -75,10 +76,10 @@ def _maker(folder: RunFolder, name: str) -> Maker:
 
 
 def _import(run: Path) -> None:
-    from blush.config import load_config
     from blush.jobs.importing import import_run
+    from blush.jobs.settings import SETTINGS, run_settings
 
-    import_run(load_config(run / "settings.json"))
+    import_run(run_settings(run / SETTINGS))
 
 
 def _start(run: Path) -> None:

@@ -15,7 +15,7 @@ from blush.io.particle_columns import NUMERIC_COLUMNS
 from blush.io.star import Table, read_star
 from blush.jobs.inputs import read_config, read_frozen_particles
 from blush.jobs.layout import RunFolder
-from blush.jobs.sealed import checked, content_digest
+from blush.jobs.sealed import checked, content_digest, note
 from blush.refine.control_star import ModelOptions
 from blush.refine.outputs import DirectionTable, OutputParticles, write_iteration_outputs
 from blush.refine.state import RefinementState
@@ -41,7 +41,7 @@ def write_outputs(
     poses: dict[str, NDArray[Any]],
     measured: list[dict[str, NDArray[Any]]],
 ) -> None:
-    """Write the `_data`, `_model`, `_sampling` and `_optimiser` tables of an iteration, or of the whole run.
+    """Write and note the `_data`, `_model`, `_sampling` and `_optimiser` tables of an iteration, or of the whole run.
 
     Parameters
     ----------
@@ -53,9 +53,10 @@ def write_outputs(
     prefix = "run" if used.final else f"run_it{iteration:03d}"
     table = OutputParticles(_imported_blocks(root), read_frozen_particles(root), poses)
     directions = DirectionTable(measured[0]["directions_deg"], np.stack([half["directions"] for half in measured]))
-    write_iteration_outputs(
+    paths = write_iteration_outputs(
         root, prefix, used, replace(state, iteration=iteration), table, directions, _options(read_config(root), root)
     )
+    note(RunFolder(root), paths)
 
 
 def _options(config: RunConfig, root: Path) -> ModelOptions:

@@ -13,9 +13,7 @@ from typing import Any
 from blush.cluster.client import Notify, run_tasks, stop_pool
 from blush.cluster.resident import pool_folder
 from blush.cluster.task import Task
-from blush.config.input_file import read_text
 from blush.errors import BlushError, Problem
-from blush.io.files import parse_json
 
 
 def start(run: Path, notify: Notify, pool: Path | None = None) -> None:
@@ -113,12 +111,15 @@ def _run(run: Path, tasks: Sequence[Task], notify: Notify, pool: Path | None) ->
 
 def _compute(run: Path) -> dict[str, Any]:
     """Section `compute` as it was checked at import."""
-    path = run / "import" / "config.json"
-    title = "this is not the folder of an imported run"
-    text = read_text(path, title, "run `blush import` first")
-    try:
-        compute: dict[str, Any] = parse_json(text)["compute"]
-    except (ValueError, KeyError, TypeError) as error:
-        problem = Problem(f"is not a run's configuration: {error}", "run `blush import` again", file=str(path))
-        raise BlushError(title, [problem]) from None
+    from blush.io.files import read_record
+    from blush.jobs.layout import RunFolder
+    from blush.jobs.mend import mending
+    from blush.jobs.sealed import checked
+
+    folder = RunFolder(run.absolute())
+    path = folder.imported / "config.json"
+    if not folder.imported.exists():
+        problem = Problem("is missing", "run `blush import` first", file=str(path))
+        raise BlushError("this is not the folder of an imported run", [problem])
+    compute: dict[str, Any] = mending(folder.root, lambda: read_record(checked(folder, path)))["compute"]
     return compute

@@ -2,17 +2,56 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from pathlib import Path
 
+from blush.config import RunConfig
 from blush.io.seal import DamagedFile
+from blush.jobs import steps
 from blush.jobs.layout import RunFolder
 from blush.jobs.mend import mending
-from blush.jobs.sealed import kept
+from blush.jobs.sealed import as_noted, kept
+from blush.jobs.settings import take_up
 from blush.refine.state import load_state
 from blush.refine.subset import Subset
 
-TABLES = ("run_data.star", "run_model.star")
+SUMMARY = "summary.json"
+
+
+def make_ready(config: RunConfig) -> None:
+    """Make a run's folder fit for a workflow that is about to plan its jobs from what it finds there.
+
+    An import that does not belong to these inputs and settings, or was damaged, is removed while no iteration has
+    started, so that its rule makes it; later it is made again here, or refused. Lists of shards go, whose rule looks at
+    the shards. Times in the future become now's: Snakemake fails every job that reads a file newer than what it wrote.
+
+    Raises
+    ------
+    BlushError
+        If the folder holds a refinement of other inputs or settings that has started.
+    """
+    folder = RunFolder(config.run_dir.absolute())
+    _settle_times(folder)
+    for path in folder.root.glob("it[0-9]*/half?_shards.json"):
+        path.unlink()
+    if not take_up(config):
+        if folder.newest() < 0:
+            for path in folder.frozen(mask=True):
+                path.unlink(missing_ok=True)
+            return
+        steps.import_run(config)
+    recover(folder.root)
+    if not (as_noted(folder, folder.root / "postprocess") and as_noted(folder, folder.root, SUMMARY.__eq__)):
+        (folder.root / SUMMARY).unlink(missing_ok=True)  # so that postprocessing is done again
+
+
+def _settle_times(folder: RunFolder) -> None:
+    now = time.time()
+    for path in (*folder.root.glob("*"), *folder.root.glob("*/*")):
+        if path.is_file() and path.stat().st_mtime > now:
+            os.utime(path)
 
 
 def recover(run: Path) -> None:
@@ -31,8 +70,6 @@ def recover(run: Path) -> None:
 
 def _whole(folder: RunFolder, n: int, newest: int) -> bool:
     """Whether an iteration's files are good, after those that can be made again were."""
-    from blush.jobs import converge, denoise_and_trail, start
-
     run = folder.root
     small = [folder.state(n)] if n == 0 else [folder.state(n), folder.diagnostics(n)]
     last = [*_large(folder, n), *folder.maps(n, final=False)] if n == 0 else _large(folder, n)
@@ -40,20 +77,30 @@ def _whole(folder: RunFolder, n: int, newest: int) -> bool:
     try:
         if not kept(folder, *wanted):
             if n == 0:
-                mending(run, lambda: start.start(run))
+                steps.start(run)
             else:
                 if not kept(folder, folder.diagnostics(n)):
-                    mending(run, lambda: denoise_and_trail.restore_diagnostics(run, n))
-                mending(run, lambda: converge.converge(run, n))
+                    _restore_diagnostics(run, n)
+                steps.converge(run, n)
     except DamagedFile:
         return False
     if n < newest or n == 0:
         return kept(folder, *wanted)
     final = load_state(folder.state(n)).converged
-    if final and not all((run / name).exists() for name in TABLES):
+    if final and not as_noted(folder, run, _is_final_table):
         return False
     statistics = [folder.statistics(n, half) for half in Subset]
     return kept(folder, *wanted, *statistics, *folder.maps(n, final=final))
+
+
+def _is_final_table(name: str) -> bool:
+    return name.startswith("run_") and not name.startswith("run_it")
+
+
+def _restore_diagnostics(run: Path, n: int) -> None:
+    from blush.jobs.denoise_and_trail import restore_diagnostics
+
+    mending(run, lambda: restore_diagnostics(run, n))
 
 
 def _large(folder: RunFolder, n: int) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +14,7 @@ import xxhash
 from blush.errors import BlushError
 from blush.io import seal
 from blush.io.files import read_record, write_json
+from blush.io.noted import NOTES, file_digest, read_notes
 from blush.io.seal import DamagedFile, Owner
 from blush.jobs.layout import RunFolder
 from blush.refine.state import ALGORITHM_VERSION
@@ -72,7 +73,7 @@ def read_identity(folder: RunFolder) -> dict[str, str] | None:
             return older
         put_aside(folder, damage)
         return None
-    others = [seal.read_seal(p).run for p in (*folder.frozen(mask=False), folder.state(0)) if glance(p)]
+    others = [seal.read_seal(p).run for p in (*folder.frozen(mask=False), folder.state(0)) if seal.is_sealed(p)]
     if len(others) > 1 and len(set(others)) == 1 and run not in others:
         put_aside(folder, DamagedFile(path, "belongs to another run than the files beside it"))
         return None
@@ -98,15 +99,6 @@ def write_identity(folder: RunFolder, identity: dict[str, str]) -> None:
 def blank(folder: RunFolder, path: Path) -> str:
     """What a STAR file bears as its comment until it is sealed."""
     return seal.blank_seal(owner(folder, path))
-
-
-def glance(path: Path) -> bool:
-    """Whether a file is there and bears a seal; cut files do not, as the seals of arrays lie at the end."""
-    try:
-        seal.read_seal(path)
-    except DamagedFile:
-        return False
-    return True
 
 
 @contextmanager
@@ -142,6 +134,30 @@ def kept(folder: RunFolder, *paths: Path) -> bool:
         except DamagedFile as damage:
             good = False
             put_aside(folder, damage)
+    return good
+
+
+def note(folder: RunFolder, paths: Sequence[Path]) -> None:
+    """Note the digests of finished results of one folder beside them."""
+    notes = paths[0].with_name(NOTES)
+    known = dict(read_notes(notes.parent)) if kept(folder, notes) else {}
+    with written(folder, notes) as beside:
+        write_json(beside, known | {path.name: file_digest(path) for path in paths})
+
+
+def as_noted(folder: RunFolder, place: Path, wanted: Callable[[str], bool] = lambda name: True) -> bool:
+    """Whether those wanted of the results noted in a place are there and good, at least one; others are set aside."""
+    if not kept(folder, place / NOTES):
+        return False
+    notes = {name: digest for name, digest in read_notes(place).items() if wanted(name)}
+    good = bool(notes)
+    for name, digest in notes.items():
+        path = place / name
+        if not path.is_file():
+            good = False
+        elif file_digest(path) != digest:
+            good = False
+            put_aside(folder, DamagedFile(path, "was changed after it was written"))
     return good
 
 

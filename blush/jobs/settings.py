@@ -6,14 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from blush.config import RunConfig
+from pydantic import BaseModel
+
+from blush.config import RunConfig, load_config
+from blush.config.files import checked as checked_settings
 from blush.config.input_file import unreadable
 from blush.errors import BlushError, Problem
+from blush.io import seal
 from blush.io.files import read_json, write_json
+from blush.io.seal import Owner
 from blush.jobs.layout import RunFolder
-from blush.jobs.sealed import kept, read_identity, written
+from blush.jobs.sealed import kept, read_identity, run_digest, written
 from blush.refine.state import ALGORITHM_VERSION
 
+SETTINGS = "settings.json"
 FREE_SECTIONS = ("compute", "postprocess", "truth", "output", "name")
 """They may change at any time ..."""
 FREE_REFINEMENT = ("max_iterations", "keep_iterations", "iteration_tables")
@@ -84,7 +90,7 @@ def take_up(config: RunConfig) -> bool:
         If it holds a refinement of other settings that has started.
     """
     folder = RunFolder(config.run_dir.absolute())
-    write_json(folder.root / "settings.json", config.model_dump(mode="json"))
+    write_settings(folder.root / SETTINGS, config)
     if problems := conflicts(config):
         raise BlushError("this folder holds a refinement of other settings", problems)
     known, wanted = read_identity(folder), decisive_settings(config)
@@ -97,6 +103,33 @@ def take_up(config: RunConfig) -> bool:
         with written(folder, path) as beside:
             write_json(beside, content)
     return True
+
+
+def write_settings(path: Path, config: BaseModel) -> None:
+    """Write what the steps of a run read instead of the user's configuration, under a seal."""
+    with seal.sealed(path, Owner(run_digest({}), path.name)) as beside:  # before there is an identity
+        write_json(beside, config.model_dump(mode="json"))
+
+
+def read_settings(path: Path) -> dict[str, Any] | None:
+    """What `write_settings` wrote; None for any other file, as a configuration of the user's.
+
+    Raises
+    ------
+    DamagedFile
+        If it was changed after it was written.
+    """
+    if path.name != SETTINGS or not seal.is_sealed(path):
+        return None
+    seal.verify(path, Owner(run_digest({}), path.name))
+    content: dict[str, Any] = read_json(path)
+    return content
+
+
+def run_settings(path: Path) -> RunConfig:
+    """Settings of a refinement, from the file of a run or a configuration of the user's."""
+    content = read_settings(path)
+    return load_config(path) if content is None else checked_settings(RunConfig, content, path)
 
 
 def conflicts(config: RunConfig) -> list[Problem]:

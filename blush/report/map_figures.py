@@ -11,7 +11,7 @@ from matplotlib.image import imsave
 from numpy.typing import NDArray
 
 from blush.io.mrc import read_volume
-from blush.report.run_data import RunData
+from blush.report.run_data import RunData, unchanged
 from blush.report.style import SERIES, drawing, svg
 
 AXES = ("z", "y", "x")
@@ -28,7 +28,7 @@ def map_images(run: RunData) -> dict[str, list[str]]:
     path = best_map(run)
     if path is None:
         return {}
-    volume, _ = read_volume(path)
+    volume, _ = read_volume(unchanged(path))
     return {
         "slices": [png(np.take(volume, volume.shape[axis] // 2, axis)) for axis in range(3)],
         "projections": [png(volume.sum(axis)) for axis in range(3)],
@@ -56,9 +56,9 @@ def local_resolution(run: RunData) -> str | None:
     path = run.folder / "locres.mrc"
     if not path.exists():
         return None
-    local, _ = read_volume(path)
+    local, _ = read_volume(unchanged(path))
     mask = run.folder / "mask.mrc"
-    inside = read_volume(mask)[0] > 0.5 if mask.exists() else np.ones(local.shape, dtype=bool)
+    inside = read_volume(unchanged(mask))[0] > 0.5 if mask.exists() else np.ones(local.shape, dtype=bool)
     if not inside.any():
         return None
     low, high = np.quantile(local[inside], [0.01, 0.95])

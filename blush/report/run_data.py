@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from blush.errors import BlushError, Problem
 from blush.io.files import load_npz, read_record
+from blush.io.noted import check_own
+from blush.io.seal import is_sealed, verify_content
 from blush.io.star import read_star
 from blush.jobs.layout import RunFolder
 from blush.jobs.progress import Record, read_progress
@@ -88,16 +90,16 @@ def read_run(root: Path) -> RunData:
         raise BlushError("cannot report", [problem])
     paths = {n: folder.diagnostics(n) for n in range(len(states))}
     star = root / "postprocess/postprocess.star"
-    summary = _json(root / "summary.json")
+    summary = own_json(root / "summary.json")
     return RunData(
         root=root,
-        config=_json(folder.imported / "config.json"),
+        config=own_json(folder.imported / "config.json"),
         summary=summary,
         states=states,
-        diagnostics={n: read_record(path) for n, path in paths.items() if path.exists()},
+        diagnostics={n: own_json(path) for n, path in paths.items() if path.exists()},
         progress=read_progress(folder.progress),
-        postprocess=read_star(star) if star.exists() else {},
-        truth=_json(root / "postprocess/truth.json") or summary.get("truth") or {},
+        postprocess=read_star(unchanged(star)) if star.exists() else {},
+        truth=own_json(root / "postprocess/truth.json") or summary.get("truth") or {},
         poses=_last_poses(folder, len(states)),
     )
 
@@ -107,16 +109,25 @@ def read_states(root: Path) -> tuple[Record, ...]:
     folder = RunFolder(root)
     states: list[Record] = []
     while (path := folder.state(len(states))).exists():
-        states.append(read_record(path, members=STATE_MEMBERS))
+        states.append(read_record(unchanged(path), members=STATE_MEMBERS))
     return tuple(states)
 
 
-def _json(path: Path) -> Record:
-    return read_record(path) if path.exists() else {}
+def own_json(path: Path) -> Record:
+    """Content of a file of the run, none where it is not there; told where it is not as it was written."""
+    return read_record(unchanged(path)) if path.exists() else {}
+
+
+def unchanged(path: Path) -> Path:
+    """The path of a file of the run that is as it was written, as far as it bears a seal or was noted."""
+    check_own(path)
+    if path.suffix in (".json", ".npz") and is_sealed(path):
+        verify_content(path)
+    return path
 
 
 def _last_poses(folder: RunFolder, n_states: int) -> dict[str, NDArray[np.float64]]:
     for n in reversed(range(n_states)):
         if folder.poses(n).exists():
-            return load_npz(folder.poses(n))
+            return load_npz(unchanged(folder.poses(n)))
     return {}

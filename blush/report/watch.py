@@ -11,6 +11,7 @@ from blush.io.files import as_written, load_npz, read_record
 from blush.jobs.layout import RunFolder
 from blush.jobs.progress import Record, progress_of
 from blush.refine.subset import Subset
+from blush.report.run_data import unchanged
 from blush.report.timing import duration
 
 BAR_WIDTH = 30
@@ -67,9 +68,9 @@ class Watcher:
         folder = RunFolder(self.root)
         self._read_log(folder.progress)
         while (path := folder.state(len(self.states))).exists():
-            self.states.append(read_record(path))
+            self.states.append(read_record(unchanged(path)))
         if not self._total and (folder.imported / "plan.npz").exists():
-            plan = load_npz(folder.imported / "plan.npz")
+            plan = load_npz(unchanged(folder.imported / "plan.npz"))
             with as_written(folder.imported / "plan.npz"):
                 self._total = sum(len(plan[f"rows_{half.infix}"]) for half in Subset)
         refined = bool(self.states) and bool(self.states[-1].get("converged"))

@@ -30,7 +30,7 @@ KINDS = {
     "refined": (
         "it001/state.json", "it001/maps.json", "it003/state.json", "it003/poses.npz", "it003/directions.npz",
         "it003/maps.npz", "it003/maps.json", "it003/half1_statistics.npz", "run_half1_class001_unfil.mrc",
-        "run_half2_class001_unfil.mrc", "run_class001.mrc",
+        "run_half2_class001_unfil.mrc", "run_class001.mrc", "run_data.star", "run_optimiser.star", ".seals.json",
     ),
 }  # fmt: skip
 """Files by the moment at which the run was stopped."""
@@ -42,6 +42,7 @@ FAST = {
     ("expected", "run_it001_half2_class001.mrc", "flip"),
     ("expected", "it002/half2_shard0001_*.npz", "truncate"),
     ("refined", "run_half1_class001_unfil.mrc", "flip"),
+    ("refined", "run_data.star", "flip"),
 }
 
 

@@ -1,13 +1,18 @@
 # Functions of the rules; no rules here.
-import json
 import shlex
+from functools import cache
 from pathlib import Path
 import yaml
 from blush.config import RunConfig, load_config
 from blush.config.training import load_training
 from blush.errors import BlushError
+from blush.io.files import read_json
+from blush.io.seal import DamagedFile
 from blush.jobs.layout import RunFolder
+from blush.jobs.sealed import checked
+from blush.jobs.settings import file_digest
 from snakemake.exceptions import WorkflowError
+from snakemake.io import IOFile
 
 
 def config_file():
@@ -62,14 +67,68 @@ def number(n):
     return f"{n:03d}"
 
 
+def only_looks():
+    """Whether Snakemake was asked to run no job, as by --dry-run."""
+    return workflow.executor_plugin is None or workflow.dryrun or workflow.touch
+
+
+@cache
+def ready():
+    """Hold the run's folder, take up its settings and undo damage, once, before the first job is planned.
+
+    Not for what only looks, as a dry run, nor in the processes of single jobs. The lock stands in for Snakemake's own,
+    which stays behind when Snakemake is killed.
+    """
+    if only_looks() or not workflow.is_main_process:
+        return
+    try:
+        hold_run(RUN_CONFIG.run_dir)
+        make_ready(RUN_CONFIG)
+    except BlushError as error:
+        # no WorkflowError, to which Snakemake adds the lines of this file
+        raise SystemExit(f"blush: {error}") from None
+    forget()
+
+
+def forget():
+    """Let Snakemake know nothing of the files of the loop but which are there: their seals say that they are whole.
+
+    A job that it runs for another reason than a missing file, as a mark of interruption, would hide from it that files
+    further on are missing: it ended with "100 % done" and no map.
+    """
+    run = RUN_CONFIG.run_dir
+    for path in (*run.glob("import/*"), *run.glob("it[0-9]*/*")):
+        workflow.persistence.cleanup_metadata(IOFile(str(path)))
+
+
+@cache
+def content_of(*paths):
+    """Digests of files that the user gave; None for one that was not given, or that its step will not find either."""
+    return [file_digest(path) if path and path.is_file() else None for path in paths]
+
+
 def previous_state(wildcards):
     """The state from which an iteration runs."""
+    ready()
     return f"<run>/it{number(int(wildcards.n) - 1)}/state.json"
+
+
+def state_content(state):
+    """A state file's content, if it is what this run wrote there."""
+    try:
+        return read_json(
+            checked(RunFolder(RUN_CONFIG.run_dir.absolute()), Path(state).absolute())
+        )
+    except DamagedFile as damage:
+        said = f"blush: {damage.path}: {damage.fault}"
+        if only_looks():
+            raise SystemExit(f"{said}; run the workflow, which makes it anew") from None
+        raise WorkflowError(f"{said}; {damage.remedy}") from None
 
 
 def is_last(state):
     """Whether a state file says that nothing is left to do."""
-    return json.loads(Path(state).read_text())["converged"]
+    return state_content(state)["converged"]
 
 
 def last_state(wildcards):
@@ -78,6 +137,7 @@ def last_state(wildcards):
     Iterations on disk are walked over first, so that the initial DAG of a resumed run reaches the interrupted one and
     Snakemake sees what that left half done.
     """
+    ready()
     folder, n = RunFolder(RUN_CONFIG.run_dir), 1
     while folder.state(n).exists() and not is_last(folder.state(n)):
         n += 1
@@ -90,21 +150,37 @@ def last_state(wildcards):
 def results_of_last_iteration(wildcards):
     """What the last iteration writes beside its own folder, under RELION's names."""
     last_state(wildcards)
-    folder = RunFolder(RUN_CONFIG.run_dir)
-    results = [folder.final_map, folder.unfiltered(1), folder.unfiltered(2)]
-    results += [folder.root / f"run_{name}.star" for name in ("data", "model")]
-    lost = [str(path) for path in results if not path.exists()]
-    if lost:
-        last = Path(last_state(wildcards)).parent
+    if lost := lost_results():
         raise WorkflowError(
-            f"{', '.join(lost)} of a finished run: remove {last} to make its last iteration again"
+            f"blush: {', '.join(lost)} of a finished run: missing; run the same command again, which makes them again"
         )
-    return [str(path) for path in results]
+    return [str(path) for path in results_at_the_end()]
+
+
+def results_at_the_end():
+    """Maps and tables that a finished refinement leaves."""
+    folder = RunFolder(RUN_CONFIG.run_dir)
+    tables = [folder.root / f"run_{name}.star" for name in ("data", "model")]
+    return [folder.final_map, folder.unfiltered(1), folder.unfiltered(2), *tables]
+
+
+def lost_results():
+    """Those of the results that are not there."""
+    return [str(path) for path in results_at_the_end() if not path.exists()]
+
+
+def tell_lost_results():
+    """End with an error where Snakemake, asked for everything, found nothing left to do and the results are not there."""
+    asked = {job.rule.name for job in workflow.dag.targetjobs}
+    if "all" in asked and (lost := lost_results()):
+        raise WorkflowError(
+            f"blush: Snakemake ended without {', '.join(lost)}; run it again, without --forcerun"
+        )
 
 
 def memory_of_maps_mb(wildcards, input):
     """Memory of a job that works on whole maps: the package itself, and 40 volumes at a time."""
-    box_px = json.loads(Path(input[0]).read_text())["box_px"]
+    box_px = read_json(input[0])["box_px"]
     return 1500 + round(40 * 4 * box_px**3 / 1e6)
 
 

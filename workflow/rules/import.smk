@@ -1,16 +1,13 @@
-# Input is checked and frozen once. What follows does not look at these files' times: an import that would change a
-# refinement under way is refused by `blush import`, and any other changes nothing.
+# Input is checked and frozen once. Snakemake is not told of the files that the user gave: it would go by their times,
+# and remove the import of a run under way where one was touched or is dated in the future. Their content decides,
+# here and in `make_ready`, which refuses what would change a refinement that has started.
+# `update` keeps Snakemake from removing what is there before a job, or after one that failed.
 rule import_particles:
-    input:
-        **input_files(RUN_CONFIG),
     output:
-        multiext(
-            "<run>/import/",
-            plan="plan.npz",
-            particles="particles.npz",
-            star="particles.star",
-        ),
-        reference="<run>/import/reference.mrc",
+        plan=update("<run>/import/plan.npz"),
+        particles=update("<run>/import/particles.npz"),
+        star=update("<run>/import/particles.star"),
+        reference=update("<run>/import/reference.mrc"),
     log:
         "<run>/logs/import.log",
     benchmark:
@@ -23,6 +20,7 @@ rule import_particles:
     params:
         settings=lambda wildcards: f"{RUN_CONFIG.run_dir}/settings.json",
         decisive=decisive_settings(RUN_CONFIG),
+        content=lambda wildcards: content_of(*input_files(RUN_CONFIG).values()),
     shell:
         "blush import {params.settings:q} > {log:q} 2>&1"
 
@@ -33,7 +31,8 @@ rule start:
         ancient("<run>/import/particles.npz"),
         ancient("<run>/import/reference.mrc"),
     output:
-        multiext("<run>/it000/", state="state.json", poses="poses.npz"),
+        state=update("<run>/it000/state.json"),
+        poses=update("<run>/it000/poses.npz"),
     log:
         "<run>/logs/start.log",
     benchmark:

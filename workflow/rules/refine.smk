@@ -1,8 +1,10 @@
 # The loop. An iteration reads the state that the one before it left; `converge`, a checkpoint, leaves the next one.
-# What must survive an interruption, the shards' results, is not declared: Snakemake removes what is.
+# Files are `ancient`: whether one is good is said by its seal, which the steps read, never by its time. What must
+# survive an interruption is not declared, as the shards' results, or an `update`, which Snakemake does not remove
+# before a job: a sum that is made again when its shards are gone costs a whole expectation step.
 rule expectation:
     input:
-        previous_state,
+        ancient(previous_state),
         ancient("<run>/import/plan.npz"),
     output:
         temp("<run>/it{n}/half{half}_shards.json"),
@@ -26,11 +28,10 @@ rule expectation:
 
 rule reduce:
     input:
-        "<run>/it{n}/half{half}_shards.json",
+        ancient("<run>/it{n}/half{half}_shards.json"),
     output:
-        multiext(
-            "<run>/it{n}/half{half}_", sums="sums.npz", statistics="statistics.npz"
-        ),
+        sums=update("<run>/it{n}/half{half}_sums.npz"),
+        statistics=update("<run>/it{n}/half{half}_statistics.npz"),
     log:
         "<run>/logs/it{n}_reduce_half{half}.log",
     benchmark:
@@ -50,9 +51,10 @@ rule reduce:
 
 rule denoise_and_trail:
     input:
-        expand("<run>/it{{n}}/half{half}_sums.npz", half=(1, 2)),
+        ancient(expand("<run>/it{{n}}/half{half}_sums.npz", half=(1, 2))),
     output:
-        multiext("<run>/it{n}/", spectra="maps.npz", diagnostics="maps.json"),
+        spectra=update("<run>/it{n}/maps.npz"),
+        diagnostics=update("<run>/it{n}/maps.json"),
     log:
         "<run>/logs/it{n}_denoise_and_trail.log",
     benchmark:
@@ -72,11 +74,12 @@ rule denoise_and_trail:
 
 checkpoint converge:
     input:
-        previous_state,
-        "<run>/it{n}/maps.npz",
-        expand("<run>/it{{n}}/half{half}_statistics.npz", half=(1, 2)),
+        ancient(previous_state),
+        ancient("<run>/it{n}/maps.npz"),
+        ancient(expand("<run>/it{{n}}/half{half}_statistics.npz", half=(1, 2))),
     output:
-        multiext("<run>/it{n}/", state="state.json", poses="poses.npz"),
+        state=update("<run>/it{n}/state.json"),
+        poses=update("<run>/it{n}/poses.npz"),
     log:
         "<run>/logs/it{n}_converge.log",
     benchmark:

@@ -4,7 +4,8 @@ import os
 from blush.cluster.client import stop_pool
 from blush.cluster.expecting import expect_pool
 from blush.cluster.resident import pool_folder
-from blush.jobs.settings import decisive_settings, input_files, take_up
+from blush.jobs.recover import make_ready
+from blush.jobs.settings import decisive_settings, input_files
 from blush.refine.state import ALGORITHM_VERSION
 
 RUN_CONFIG = checked_config()
@@ -40,12 +41,7 @@ include: "results.smk"
 
 
 onstart:
-    # Not for a dry run. The lock stands in for Snakemake's own, which stays behind when Snakemake is killed.
-    try:
-        hold_run(RUN_CONFIG.run_dir)
-        take_up(RUN_CONFIG)
-    except BlushError as error:
-        raise SystemExit(f"blush: {error}") from None
+    ready()  # where no job of those planned has asked for it
     executor = workflow.executor_plugin.name
     os.environ.update(BLUSH_POOL="slurm" if executor == "slurm" else "local")
     try:
@@ -58,6 +54,7 @@ onstart:
 
 onsuccess:
     stop_pool(pool_folder(RUN_CONFIG.run_dir))
+    tell_lost_results()
 
 
 onerror:

@@ -1,8 +1,9 @@
 # A training: half-maps are fetched, judged, prepared; a network is trained, evaluated, exported. Only the steps that the
 # sources of the configuration need are run. What must survive an interruption - downloads, prepared maps, the
-# checkpoint - is not declared: Snakemake removes what is.
-from blush.io.files import write_json
+# checkpoint - is not declared: Snakemake removes what is. Files that the user gave are no inputs to Snakemake, which
+# would go by their times: their content is a parameter.
 from blush.jobs import training
+from blush.jobs.settings import write_settings
 
 RUN_CONFIG = checked_config(load_training)
 
@@ -17,7 +18,7 @@ onstart:
     except BlushError as error:
         raise SystemExit(f"blush: {error}") from None
     # What the steps read: the file that was given, with what --config changed in it.
-    write_json(settings_file(), RUN_CONFIG.model_dump(mode="json"))
+    write_settings(settings_file(), RUN_CONFIG)
 
 
 localrules:
@@ -47,12 +48,6 @@ rule fetch:
 rule curate:
     input:
         branch(RUN_CONFIG.sources.emdb.enabled, "<run>/download/manifest.tsv", []),
-        branch(
-            RUN_CONFIG.sources.folder.pairs,
-            str(RUN_CONFIG.sources.folder.pairs),
-            [],
-        ),
-        branch(RUN_CONFIG.curate.decisions, str(RUN_CONFIG.curate.decisions), []),
     output:
         multiext("<run>/curation/", "curated.tsv", "curation.html"),
     log:
@@ -67,6 +62,9 @@ rule curate:
     params:
         settings=settings_file(),
         decisive=decisive("curate"),
+        content=lambda wildcards: content_of(
+            RUN_CONFIG.sources.folder.pairs, RUN_CONFIG.curate.decisions
+        ),
     shell:
         "blush train-curate {params.settings:q} > {log:q} 2>&1"
 
@@ -74,12 +72,6 @@ rule curate:
 rule prepare:
     input:
         branch(training.has_pairs(RUN_CONFIG), "<run>/curation/curated.tsv", []),
-        branch(
-            RUN_CONFIG.sources.simulated.models,
-            str(RUN_CONFIG.sources.simulated.models),
-            [],
-        ),
-        branch(RUN_CONFIG.held_out, str(RUN_CONFIG.held_out), []),
     output:
         "<run>/maps/index.json",
     log:
@@ -95,6 +87,9 @@ rule prepare:
     params:
         settings=settings_file(),
         decisive=decisive("sources", "evaluate"),
+        content=lambda wildcards: content_of(
+            RUN_CONFIG.sources.simulated.models, RUN_CONFIG.held_out
+        ),
     shell:
         "blush train-prepare {params.settings:q} > {log:q} 2>&1"
 
