@@ -7,7 +7,7 @@
 Valid small files of every kind that the program reads, written by itself, are changed as a seed says and read again,
 each reader in a process of its own that is watched from outside. Right is a value that keeps what is promised of it, or
 a refusal (BlushError) that names the file. Cases that are anything else are made smaller and kept in --out, each with
-the command that shows it again; then the status is 1. Equal seeds give equal cases.
+the command that shows it again; then the status is 1. Equal seeds give equal cases, of one reader or of all.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--reader", action="append", default=[], help="only these; all where it is not given")
+    parser.add_argument("--reader", action="append", default=[], help="only these, and their share of the cases")
     parser.add_argument("--out", type=Path, default=Path("fuzz-failures"))
     parser.add_argument("--collected", type=Path, default=COLLECTED, help="folder of hostile files to begin with")
     parser.add_argument("--replay", type=Path)
@@ -67,7 +67,8 @@ def main() -> int:
             return replay(plan, next(iter(chosen)), options.replay)
         begun = time.monotonic()
         print(campaign.HEAD)
-        tallies = campaign.run(plan, chosen, campaign.shares(chosen, options.cases))
+        cases = campaign.shares(readers, options.cases)
+        tallies = campaign.run(plan, chosen, {name: cases[name] for name in chosen})
     total = campaign.Tally("all", seconds=time.monotonic() - begun)
     for tally in tallies:
         total.kinds.update(tally.kinds)

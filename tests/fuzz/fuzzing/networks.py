@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,25 @@ def _bundles(folder: Path) -> list[bytes]:
     plain.append(pickle.dumps(content | {"model_state_dict": tensors}))
     for new in (True, False):
         stream = io.BytesIO()
-        torch.save(content | {"model_state_dict": tensors}, stream, _use_new_zipfile_serialization=new)
+        held = tensors if new else _of_one_storage(tensors)
+        torch.save(content | {"model_state_dict": held}, stream, _use_new_zipfile_serialization=new)
         plain.append(stream.getvalue())
-    return [gzip.compress(each, 1, mtime=0) for each in plain]
+    return [gzip.compress(_without_addresses(each), 1, mtime=0) for each in plain]
+
+
+def _of_one_storage(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same as views of one tensor: the oldest format lists storages in the order of their addresses."""
+    whole = torch.cat([tensor.flatten() for tensor in tensors.values()])
+    parts = whole.split([tensor.numel() for tensor in tensors.values()])
+    return {name: part.view_as(tensors[name]) for name, part in zip(tensors, parts, strict=True)}
+
+
+def _without_addresses(content: bytes) -> bytes:
+    """Old formats call numbers by their address in memory, which is another in every process: count them instead."""
+    found = dict.fromkeys(re.findall(rb"(?<![0-9])[0-9]{14,15}(?![0-9])", content))
+    for number, address in enumerate(found):
+        content = content.replace(address, b"%015d" % number if len(address) == 15 else b"%014d" % number)
+    return content
 
 
 def _imported(path: Path) -> None:
@@ -82,12 +99,14 @@ def _checkpoints(folder: Path) -> list[bytes]:
     trained.network(torch.ones(1, 2)).sum().backward()
     trained.optimiser.step()
     save(folder, trained, "mark")
-    return [(folder / FILE).read_bytes()]
+    # saved anew, as the folder inside a checkpoint has the random name of the file that it was written as
+    torch.save(torch.load(folder / FILE, weights_only=True), stream := io.BytesIO())
+    return [stream.getvalue()]
 
 
 def _restored(path: Path) -> None:
     taken_up = _training()
-    assert restore(path.parent, taken_up, "mark", torch.device("cpu"))
+    assert restore(path.parent, taken_up, "mark")
     assert isinstance(taken_up.step, int)
     assert taken_up.step >= 0
     assert np.isfinite(taken_up.seconds)
@@ -121,11 +140,14 @@ READERS = (
         "weights", "case.safetensors", _weights, _loaded,
         (*[_within_safetensors()] * len(BYTES), *BYTES), 4,
     ),
-    Reader("weights_index", "w.safetensors.index.json", _index, _loaded, _TREES, 4, hostile=("weights_index",)),
     Reader(
-        "import_weights", "case.pkl.gz", _bundles, _imported, (*[within_gzip(*BYTES, _INSIDE)] * len(BYTES), *BYTES), 6,
+        "weights_index", "w.safetensors.index.json", _index, _loaded, _TREES, 3,
+        hostile=("weights_index",), names_file=False,
+    ),
+    Reader(
+        "import_weights", "case.pkl.gz", _bundles, _imported, (*[within_gzip(*BYTES, _INSIDE)] * len(BYTES), *BYTES), 4,
         hostile=("published",),
     ),
-    Reader("checkpoint", FILE, _checkpoints, _restored, (*[_INSIDE] * len(BYTES), *BYTES), 4, hostile=("checkpoint",)),
-    Reader("machines", "machines.json", _known_machines, _machines, _TREES, 2),
+    Reader("checkpoint", FILE, _checkpoints, _restored, (*[_INSIDE] * len(BYTES), *BYTES), 3, hostile=("checkpoint",)),
+    Reader("machines", "machines.json", _known_machines, _machines, _TREES, 4),
 )  # fmt: skip

@@ -37,7 +37,7 @@ class Reader:
     hostile
         Beginnings of the names of collected hostile files that it reads.
     names_file
-        Whether a refusal has to name the file.
+        Whether a refusal has to name the file; it may name another that the file names, or an address.
     """
 
     name: str

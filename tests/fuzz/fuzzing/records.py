@@ -128,7 +128,7 @@ def _log(path: Path) -> None:
 
 def _pools(folder: Path) -> list[bytes]:
     settings = {"kind": "local", "compute": {"workers": 1}, "version": "0", "python": "python"}
-    content = {"job_name": "b", "host": "h", "pid": 1, "port": 5, "settings": settings, "token": "t"}
+    content = {"job_name": "b", "host": "h", "pid": 12345, "port": 5, "settings": settings, "token": "t"}
     return [json.dumps(content).encode()]
 
 
@@ -158,14 +158,14 @@ def _run(path: Path) -> None:
 
 
 READERS = (
-    Reader("npz", "case.npz", _arrays, _npz, _ARRAYS, 12, hostile=("npz",)),
-    Reader("particle_set", "case.npz", _particle_sets, _particle_set, (*_ARRAYS, within_zip(change_tree)), 6),
-    Reader("state", "case.json", _states, _state, _TREES, 12, hostile=("state",)),
-    Reader("seal_json", "case.json", _sealed(".json"), _seal, BYTES, 8),
-    Reader("seal_npz", "case.npz", _sealed(".npz"), _seal, BYTES, 8),
-    Reader("seal_star", "case.star", _sealed(".star"), _seal, BYTES, 8),
-    Reader("identity", ".identity.json", _identities, _identity, _TREES, 4),
-    Reader("progress", "case.jsonl", _logs, _log, _TREES, 6),
-    Reader("pool", "pool.json", _pools, _pool, _TREES, 10, hostile=("poolfile",)),
-    Reader("report_summary", "summary.json", _runs, _run, _TREES, 4),
+    Reader("npz", "case.npz", _arrays, _npz, _ARRAYS, 6, hostile=("npz",)),
+    Reader("particle_set", "case.npz", _particle_sets, _particle_set, (*_ARRAYS, within_zip(change_tree)), 3),
+    Reader("state", "case.json", _states, _state, _TREES, 8, hostile=("state",)),
+    Reader("seal_json", "case.json", _sealed(".json"), _seal, BYTES, 20),
+    Reader("seal_npz", "case.npz", _sealed(".npz"), _seal, BYTES, 20),
+    Reader("seal_star", "case.star", _sealed(".star"), _seal, BYTES, 20),
+    Reader("identity", ".identity.json", _identities, _identity, _TREES, 6),
+    Reader("progress", "case.jsonl", _logs, _log, _TREES, 12),
+    Reader("pool", "pool.json", _pools, _pool, _TREES, 14, hostile=("poolfile",)),
+    Reader("report_summary", "summary.json", _runs, _run, _TREES, 5),
 )

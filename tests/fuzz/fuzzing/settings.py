@@ -96,14 +96,14 @@ def _symmetry(path: Path) -> None:
 
 READERS = (
     Reader(
-        "run_config", "case.yaml", _settings("demo.yaml", _RUN), _valid(load_config), _TEXTS, 6,
+        "run_config", "case.yaml", _settings("demo.yaml", _RUN), _valid(load_config), _TEXTS, 4,
         hostile=("yaml_config",),
     ),
     Reader(
-        "training_config", "case.yaml", _settings("train_tiny.yaml", _TRAINING), _valid(load_training), _TEXTS, 5,
+        "training_config", "case.yaml", _settings("train_tiny.yaml", _TRAINING), _valid(load_training), _TEXTS, 3,
         hostile=("train_config",),
     ),
-    Reader("embedded_config", "case.yaml", _settings("", _EMBEDDED), _valid(load_embedded), _TEXTS, 4),
-    Reader("simulation_config", "case.yaml", _settings("simulate_demo.yaml"), _valid(load_settings), _TEXTS, 4),
-    Reader("symmetry", "case.txt", _symmetries, _symmetry, (*BYTES, *LINES), 3, (ValueError,), names_file=False),
+    Reader("embedded_config", "case.yaml", _settings("", _EMBEDDED), _valid(load_embedded), _TEXTS, 3),
+    Reader("simulation_config", "case.yaml", _settings("simulate_demo.yaml"), _valid(load_settings), _TEXTS, 3),
+    Reader("symmetry", "case.txt", _symmetries, _symmetry, (*BYTES, *LINES), 6, (ValueError,), names_file=False),
 )  # fmt: skip

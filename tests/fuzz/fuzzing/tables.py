@@ -209,7 +209,7 @@ def _call_of_a_program(folder: Path) -> list[bytes]:
     """What RELION hands to an external program, as we write it ourselves."""
     sums = empty_accumulator(BOX_PX, 3, dtype=torch.float32, pad=2)
     sums.grid.fill_(1)
-    root = call_root(str(folder / "run"), 5, 1)
+    root = call_root("run", 5, 1)
     spectrum = np.linspace(1, 0.1, BOX_PX // 2 + 1)
     written_star = write_call(
         folder, root, sums, spectrum, spectrum, pixel_size_angst=PIXEL_ANGST, particle_diameter_angst=20.0
@@ -218,7 +218,7 @@ def _call_of_a_program(folder: Path) -> list[bytes]:
 
 
 def _given_call(path: Path) -> None:
-    call = read_call(path)
+    call = read_call(Path(path.name), path.parent)
     assert finite(call.tau2, call.fsc)
     assert call.tau2.shape == call.fsc.shape == (call.box_px // 2 + 1,)
     assert np.isfinite(call.fudge)
@@ -275,10 +275,19 @@ class _SilentCall:
 
 READERS = (
     Reader("star", "case.star", tables, _star, _CHANGES, 16, hostile=("starround", "particles")),
-    Reader("particles", "case.star", project, _checked_particles, _CHANGES, 6, hostile=("particles",)),
+    Reader("particles", "case.star", project, _checked_particles, _CHANGES, 5, hostile=("particles",)),
     Reader("particle_table", "case.star", dialects, _table_alone, _CHANGES, 8, hostile=("particles",)),
-    Reader("mtf", "case.star", detectors, _transfer_function, _CHANGES, 10),
-    Reader("external_call", "case.star", _call_of_a_program, _given_call, _CHANGES, 4, hostile=("extcall",)),
-    Reader("external_returned", "case.star", _returned, _returned_spectra, _CHANGES, 6, hostile=("extreturned",)),
-    Reader("relion_job", "run_it004_optimiser.star", _tables_of_a_job, _job, _CHANGES, 4),
+    Reader("mtf", "case.star", detectors, _transfer_function, _CHANGES, 16),
+    Reader(
+        "external_call",
+        "case.star",
+        _call_of_a_program,
+        _given_call,
+        _CHANGES,
+        4,
+        hostile=("extcall",),
+        names_file=False,
+    ),
+    Reader("external_returned", "case.star", _returned, _returned_spectra, _CHANGES, 10, hostile=("extreturned",)),
+    Reader("relion_job", "run_it004_optimiser.star", _tables_of_a_job, _job, _CHANGES, 6, names_file=False),
 )
