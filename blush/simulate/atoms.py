@@ -196,11 +196,15 @@ def _arrays(model: gemmi.Model, specimen: Specimen, path: Path) -> tuple[Atoms, 
     bfactor = table[:, 5].clamp(specimen.bfactor_min_angst2, specimen.bfactor_max_angst2)
     if specimen.bfactor_angst2 is not None:
         bfactor = torch.full_like(bfactor, specimen.bfactor_angst2)
-    names = Names(
-        chain=np.array([cra.chain.name for cra in found]),
-        residue=np.array([cra.residue.seqid.num for cra in found], dtype=np.int64),
-        residue_name=np.array([cra.residue.name for cra in found]),
-    )
+    try:
+        names = Names(
+            chain=np.array([cra.chain.name for cra in found]),
+            residue=np.array([cra.residue.seqid.num for cra in found], dtype=np.int64),
+            residue_name=np.array([cra.residue.name for cra in found]),
+        )
+    except UnicodeDecodeError:
+        problem = Problem("has names of chains or residues that are no text", "correct them", str(path))
+        raise BlushError("cannot use an atomic model", [problem]) from None
     return Atoms(table[:, 0].long(), table[:, 1:4], table[:, 4], bfactor), names
 
 

@@ -1,5 +1,7 @@
 """Reading atomic models, and finding their symmetry."""
 
+import gzip
+
 import gemmi
 import numpy as np
 import pytest
@@ -51,6 +53,14 @@ def test_coordinates_that_are_no_numbers_are_refused(tmp_path):
     place = text.index("ATOM") + 30
     path.write_text(f"{text[:place]}     nan{text[place + 8 :]}")
     with pytest.raises(BlushError, match=r"model\.pdb: has coordinates.*that are no numbers \(found 1 atoms\)"):
+        read_atoms(Specimen(model=path))
+
+
+def test_names_that_are_no_text_are_refused(tmp_path):
+    path = tmp_path / "model.pdb"
+    content = gzip.decompress(write_model(path, {"A": chain_positions()}).read_bytes())
+    path.write_bytes(content.replace(b"ALA A", b"ALA \xa0"))
+    with pytest.raises(BlushError, match=r"model\.pdb: has names of chains or residues that are no text"):
         read_atoms(Specimen(model=path))
 
 
