@@ -42,6 +42,7 @@ def denoise(
     import numpy as np
 
     from blush.fourier.fsc import resolution_at
+    from blush.fourier.thresholds import HALF_MAPS
     from blush.io.files import write_json
     from blush.io.half_maps import read_half_maps
     from blush.io.mrc import write_volume
@@ -50,7 +51,6 @@ def denoise(
     from blush.regularise.select import regulariser
     from blush.validate.half_map_doubts import half_map_doubts
     from blush.validate.phase_randomise import solvent_corrected_fsc
-    from blush.validate.postprocess import FSC_THRESHOLD
 
     files = read_half_maps(half1, half2, mask, pixel_size).to(device)
     box, pixel = files.halves[0].shape[0], files.pixel_size_angst
@@ -76,7 +76,7 @@ def denoise(
     for half, reference in enumerate(made.references, start=1):
         write_volume(out / f"half{half}.mrc", reference.cpu().numpy(), pixel, files.placement)
     write_json(out / "diagnostics.json", made.diagnostics)
-    typer.echo(f"half-maps: FSC {FSC_THRESHOLD} at {resolution_at(curve, FSC_THRESHOLD, box, pixel):.2f} Å")
+    typer.echo(f"half-maps: FSC {HALF_MAPS} at {resolution_at(curve, HALF_MAPS, box, pixel):.2f} Å")
     cut = made.diagnostics["trailing_shell"]
     typer.echo(f"{method}: {f'cut at {box * pixel / cut:.2f} Å' if cut else 'not cut'}: {out}/half1.mrc, half2.mrc")
 

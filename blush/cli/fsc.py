@@ -26,11 +26,10 @@ def fsc(
     """Print the Fourier shell correlation of two maps, and the resolution."""
     from blush.fourier.fsc import fsc as correlation
     from blush.fourier.fsc import resolution_at
+    from blush.fourier.thresholds import HALF_MAPS, TRUTH
     from blush.io.half_maps import read_half_maps
-    from blush.validate.compare import TRUTH_THRESHOLD
     from blush.validate.half_map_doubts import half_map_doubts
     from blush.validate.phase_randomise import masked_fsc
-    from blush.validate.postprocess import FSC_THRESHOLD
     from blush.validate.postprocess_files import write_fsc_xml
 
     files = read_half_maps(map1, map2, mask, pixel_size, independent=not truth, even=False)
@@ -38,7 +37,7 @@ def fsc(
     box = first.shape[0]
     for warning in () if truth else half_map_doubts(first, second, pixel):
         typer.echo(f"warning: {warning}", err=True)
-    threshold = TRUTH_THRESHOLD if truth else FSC_THRESHOLD
+    threshold = TRUTH if truth else HALF_MAPS
     curves = {"unmasked": correlation(first, second)}
     if solvent is not None:
         if truth:

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blush.errors import BlushError, Problem
-from blush.io.check_stacks import PIXEL_TOLERANCE
-from blush.io.header import Header
+from blush.io.header import PIXEL_TOLERANCE, Header
 from blush.io.mrc import SAME_PIXEL, map_header, read_volume
 from blush.io.noted import check_own
 from blush.io.optics import OpticsGroup

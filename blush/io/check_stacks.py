@@ -6,15 +6,12 @@ import numpy as np
 
 from blush.errors import BlushError, Problem
 from blush.io.columns import row_problems
-from blush.io.header import Header
+from blush.io.header import PIXEL_TOLERANCE, Header
 from blush.io.mrc import stack_header
 from blush.io.optics import OpticsGroup
 from blush.io.particle_columns import BLOCK
 from blush.io.particles import ParticleSet
 from blush.io.star import Table
-
-PIXEL_TOLERANCE = 0.01
-"""Headers round their cell; more than 1 % is another pixel size."""
 
 
 def check_stacks(particles: ParticleSet, table: Table, star: Path) -> tuple[np.ndarray, list[Problem]]:

@@ -16,8 +16,8 @@ _LEAST_DEFOCUS_ANGST, _LARGEST_DEFOCUS_ANGST = 2000.0, 100_000.0
 """0.2 to 10 µm of underfocus: what single particles are imaged with; beyond it the unit is likely another."""
 _USUAL_VOLTAGE_KV = (60.0, 1500.0)
 _USUAL_PIXEL_ANGST = (0.2, 20.0)
-_LARGEST_CONTRAST = 0.5
-_LARGEST_TILT_MRAD = 5.0
+_USUAL_CONTRAST = 0.5
+_USUAL_TILT_MRAD = 5.0
 _SAME_PIXEL = 1e-3
 _UNUSED = (
     *(f"rln{name}" for name in ("AngleRotPrior", "AngleTiltPrior", "AnglePsiPrior")),
@@ -131,7 +131,7 @@ def _odd_optics(group: OpticsGroup, star: Path) -> Iterator[Problem]:
             "0 mm",
         ),
         (
-            group.amplitude_contrast > _LARGEST_CONTRAST,
+            group.amplitude_contrast > _USUAL_CONTRAST,
             "amplitude contrast is large",
             "give it as a fraction; 0.1 is usual",
             f"{group.amplitude_contrast:g}",
@@ -142,7 +142,7 @@ def _odd_optics(group: OpticsGroup, star: Path) -> Iterator[Problem]:
             "give it in Å, of the images as they are extracted",
             f"{group.pixel_size_angst:g} Å",
         ),
-        (tilt > _LARGEST_TILT_MRAD, "beam tilt is large", "give it in mrad, or fit it again", f"{tilt:g} mrad"),
+        (tilt > _USUAL_TILT_MRAD, "beam tilt is large", "give it in mrad, or fit it again", f"{tilt:g} mrad"),
     )
     for is_odd, message, remedy, value in kinds:
         if is_odd:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,6 +84,10 @@ def read_half_maps(
     BlushError
         With everything that is wrong with a file, or does not fit together.
     """
+    if pixel_size_angst is not None and not 0 < pixel_size_angst < math.inf:
+        remedy = "give it in Å"
+        problem = Problem("is no pixel size", remedy, where="--pixel-size", value=f"{pixel_size_angst:g}")
+        raise BlushError("the half-maps cannot be used", [problem])
     paths = [half1, half2] if mask is None else [half1, half2, mask]
     problems: list[Problem] = []
     for path in dict.fromkeys(paths):

@@ -15,6 +15,8 @@ Numbers: TypeAlias = tuple[float, float, float]
 
 _ORDERS: tuple[ByteOrder, ...] = ("<", ">")
 _HEADER_BYTES = 1024
+PIXEL_TOLERANCE = 0.01
+"""Headers and tables round; more than 1 % is another pixel size."""
 _TYPES = {0: np.int8, 1: np.int16, 2: np.float32, 6: np.uint16, 12: np.float16}
 _COMPLEX_MODES = (3, 4)
 _BYTE_ORDERS: dict[bytes, ByteOrder] = {b"DD": "<", b"DA": "<", b"\x11\x11": ">"}

@@ -6,6 +6,7 @@ import numpy as np
 
 from blush.errors import Problem
 from blush.io.columns import n_rows, numbers, row_problems
+from blush.io.header import PIXEL_TOLERANCE
 from blush.io.optics import NUMERIC_DEFAULTS, TEXT_DEFAULTS
 from blush.io.star import Table
 
@@ -13,7 +14,6 @@ _OPTICS_COLUMNS = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast
 _OWN_COLUMNS = ("rlnOpticsGroup", *_OPTICS_COLUMNS, "rlnImagePixelSize")
 """Columns of data_optics that are filled apart from the others."""
 _REMEDY = "convert with `relion_convert_star --i old.star --o new.star`, or add the columns"
-_PIXEL_TOLERANCE = 0.01
 _BLOCK = "data_particles"
 
 
@@ -30,14 +30,21 @@ def modernise(blocks: dict[str, Table], star: Path, problems: list[Problem]) -> 
     candidates = [table for name, table in blocks.items() if name != "optics" and "rlnImageName" in table]
     names = ", ".join(f"data_{name}" for name in blocks)
     if "optics" in blocks or not candidates:
-        remedy = "give a particle STAR file with data_optics and data_particles"
-        problems.append(Problem("has no table of particles", remedy, str(star), value=names))
+        problems.append(Problem("has no table of particles", _other_table(blocks), str(star), value=names))
         return {}
     if len(candidates) > 1:
         remedy = "give a file with one of them"
         problems.append(Problem("has several tables with images", remedy, str(star), value=names))
         return {}
     return _with_optics(candidates[0], star, problems)
+
+
+def _other_table(blocks: dict[str, Table]) -> str:
+    """What to give instead of a table without particles; RELION's optimiser names the one that it belongs to."""
+    for table in blocks.values():
+        if "rlnExperimentalDataStarFile" in table:
+            return f"give the table that this one names, {table['rlnExperimentalDataStarFile'][0]}"
+    return "give a particle STAR file with data_optics and data_particles"
 
 
 def _with_optics(table: Table, star: Path, problems: list[Problem]) -> dict[str, Table]:
@@ -87,7 +94,7 @@ def _pixel_size(table: Table, star: Path, problems: list[Problem]) -> np.ndarray
     other = _by_magnification(table, star, [])
     if other is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
-            bad = np.flatnonzero(np.isfinite(other) & (other > 0) & (abs(pixel_size / other - 1) > _PIXEL_TOLERANCE))
+            bad = np.flatnonzero(np.isfinite(other) & (other > 0) & (abs(pixel_size / other - 1) > PIXEL_TOLERANCE))
         values = [f"{pixel_size[row]:g} Å instead of {other[row]:g} Å" for row in bad]
         message = f"{stated} is not the pixel size by rlnDetectorPixelSize and rlnMagnification"
         problems += row_problems(bad, values, message, "remove the wrong columns", star, _BLOCK)

@@ -42,7 +42,11 @@ def read_star(path: Path | str, numeric: Collection[str] | None = None) -> dict[
         Where the file is missing, cannot be read or is not STAR, or has a table or column twice, with the line.
     """
     path = Path(path)
-    if (problem := unreadable(path)) is not None:
+    problem = unreadable(path)
+    if problem is None and path.suffix == ".cs":
+        remedy = "convert it to a STAR file with csparc2star.py (pyem)"
+        problem = Problem("is a table of cryoSPARC, not a STAR file", remedy, str(path))
+    if problem is not None:
         raise BlushError("cannot read a STAR file", [problem])
     try:
         blocks = parse_blocks(path) if numeric is None else parse_blocks(path, frozenset(numeric).__contains__)

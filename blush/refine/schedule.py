@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from blush.fourier.thresholds import HALF_MAPS
 from blush.refine.state import RefinementState
 
 FIRST_INCREMENT_SHELLS = 10
@@ -49,7 +50,7 @@ def increment_shells(previous: int, fsc: NDArray[np.float64]) -> int:
     A slowly falling FSC asks for more: at least the distance from where it first drops below 0.5 to where it drops
     below 0.143, plus 5. A curve that stays above a threshold counts as crossing it past the last shell.
     """
-    return max(previous, _first_below(fsc, 0.143) - _first_below(fsc, 0.5) + 5)
+    return max(previous, _first_below(fsc, HALF_MAPS) - _first_below(fsc, 0.5) + 5)
 
 
 def _first_below(fsc: NDArray[np.float64], threshold: float) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from blush.fourier.fsc import interpolated_resolution_at
+from blush.fourier.thresholds import HALF_MAPS, TRUTH
 from blush.io.files import write_json
 from blush.jobs.compare_regularisers import Comparison, Member, is_finished
 from blush.jobs.progress import Record
@@ -17,8 +18,6 @@ from blush.report.comparison_page import write_page
 from blush.report.comparison_verdict import known_truth, summarise, verdict
 from blush.report.run_data import RunData, read_run
 from blush.report.timing import by_stage, closed, spent
-
-HALF_THRESHOLD, TRUTH_THRESHOLD = 0.143, 0.5
 
 
 def write_comparison(comparison: Comparison, failures: Mapping[str, str]) -> Path:
@@ -104,7 +103,7 @@ def _half_maps(run: RunData) -> Record:
     return {
         "half_fsc": curve,
         "half_fsc_unmasked": [float(value) for value in table[_UNMASKED]],
-        "half_resolution_angst": _crossing(curve, HALF_THRESHOLD, run.box_angst),
+        "half_resolution_angst": _crossing(curve, HALF_MAPS, run.box_angst),
     }
 
 
@@ -118,7 +117,7 @@ def _truth(run: RunData) -> Record:
     poses = run.truth["poses"]
     return {
         "true_fsc": run.truth["fsc"],
-        "true_resolution_angst": _crossing(run.truth["fsc"], TRUTH_THRESHOLD, run.box_angst),
+        "true_resolution_angst": _crossing(run.truth["fsc"], TRUTH, run.box_angst),
         "angle_median_deg": poses["angle_median_deg"],
         "angle_mean_deg": poses["angle_mean_deg"],
         "within_5_deg": poses["within_5_deg"],

@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from blush.fourier.thresholds import HALF_MAPS, TRUTH
 from blush.jobs.progress import Record
 from blush.report.style import GRID, INK, MUTED, SERIES, drawing, logarithmic_angst, resolution_axis, svg
 
-HALF_THRESHOLD, TRUTH_THRESHOLD = 0.143, 0.5
 _DASHES: tuple[str, ...] = ("-", "--", ":")
 _STAGES = ("expectation", "reduce", "denoise_and_trail", "converge", "postprocess")
 _LEAST_RATIO = 1e-6
@@ -35,9 +35,9 @@ def fsc(content: Record) -> str | None:
         return None
     columns = 2 if content["known_truth"] else 1
     with drawing(9.6, 3.5, ncols=columns, squeeze=False) as (figure, grid):
-        panels = [("half_fsc", "Between the final half-maps", HALF_THRESHOLD)]
+        panels = [("half_fsc", "Between the final half-maps", HALF_MAPS)]
         if content["known_truth"]:
-            panels.insert(0, ("true_fsc", "Final map with the truth", TRUTH_THRESHOLD))
+            panels.insert(0, ("true_fsc", "Final map with the truth", TRUTH))
         for axes, (key, title, threshold) in zip(grid[0], panels, strict=True):
             _curves(axes, content, key)
             _level(axes, threshold)

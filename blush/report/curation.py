@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from blush.fourier.thresholds import HALF_MAPS
 from blush.io.files import read_record
 from blush.report.map_figures import png
 from blush.report.sheet import figure, pictures, rows, section, write_sheet
@@ -66,7 +67,7 @@ def _curve(pair: Record, index: int) -> str:
     width = float(pair["box_px"]) * float(pair["pixel_size_angst"])
     with drawing(6.4, 2.2) as (page, axes):
         axes.axhline(0, color=GRID, linewidth=1.2)
-        axes.axhline(0.143, color=MUTED, linewidth=0.9, linestyle=(0, (2, 3)))
+        axes.axhline(HALF_MAPS, color=MUTED, linewidth=0.9, linestyle=(0, (2, 3)))
         axes.plot(np.arange(len(curve)) / max(width, 1e-9), curve, color=SERIES[0], linewidth=1.5)
         axes.set_ylim(-0.15, 1.03)
         axes.set_xlabel("Frequency (1/Å)")

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from blush.fourier.thresholds import HALF_MAPS, TRUTH
 from blush.report.run_data import RunData
 from blush.report.style import GRID, INK, MUTED, SERIES, drawing, resolution_axis, svg
 
-HALF_THRESHOLD, TRUTH_THRESHOLD = 0.143, 0.5
 _FINAL_CURVES = (
     ("rlnFourierShellCorrelationCorrected", "corrected", SERIES[0], "-", 2.4),
     ("rlnFourierShellCorrelationMaskedMaps", "masked", SERIES[1], "-", 1.3),
@@ -31,11 +31,11 @@ def final_fsc(run: RunData) -> str | None:
         for column, label, colour, line, width in _FINAL_CURVES:
             if column in table:
                 axes.plot(frequency[1:], table[column][1:], line, color=colour, linewidth=width, label=label)
-        _threshold(axes, HALF_THRESHOLD)
+        _threshold(axes, HALF_MAPS)
         if "fsc" in run.truth:
             curve = run.truth["fsc"]
             axes.plot(frequency[1:], curve[1 : len(frequency)], color=SERIES[3], linewidth=1.8, label="with the truth")
-            _threshold(axes, TRUTH_THRESHOLD)
+            _threshold(axes, TRUTH)
         _fsc_axes(axes, 1 / frequency[-1], _coarsest(frequency))
         axes.legend(loc="lower left", ncols=1)
         return svg(figure, "final-fsc")
@@ -54,8 +54,8 @@ def iteration_fsc(run: RunData) -> str | None:
             shade = 0.25 + 0.6 * iteration / last
             width = 2.2 if iteration == last else 1.0
             axes.plot(frequency[1:], curve[1:], color=SERIES[0], alpha=shade, linewidth=width, label=label)
-        _threshold(axes, HALF_THRESHOLD)
-        _threshold(axes, TRUTH_THRESHOLD)
+        _threshold(axes, HALF_MAPS)
+        _threshold(axes, TRUTH)
         _fsc_axes(axes, 1 / frequency[-1], _coarsest(frequency))
         axes.legend(loc="lower left", bbox_to_anchor=(0, 0.19))
         return svg(figure, "iteration-fsc")

@@ -26,6 +26,7 @@ from blush.errors import BlushError, Problem
 from blush.fourier.filter import low_pass, raised_cosine
 from blush.fourier.fsc import fsc, resolution_at
 from blush.fourier.grid import centred_radius
+from blush.fourier.thresholds import HALF_MAPS
 from blush.io.files import atomic_write, write_json
 from blush.io.tsv import read_cells
 from blush.training.pairs import Pair, PairMaps, all_pairs, read_maps
@@ -143,7 +144,7 @@ def judge(pair: Pair, settings: Curate) -> Judgement:
     box, pixel = len(mask), maps.pixel_size_angst
     at_nyquist = float(curve[-max(2, box // 32) :].mean())
     outside = outside_variance(maps, mask)
-    resolution = resolution_at(curve, 0.143, box, pixel)
+    resolution = resolution_at(curve, HALF_MAPS, box, pixel)
     hard, soft = [], []
     if torch.equal(maps.half1, maps.half2):
         hard.append("both halves are the same map")

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from blush.fourier.filter import resize_volume
 from blush.fourier.fsc import fsc, resolution_at
+from blush.fourier.thresholds import TRUTH
 from blush.io.particles import ParticleSet
 from blush.validate.poses import Drift, pose_errors
 
-TRUTH_THRESHOLD = math.sqrt(2 * 0.143 / (1 + 0.143))
-"""0.5002: what a map correlates with the truth where its halves correlate 0.143 (Rosenthal & Henderson 2003)."""
 OVERSAMPLING = 2
 """Voxels per voxel before a map is turned; with quintic splines then, errors stay below 1e-3 (test_compare.py)."""
 
@@ -33,17 +32,17 @@ def true_resolution(volume: Tensor, truth: Tensor, mask: Tensor | None, pixel_si
 
     Returns
     -------
-    fsc, the curve; resolution_angst at `TRUTH_THRESHOLD`; resolution_at_half_angst at 0.5;
+    fsc, the curve; resolution_angst at `blush.fourier.thresholds.TRUTH`; resolution_at_half_angst at 0.5;
     fsc_unmasked and unmasked_resolution_angst. A resolution is None where nothing is resolved.
     """
     box = volume.shape[-1]
     unmasked = fsc(volume, truth)
     curve = unmasked if mask is None else fsc(volume * mask, truth * mask)
-    result: dict[str, Any] = {"fsc": curve.tolist(), "fsc_unmasked": unmasked.tolist(), "threshold": TRUTH_THRESHOLD}
+    result: dict[str, Any] = {"fsc": curve.tolist(), "fsc_unmasked": unmasked.tolist(), "threshold": TRUTH}
     for name, values, threshold in (
-        ("resolution_angst", curve, TRUTH_THRESHOLD),
+        ("resolution_angst", curve, TRUTH),
         ("resolution_at_half_angst", curve, 0.5),
-        ("unmasked_resolution_angst", unmasked, TRUTH_THRESHOLD),
+        ("unmasked_resolution_angst", unmasked, TRUTH),
     ):
         resolution = resolution_at(values, threshold, box, pixel_size_angst)
         result[name] = resolution if math.isfinite(resolution) else None

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from blush.fourier.fsc import fsc, last_shell_above, power_spectrum
 from blush.fourier.grid import centred_radius, resolution_angst
+from blush.fourier.thresholds import HALF_MAPS
 
 EMPTY_POWER = 1e-11
 """Of the strongest shell: less is the rounding of float32, about 1e-14; noise is far more in any measurement."""
@@ -112,12 +113,12 @@ def _never_falls(curve: Tensor, is_empty: Tensor) -> str:
 
 def _comes_back(curve: Tensor, box: int, pixel: float) -> str:
     """Whether the agreement returns after it has ended."""
-    fallen = last_shell_above(curve, 0.143) + 1
+    fallen = last_shell_above(curve, HALF_MAPS) + 1
     runs = [run for run in _runs(curve > HIGH) if run[0] > fallen]
     if not runs:
         return ""
     end, back = resolution_angst(fallen, box, pixel), resolution_angst(runs[0][0], box, pixel)
     return (
-        f"the FSC falls below 0.143 at {end:.1f} Å and is above {HIGH} again from {back:.1f} Å: the half-maps share "
-        "something there that is no signal, as a mask, a lattice, or particles that are in both"
+        f"the FSC falls below {HALF_MAPS} at {end:.1f} Å and is above {HIGH} again from {back:.1f} Å: the half-maps "
+        "share something there that is no signal, as a mask, a lattice, or particles that are in both"
     )

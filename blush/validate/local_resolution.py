@@ -18,10 +18,10 @@ from blush.fourier.filter import raised_cosine
 from blush.fourier.fsc import fsc_of_transforms, interpolated_resolution_at
 from blush.fourier.grid import radius_3d, shell_index_3d
 from blush.fourier.mask import soft_sphere
+from blush.fourier.thresholds import HALF_MAPS
 from blush.io.half_maps import read_half_maps
 from blush.io.mrc import write_volume
 from blush.validate.phase_randomise import correct, randomise_phases
-from blush.validate.postprocess import FSC_THRESHOLD
 from blush.validate.sharpen import bfactor_weight
 
 VOXELS_AT_ONCE = 8_000_000
@@ -171,7 +171,7 @@ def _measure(
     start = math.floor(size * pixel_size_angst / settings.randomise_angst + 0.5)
     corrected = correct(masked, randomised, start)
     resolution = torch.tensor(
-        [interpolated_resolution_at(curve, FSC_THRESHOLD, size, pixel_size_angst) for curve in corrected],
+        [interpolated_resolution_at(curve, HALF_MAPS, size, pixel_size_angst) for curve in corrected],
         dtype=torch.float64,
     ).clamp_max(settings.worst_angst)
     weight = _filters(corrected, resolution, size, pixel_size_angst).to(window)

@@ -10,6 +10,7 @@ from torch import Tensor
 from blush.fourier.filter import raised_cosine
 from blush.fourier.fsc import last_shell_above, resolution_at
 from blush.fourier.grid import radius_3d, shell_index_3d
+from blush.fourier.thresholds import HALF_MAPS
 from blush.validate.half_map_doubts import half_map_doubts
 from blush.validate.phase_randomise import MaskedFsc, masked_fsc, solvent_corrected_fsc
 from blush.validate.sharpen import (
@@ -24,8 +25,6 @@ from blush.validate.sharpen import (
 
 __all__ = ["Postprocessed", "Sharpening", "postprocess", "solvent_corrected_fsc"]
 
-FSC_THRESHOLD = 0.143
-"""Half-map FSC where the full map correlates 0.5 with the truth; Rosenthal & Henderson 2003."""
 RANDOMISED_LIMIT = 0.1
 """FSC of phase-randomised halves above which, at the resolution, the mask is suspect."""
 PARTICLE_FRACTION = 0.476
@@ -118,8 +117,8 @@ def postprocess(
     sharpening = sharpening or Sharpening()
     box = half1.shape[-1]
     curves = masked_fsc(half1, half2, mask, seed, randomise_from_fsc)
-    unmasked = resolution_at(curves.unmasked, FSC_THRESHOLD, box, pixel_size_angst)
-    resolution = resolution_at(curves.corrected, FSC_THRESHOLD, box, pixel_size_angst)
+    unmasked = resolution_at(curves.unmasked, HALF_MAPS, box, pixel_size_angst)
+    resolution = resolution_at(curves.corrected, HALF_MAPS, box, pixel_size_angst)
     mask_used = force_mask or resolution <= unmasked
     warnings = half_map_doubts(half1, half2, pixel_size_angst)
     if not mask_used:
@@ -146,7 +145,7 @@ def postprocess(
 
 def _suspect_mask(curves: MaskedFsc) -> list[str]:
     """What the random phases say about the mask at the resolution it gave."""
-    shell = last_shell_above(curves.corrected, FSC_THRESHOLD)
+    shell = last_shell_above(curves.corrected, HALF_MAPS)
     if curves.randomise_from is None or shell < curves.randomise_from + 2:
         return []
     value = float(curves.randomised[shell])

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from blush.fourier.fsc import fsc, resolution_at
 from blush.fourier.mask import auto_mask
+from blush.fourier.thresholds import HALF_MAPS
 from blush.io.files import atomic_write
 from blush.io.half_maps import read_half_maps
 from blush.io.mrc import write_volume
 from blush.io.star import write_star
-from blush.validate.postprocess import FSC_THRESHOLD, Postprocessed, Sharpening, postprocess
+from blush.validate.postprocess import Postprocessed, Sharpening, postprocess
 
 _GUINIER_COLUMNS = {
     "inverse_d2": "rlnResolutionSquared",
@@ -88,7 +89,7 @@ def postprocess_files(
 def _mask(source: MaskSource, first: Tensor, second: Tensor, pixel: float) -> Tensor:
     """A mask made from the average of the halves."""
     box = first.shape[0]
-    unmasked = resolution_at(fsc(first, second), FSC_THRESHOLD, box, pixel)
+    unmasked = resolution_at(fsc(first, second), HALF_MAPS, box, pixel)
     lowpass = max(source.lowpass_angst, min(unmasked, box * pixel))
     diameter = source.particle_diameter_angst or 0.9 * box * pixel
     return auto_mask((first + second) / 2, pixel, diameter, lowpass, source.extend_px, source.edge_px)

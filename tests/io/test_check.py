@@ -342,6 +342,21 @@ def test_file_without_particles(project, run_check):
     assert f"{project.star}: has no table of particles (found data_general); give a particle STAR file" in printed
 
 
+def test_an_optimiser_names_the_table_of_its_particles(project, run_check):
+    write_star(project.star, {"optimiser_general": {"rlnExperimentalDataStarFile": "Refine3D/job003/run_data.star"}})
+    status, printed = run_check(project.star)
+    assert status == 2
+    assert "has no table of particles (found data_optimiser_general); give the table that this one names" in printed
+
+
+def test_a_table_of_cryosparc_says_how_to_convert_it(project):
+    table = project.root / "particles.cs"
+    table.write_bytes(b"\x93NUMPY")
+    assert [str(problem) for problem in check_particles(table).problems] == [
+        f"{table}: is a table of cryoSPARC, not a STAR file; convert it to a STAR file with csparc2star.py (pyem)"
+    ]
+
+
 def test_stacks_are_relative_to_the_folder_or_any_folder_above(project, run_check):
     star = project.write()
     below = project.root / "Refine3D" / "job001"

@@ -116,6 +116,14 @@ def test_a_stated_pixel_size_stands_for_every_header(put):
     assert files.pixel_size_angst == 6.5
 
 
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_pixel_size_is_above_zero(put, run, command, value):
+    status, printed = run(command, put("half1.mrc", half(1)), put("half2.mrc", half(2)), "--pixel-size", value)
+    assert status == 2
+    assert f"--pixel-size: is no pixel size (found {value}); give it in Å" in printed
+
+
 def test_a_map_may_be_compared_with_itself_as_the_truth(put, run):
     path = put("half1.mrc", half(1))
     status, printed = run("fsc", path, path, "--truth")
