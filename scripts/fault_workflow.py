@@ -1,5 +1,6 @@
 """Faults of a refinement under Snakemake: of its rules, pool and workers, here or on a SLURM of this machine."""
 
+import fcntl
 import os
 import random
 import shutil
@@ -11,27 +12,25 @@ from pathlib import Path
 
 from fault_between import BETWEEN
 from fault_runs import ROOT, Bench, Setup, configure, digests, nothing, progress, small_files
+from fault_slurm import ON_JOBS, late_input, on_slurm, slurm_jobs, upgraded_tree, wrong_partition
 
 WORKFLOW_KINDS = (
     "kill worker", "kill pool", "kill rule", "kill snakemake", "stop worker", "stop pool", "cancel snakemake",
     "terminate worker", "start twice", "late log folder", "disk full", *BETWEEN,
 )  # fmt: skip
-SLURM_KINDS = (
-    "scancel worker", "drain node", "time limit", "kill worker", "kill pool", "kill snakemake", "requeue worker",
-    "cancel snakemake",
-)  # fmt: skip
 PATTERNS = {"worker": "blush.cluster.worker", "pool": "blush.cluster.pool", "rule": "blush "}
-LIMIT_S = 300
 
 
 class Workflow:
-    """`snakemake --profile local|slurm` in a folder."""
+    """`snakemake --profile local|slurm` in a folder, of the Blush in a tree."""
 
-    def __init__(self, place: Path, way: str, setup: Setup = nothing) -> None:
+    limit_s = 300.0
+
+    def __init__(self, place: Path, way: str, setup: Setup = nothing, tree: Path = ROOT) -> None:
         self.place, self.way = place, way
         self.log = place / f"said{len(list(place.glob('said*')))}.txt"
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--profile"]
-        command += [str(ROOT / "profiles" / way), "--configfile", "run.yaml"]
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(tree / "Snakefile"), "--profile"]
+        command += [str(tree / "profiles" / way), "--configfile", "run.yaml"]
         command += ["--cores", "4"] if way == "local" else []
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         with self.log.open("w") as stream:
@@ -40,7 +39,7 @@ class Workflow:
                 cwd=place,
                 stdout=stream,
                 stderr=stream,
-                env=os.environ | {"PATH": path},
+                env=os.environ | {"PATH": path, "PYTHONPATH": str(tree)},
                 start_new_session=True,
                 preexec_fn=setup,
             )
@@ -52,7 +51,7 @@ class Workflow:
     def ended(self) -> tuple[int | None, str]:
         """Wait for its end, or end it after a limit; what it said."""
         try:
-            code: int | None = self.process.wait(LIMIT_S)
+            code: int | None = self.process.wait(self.limit_s)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -73,13 +72,15 @@ class Workflow:
                 continue
             if str(self.place) in line and PATTERNS[what] in line and int(entry.name) != os.getpid():
                 found.append(int(entry.name))
-        return found
+        return [pid for pid in found if _parent(pid) not in found]  # not those that only tell of another
 
 
-def slurm_jobs(place: Path) -> list[str]:
-    """Running SLURM jobs whose working folder is in a place."""
-    said = subprocess.run(["squeue", "-h", "-o", "%A %Z %o"], capture_output=True, text=True, check=True).stdout
-    return [line.split()[0] for line in said.splitlines() if str(place) in line]
+def _parent(pid: int) -> int | None:
+    """Parent of a process; None where it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return None
 
 
 def _signal(run: Workflow, kind: str, rng: random.Random) -> str:
@@ -93,25 +94,6 @@ def _signal(run: Workflow, kind: str, rng: random.Random) -> str:
         return "ended before it could happen"
     os.kill(rng.choice(victims), number)
     return f"{kind} after {progress(run.place)} lines of progress"
-
-
-def _on_slurm(run: Workflow, kind: str) -> str:
-    jobs: list[str] = []
-    while run.alive() and not jobs:
-        jobs = slurm_jobs(run.place)
-        time.sleep(0.2)
-    if not jobs:
-        return "ended before it could happen"
-    if kind == "scancel worker":
-        command = ["scancel", jobs[0]]
-    elif kind == "requeue worker":
-        command = ["scontrol", "requeue", jobs[0]]
-    elif kind == "time limit":
-        command = ["scontrol", "update", f"JobId={jobs[0]}", "TimeLimit=0-00:01:00"]
-    else:
-        command = ["scontrol", "update", "NodeName=n1", "State=DRAIN", "Reason=blush-faults"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return f"{kind} of job {jobs[0]} after {progress(run.place)} lines ({done.stderr.strip() or 'done'})"
 
 
 def _wait(run: Workflow, rng: random.Random) -> None:
@@ -132,8 +114,10 @@ def _inject(run: Workflow, kind: str, rng: random.Random) -> str:
     if kind == "late log folder":
         shutil.rmtree(run.place / "results/run/logs", ignore_errors=True)
         return "folder of logs removed"
-    if kind in ("scancel worker", "requeue worker", "time limit", "drain node"):
-        return _on_slurm(run, kind)
+    if kind in ON_JOBS:
+        while run.alive() and not slurm_jobs(run.place):
+            time.sleep(0.2)
+        return on_slurm(run.place, kind) if run.alive() else "ended before it could happen"
     return _signal(run, kind, rng)
 
 
@@ -151,6 +135,9 @@ def _between(run: Workflow, kind: str, rng: random.Random, bench: Bench) -> tupl
     while any(run.members(what) for what in ("rule", "worker", "pool")):
         time.sleep(0.05)
     when = f"after {progress(run.place)} lines of progress"
+    if kind == "upgraded package":
+        tree = upgraded_tree(run.place)
+        return Workflow(run.place, run.way, tree=tree), f"a Blush of other results, {when}", nothing
     what, undo = BETWEEN[kind](bench, run.place, rng)
     return Workflow(run.place, run.way), f"{what}, {when}", undo
 
@@ -159,26 +146,30 @@ def workflow_fault(bench: Bench, way: str, kind: str, seed: int, number: int, st
     """One fault of a run under Snakemake, judged by its bytes in the end."""
     rng = random.Random(f"{seed} {number} {way} {kind}")
     if start is not None:
-        subprocess.run([str(start)], check=True, stdout=subprocess.DEVNULL)  # repairs what the fault before left
+        with (bench.work / "start.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            subprocess.run([str(start)], check=True, stdout=subprocess.DEVNULL)  # repairs what other faults left
     place = bench.place(f"{way}{number:03d}")
     compute: dict[str, object] = {"device": "cpu", "memory_gb": 1, "shards_per_half": 3, "workers": 2}
     if way == "slurm":
         compute["slurm"] = {"partition": "cpu", "minutes": 10}
-    own = Path(shutil.copytree(bench.particles, place / "particles")) if kind in BETWEEN else bench.particles
+    has_own = kind in BETWEEN or kind == "late input"
+    own = Path(shutil.copytree(bench.particles, place / "particles")) if has_own else bench.particles
     configure(place, own, compute=compute)
     started, undo = time.monotonic(), None
     if kind == "disk full":
         limit, undo = rng.choice([20_000, 60_000, 130_000]), nothing
         run, what = Workflow(place, way, small_files(limit)), f"no file over {limit} bytes can be written"
+    elif kind in ("late input", "wrong partition"):
+        undo = late_input(place, rng) if kind == "late input" else wrong_partition(place, own)
+        run, what = Workflow(place, way), kind
     else:
         run = Workflow(place, way)
-        if kind in BETWEEN:
+        if kind in BETWEEN or kind == "upgraded package":
             run, what, undo = _between(run, kind, rng, bench)
         else:
             what = _inject(run, kind, rng)
     verdict, said = _judged(run, way, bench, undo)
-    if kind == "drain node":
-        subprocess.run(["scontrol", "update", "NodeName=n1", "State=RESUME"], check=False)
     for process in run.members("pool") + run.members("worker"):
         os.kill(process, signal.SIGKILL)
     if verdict in ("unharmed", "continued", "told"):

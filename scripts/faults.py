@@ -22,6 +22,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -29,8 +31,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from fault_kinds import KINDS, Fault
 from fault_runs import Bench, Ended, Process, digests
-from fault_workflow import SLURM_KINDS, WORKFLOW_KINDS, workflow_fault
+from fault_slurm import SLURM_KINDS
+from fault_workflow import WORKFLOW_KINDS, Workflow, workflow_fault
 
+Row = dict[str, object]
 PASSED = ("unharmed", "continued", "told")
 FAILED = ("differs in silence", "traceback", "no message", "no remedy", "hung")
 TRIES = 3
@@ -76,7 +80,7 @@ def judged(ended: Ended, place: Path, bench: Bench, fault: Fault) -> tuple[str, 
     return "no remedy", told
 
 
-def one(number: int, kind: str, seed: int, bench: Bench) -> dict[str, object]:
+def one(number: int, kind: str, seed: int, bench: Bench) -> Row:
     """Inject one fault and judge it."""
     rng = random.Random(f"{seed} {number} {kind}")
     started = time.monotonic()
@@ -88,25 +92,25 @@ def one(number: int, kind: str, seed: int, bench: Bench) -> dict[str, object]:
     return {"number": number, "kind": kind, "what": fault.what, "verdict": verdict, "said": said, "seconds": seconds}
 
 
-def share(numbers: list[int], kinds: list[str], seed: int, bench: Bench, target: Path) -> None:
+def share(numbers: range, fault: Callable[[int], Row], target: Path) -> None:
     """Some of the faults, in this process, one JSON line each."""
     with target.open("a", encoding="utf-8") as stream:
         for number in numbers:
-            row = one(number, kinds[number % len(kinds)], seed, bench)
+            row = fault(number)
             stream.write(json.dumps(row) + "\n")
             stream.flush()
             print(f"{row['kind']:>10}  {row['verdict']:<18}  {row['what']}", flush=True)
 
 
-def in_processes(count: int, jobs: int, kinds: list[str], seed: int, bench: Bench) -> list[dict[str, object]]:
-    """All faults, dealt to forks of this process."""
-    children, files = [], [bench.work / f"verdicts{job}.jsonl" for job in range(jobs)]
-    for job, target in enumerate(files):
+def in_processes(count: int, jobs: int, fault: Callable[[int], Row], files: str) -> list[Row]:
+    """All faults by number, dealt to forks of this process, each of which writes a file."""
+    children, targets = [], [Path(f"{files}{job}.jsonl") for job in range(jobs)]
+    for job, target in enumerate(targets):
         child = os.fork()
         if child == 0:
             code = 1
             try:
-                share(list(range(job, count, jobs)), kinds, seed, bench, target)
+                share(range(job, count, jobs), fault, target)
                 code = 0
             except BaseException:
                 import traceback
@@ -117,8 +121,8 @@ def in_processes(count: int, jobs: int, kinds: list[str], seed: int, bench: Benc
         children.append(child)
     codes = [os.waitpid(child, 0)[1] for child in children]  # all of them are waited for
     if any(codes):
-        raise SystemExit(f"faults.py itself failed; see {bench.work}")
-    rows = [json.loads(line) for target in files for line in target.read_text(encoding="utf-8").splitlines()]
+        raise SystemExit(f"faults.py itself failed; see {files}*")
+    rows = [json.loads(line) for target in targets for line in target.read_text(encoding="utf-8").splitlines()]
     return sorted(rows, key=lambda row: row["number"])
 
 
@@ -134,6 +138,10 @@ def table(rows: list[dict[str, object]]) -> str:
     return "\n".join(lines)
 
 
+def _of_workflow(bench: Bench, way: str, kinds: list[str], seed: int, start: Path | None, number: int) -> Row:
+    return workflow_fault(bench, way, kinds[number % len(kinds)], seed, number, start)
+
+
 def main() -> int:
     """Run the faults that were asked for; 1 if one was not passed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -145,21 +153,27 @@ def main() -> int:
     parser.add_argument("--workflow-kinds", nargs="+", choices=WORKFLOW_KINDS, default=list(WORKFLOW_KINDS))
     parser.add_argument("--slurm", type=Path, help="script that starts a SLURM of this machine (root)")
     parser.add_argument("--slurm-count", type=int, default=8, help="faults on that SLURM")
+    parser.add_argument("--slurm-kinds", nargs="+", choices=SLURM_KINDS, default=list(SLURM_KINDS))
+    parser.add_argument("--slurm-jobs", type=int, default=1, help="faults at the same time on that SLURM")
+    parser.add_argument("--limit-s", type=float, default=Workflow.limit_s, help="a workflow that takes longer has hung")
     parser.add_argument("--out", type=Path, help="write every fault to this JSON file")
     chosen = parser.parse_args()
+    Workflow.limit_s = chosen.limit_s
     work = Path(tempfile.mkdtemp(prefix="blush-faults."))
     bench = Bench(work)
     import blush.jobs.autorefine  # noqa: F401  -- with torch, once for all forks
 
     bench.prepare()
-    rows = in_processes(chosen.count, chosen.jobs, chosen.kinds, chosen.seed, bench)
-    plans = [("local", chosen.workflow_kinds, chosen.workflow, None)]
+    kinds, seed = chosen.kinds, chosen.seed
+    rows = in_processes(
+        chosen.count, chosen.jobs, lambda n: one(n, kinds[n % len(kinds)], seed, bench), f"{work}/verdicts"
+    )
+    plans = [("local", chosen.workflow_kinds, chosen.workflow, None, 1)]
     if chosen.slurm:
-        plans.append(("slurm", SLURM_KINDS, chosen.slurm_count, chosen.slurm))
-    for way, kinds, count, start in plans:
-        for number in range(count):
-            rows.append(workflow_fault(bench, way, kinds[number % len(kinds)], chosen.seed, number, start))
-            print(f"{rows[-1]['kind']:>10}  {rows[-1]['verdict']:<18}  {rows[-1]['what']}", flush=True)
+        plans.append(("slurm", chosen.slurm_kinds, chosen.slurm_count, chosen.slurm, chosen.slurm_jobs))
+    for way, kinds_, count, start, jobs in plans:
+        fault = partial(_of_workflow, bench, way, kinds_, seed, start)
+        rows += in_processes(count, jobs, fault, f"{work}/{way}")
     failed = [row for row in rows if row["verdict"] not in PASSED]
     print(table(rows))
     if chosen.out:
