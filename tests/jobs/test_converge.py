@@ -115,6 +115,15 @@ def test_widths_of_offsets_are_the_half_s_own(half, finished):
     assert result_of(finished, before, *changes).sigma_offset_angst[half - 1] == pytest.approx((3.0, 7.0)[half - 1])
 
 
+@pytest.mark.parametrize("half", [1, 2])
+def test_directions_are_those_that_the_half_measured(half, finished):
+    folder = RunFolder(finished)
+    written, measured = load_npz(folder.directions(2)), load_npz(folder.statistics(2, half))
+    assert np.array_equal(written[f"half{half}"], measured["directions"])
+    assert not np.array_equal(written["half1"], written["half2"])
+    assert written["healpix_order"] == 1
+
+
 @pytest.mark.parametrize("iteration", [2, 3])
 def test_poses_changed_since_the_iteration_before_up_to_symmetry(iteration, finished):
     folder = RunFolder(finished)

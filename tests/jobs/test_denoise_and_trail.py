@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from blush.fourier.backproject import Accumulator
 from blush.fourier.fsc import power_spectrum
-from blush.io.files import load_npz
+from blush.fourier.transform import sphere_k2
+from blush.io.files import load_npz, read_json
 from blush.io.half_maps import read_half_maps
 from blush.io.mrc import read_volume
 from blush.jobs import denoise_and_trail as module
@@ -15,9 +17,11 @@ from blush.jobs import steps
 from blush.jobs.inputs import read_config
 from blush.jobs.layout import RunFolder
 from blush.jobs.reduce import load_sums
-from blush.maximization.halves import half_sum_fsc
+from blush.maximization.halves import half_sum_fsc, join_low_resolution
 from blush.maximization.reconstruct import reconstruct
+from blush.maximization.spectra import reference_noise
 from blush.refine.state import load_state
+from blush.regularise.drive import Regularised
 from blush.validate.half_map_doubts import half_map_doubts
 from blush.validate.phase_randomise import solvent_corrected_fsc
 
@@ -94,3 +98,43 @@ def test_the_fsc_is_that_of_both_halves_up_to_the_size_in_use(finished):
 def test_the_final_half_maps_were_not_filtered_or_masked_alike(finished):
     final = read_half_maps(*(finished / f"run_half{half}_class001_unfil.mrc" for half in (1, 2)))
     assert not any("alike" in text or "one map" in text for text in half_map_doubts(*final.halves, 6.5))
+
+
+def test_a_regulariser_is_given_each_half_s_own_and_each_half_gets_its_own(run, monkeypatch):
+    """Sums joined in the first shells alone; tau^2 = SSNR sigma^2 of those sums; maps made of both; two references."""
+    folder, seen = RunFolder(run), []
+
+    def spy(config, given):
+        seen.append(given)
+        return Regularised((torch.full((32, 32, 32), 1.0), torch.full((32, 32, 32), 2.0)), {})
+
+    monkeypatch.setattr(module, "_drive", spy)
+    folder.spectra(2).unlink()
+    steps.denoise_and_trail(run, 2)
+    given, shell = seen[0], read_json(folder.diagnostics(2))["join_shell"]
+    own = [load_sums(folder, 2, half, 32, torch.device("cpu")) for half in (1, 2)]
+    joined = join_low_resolution(*own, shell)
+    fsc = np.clip(given.fsc, 0.001, 0.999)
+    for half in (0, 1):
+        assert torch.equal(given.sums[half].grid, joined[half].grid)
+        noise = reference_noise(joined[half])
+        np.testing.assert_array_equal(given.sigma2_ref[half], noise)
+        np.testing.assert_allclose(given.tau2[half], fsc / (1 - fsc) * noise, rtol=1e-12)
+        assert torch.equal(given.unregularised(half), reconstruct(joined[half]))
+        assert torch.equal(given.wiener(half), reconstruct(joined[half], given.tau2[half]))
+        assert read_volume(folder.reference(2, half + 1))[0].max() == half + 1
+    assert not np.array_equal(given.tau2[0], given.tau2[1])
+
+
+def test_the_automatic_mask_sees_joined_shells_alone(run):
+    """Sums beyond them are exchanged for others, a hundred times as strong."""
+    folder, config = RunFolder(run), read_config(run)
+    state = load_state(folder.state(1))
+    assert config.mask == "auto"
+    first, second = (load_sums(folder, 2, half, 32, torch.device("cpu")) for half in (1, 2))
+    total = Accumulator(first.grid + second.grid, 32, first.r_max)
+    beyond = sphere_k2(total.radius) > (2 * 5) ** 2
+    other = Accumulator(torch.where(beyond[..., None], 100 * total.grid.flip(0), total.grid), 32, first.r_max)
+    masks = [module.solvent_mask(folder, config, state, sums, 5) for sums in (total, other)]
+    assert torch.equal(*masks)
+    assert 0 < float(masks[0].mean()) < 0.9
