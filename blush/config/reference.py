@@ -70,10 +70,17 @@ def schema_json() -> str:
     return json.dumps(RunConfig.model_json_schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
+_RULES = (
+    "Numbers are decimal and finite: what other readers of YAML take for another number (`010`, `1_2`, `1:30`) is\n"
+    "refused, and so are anchors, tags and equal keys.\n"
+)
+
+
 def markdown() -> str:
     """The reference of every setting."""
     head = "# Configuration\n\nOne YAML file describes one refinement; it is checked as a whole before anything runs.\n"
     head += "Unknown keys are errors. Relative paths start at the folder of the file.\n"
+    head += _RULES
     head += "`config/default.yaml` is a file to start from. This page is generated from `blush/config` by"
     return head + " `make reference`.\n" + "\n".join(_markdown_sections(RunConfig, "Top level"))
 
@@ -82,6 +89,7 @@ def training_markdown() -> str:
     """The reference of every setting of a training."""
     head = "# Configuration of a training\n\nOne YAML file describes one training (`docs/training.md`).\n"
     head += "Unknown keys are errors. Relative paths start at the folder of the file.\n"
+    head += _RULES
     head += "`config/train_default.yaml` is a file to start from. This page is generated from `blush/config` by"
     return head + " `make reference`.\n" + "\n".join(_markdown_sections(TrainingConfig, "Top level"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from blush.io.star import Table, read_star
 from blush.regularise.protocol import Call, Name
 
 MASK_EDGE_PX = 5.0
+_LARGEST = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ def read_job(star: Path, name: Name, call: Call) -> RelionJob:
     pixel, diameter = call.pixel_size_angst, call.particle_diameter_angst
     if pixel is None:
         model = _general(_named(optimiser_file, optimiser, "rlnModelStarFile"), "model_general")
-        pixel = _number(model, "rlnPixelSize", optimiser_file)
+        pixel = _positive(model, "rlnPixelSize", optimiser_file)
     if diameter is None:
-        diameter = _number(optimiser, "rlnParticleDiameter", optimiser_file)
+        diameter = _positive(optimiser, "rlnParticleDiameter", optimiser_file)
     named = "rlnSolventMaskName" in optimiser and not name.is_body
     mask = str(optimiser["rlnSolventMaskName"][0]) if named else "None"
     return RelionJob(
@@ -112,21 +112,40 @@ def _general(path: Path, block: str) -> Table:
     return read_star(path).get(block, {})
 
 
-def _number(table: Table, key: str, file: Path) -> float:
-    """A number of these tables.
+def _positive(table: Table, key: str, file: Path) -> float:
+    """A number above 0 of these tables.
 
     Raises
     ------
     BlushError
         Where it is missing or none.
     """
-    found = _value(table, key, file)
-    value = float(numbers(table, key, 0.0, "general", file, [])[0])
-    if not math.isfinite(value):
-        remedy = "give back the table as RELION wrote it"
-        problem = Problem(f"it or a table it names holds no number as {key}", remedy, str(file), value=shown(found))
-        raise BlushError("cannot read the tables of the refinement", [problem])
+    value = _number(table, key, file)
+    if value <= 0:
+        raise _no_number(table, key, file)
     return value
+
+
+def _number(table: Table, key: str, file: Path) -> float:
+    """A number of these tables, no larger than a 32-bit integer.
+
+    Raises
+    ------
+    BlushError
+        Where it is missing or none.
+    """
+    _value(table, key, file)
+    value = float(numbers(table, key, 0.0, "general", file, [])[0])
+    if not abs(value) < _LARGEST:
+        raise _no_number(table, key, file)
+    return value
+
+
+def _no_number(table: Table, key: str, file: Path) -> BlushError:
+    remedy = "give back the table as RELION wrote it"
+    found = shown(table[key][0]).encode("ascii", "backslashreplace").decode()
+    problem = Problem(f"it or a table it names holds no such number as {key}", remedy, str(file), value=found)
+    return BlushError("cannot read the tables of the refinement", [problem])
 
 
 def _value(table: Table, key: str, file: Path) -> Any:

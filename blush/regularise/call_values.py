@@ -28,7 +28,7 @@ def number(table: Table, name: str, star: Path) -> float:
     """
     value = float(numbers(table, name, 0.0, GENERAL, star, [])[0])
     if not np.isfinite(value):
-        found = ascii(shown(table[name][0]))[1:-1]
+        found = shown(table[name][0]).encode("ascii", "backslashreplace").decode()
         raise unusable([Problem(f"{name} is not a number", _AGAIN, str(star), f"data_{GENERAL}", found)])
     return value
 
@@ -87,7 +87,17 @@ def file_name(table: Table, label: str, star: Path) -> str:
     if not name.endswith(ending) or longest > _LONGEST_NAME_BYTES or len(name) > _LONGEST_PATH:
         remedy = f"give a name that ends in {ending}, of at most {_LONGEST_NAME_BYTES} bytes"
         where = f"data_{GENERAL}, {label}"
-        raise unusable([Problem("is no name of such a file", remedy, str(star), where, ascii(shown(name))[1:-1])])
+        raise unusable(
+            [
+                Problem(
+                    "is no name of such a file",
+                    remedy,
+                    str(star),
+                    where,
+                    shown(name).encode("ascii", "backslashreplace").decode(),
+                )
+            ]
+        )
     return name
 
 

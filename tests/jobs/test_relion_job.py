@@ -62,6 +62,25 @@ def test_relion_3_1_says_sizes_in_its_tables(project):
     assert found.mask_file is None
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("rlnRandomSeed", "seven"),
+        ("rlnRandomSeed", "1_2"),
+        ("rlnRandomSeed", 10**12),
+        ("rlnAutoLocalSearchesHealpixOrder", "nan"),
+        ("rlnParticleDiameter", 0),
+        ("rlnParticleDiameter", "inf"),
+    ],
+)
+def test_what_is_no_number_in_the_tables_is_told(project, key, value):
+    star = star_of(1)
+    edited(star, rlnPixelSize=None, rlnParticleDiameter=None)
+    relion_tables(project, 2, **{key: value})
+    with pytest.raises(BlushError, match=rf"optimiser\.star: .* no such number as {key} \(found {value}"):
+        read_job(star, Name.of(star), read_call(star))
+
+
 def test_what_the_call_says_counts_more_than_the_tables(project):
     relion_tables(project, 2, rlnAutoLocalSearchesHealpixOrder=5)
     found = read_job(star_of(1), Name.of(star_of(1)), read_call(star_of(1)))

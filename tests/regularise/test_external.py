@@ -219,8 +219,13 @@ def test_a_killed_run_takes_its_programs_along(tmp_path):
         ("cp $maps/small.mrc $map", r"is 12 x 12 x 12, not 24\^3"),
         ("cp $maps/nan.mrc $map", "values that are not finite"),
         (f"{WIENER} $star && echo nonsense >${{star%.star}}_out.star", "not a STAR file"),
+        (
+            f"{WIENER} $star && printf 'data_\\nloop_\\n_rlnSpectralIndex\\n_rlnReferenceTau2\\n0 one\\n' "
+            ">${star%.star}_out.star",
+            r"is not a finite number \(found one\)",
+        ),
     ],
-    ids=["no-map", "status", "signal", "no-mrc", "small", "nan", "bad-spectra"],
+    ids=["no-map", "status", "signal", "no-mrc", "small", "nan", "bad-spectra", "text-spectra"],
 )
 def test_what_is_no_map_is_refused(maps, tmp_path, monkeypatch, body, message):
     monkeypatch.setenv("maps", str(tmp_path))
