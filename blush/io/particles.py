@@ -132,7 +132,34 @@ class ParticleSet:
         with as_written(path):
             meta = parse_json(arrays.pop(_META).tobytes())
             optics = tuple(OpticsGroup(**_with_tuples(group)) for group in meta["optics"])
-            return cls(**arrays, stacks=tuple(meta["stacks"]), optics=optics, has_poses=meta["has_poses"])
+            found = cls(**arrays, stacks=tuple(meta["stacks"]), optics=optics, has_poses=meta["has_poses"])
+            found._check()
+        return found
+
+    def _check(self) -> None:
+        """Refuse columns of other lengths or kinds, and indices of what is not there.
+
+        Raises
+        ------
+        ValueError
+            Where there are some.
+        """
+        for name, array in self._arrays().items():
+            if array.shape != (len(self),) or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+                raise ValueError(f"column {name} is not of {len(self)} finite numbers")
+        if not all(isinstance(stack, str) for stack in self.stacks) or not isinstance(self.has_poses, bool):
+            raise ValueError("stacks or poses are of another kind")
+        ends = {"image_index": np.inf, "stack_index": len(self.stacks), "optics_index": len(self.optics), "half": 3}
+        for name, end in ends.items():
+            column: np.ndarray = getattr(self, name)
+            if column.dtype.kind not in "iu" or (len(self) and (column.min() < 0 or column.max() >= end)):
+                raise ValueError(f"column {name} points to what is not there")
+        for group in self.optics:
+            numbers = [value for value in vars(group).values() if isinstance(value, int | float)]
+            vectors = (*group.odd_zernike, *group.even_zernike)
+            is_finite = np.isfinite(np.array([*numbers, *vectors], dtype=np.float64)).all()
+            if not is_finite or not (group.voltage_kv > 0 and group.pixel_size_angst > 0):
+                raise ValueError(f"optics group {str(group)[:100]} is none")
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """Columns that have one value per particle."""

@@ -61,11 +61,11 @@ def read_job(star: Path, name: Name, call: Call) -> RelionJob:
             raise BlushError("cannot take part in an external reconstruction", [problem])
         return RelionJob(call.pixel_size_angst, call.particle_diameter_angst)
     optimiser = _general(optimiser_file, "optimiser_general")
-    sampling = _general(_named(optimiser_file, optimiser, "rlnOrientSamplingStarFile"), "sampling_general")
+    sampling = _named(optimiser_file, optimiser, "rlnOrientSamplingStarFile", "sampling_general")
     order = int(_number(sampling, "rlnHealpixOrder", optimiser_file))
     pixel, diameter = call.pixel_size_angst, call.particle_diameter_angst
     if pixel is None:
-        model = _general(_named(optimiser_file, optimiser, "rlnModelStarFile"), "model_general")
+        model = _named(optimiser_file, optimiser, "rlnModelStarFile", "model_general")
         pixel = _positive(model, "rlnPixelSize", optimiser_file)
     if diameter is None:
         diameter = _positive(optimiser, "rlnParticleDiameter", optimiser_file)
@@ -103,9 +103,20 @@ def _latest_optimiser(star: Path, name: Name) -> Path | None:
     return max(present, key=lambda path: path.stat().st_mtime_ns) if present else None
 
 
-def _named(optimiser_file: Path, optimiser: Table, key: str) -> Path:
-    """A table that the optimiser names, which lies beside it."""
-    return optimiser_file.with_name(Path(str(_value(optimiser, key, optimiser_file))).name)
+def _named(optimiser_file: Path, optimiser: Table, key: str, block: str) -> Table:
+    """A block of a table that the optimiser names, which lies beside it.
+
+    Raises
+    ------
+    BlushError
+        Where it cannot be read, with the optimiser.
+    """
+    path = optimiser_file.with_name(Path(str(_value(optimiser, key, optimiser_file))).name or "?")
+    try:
+        return _general(path, block)
+    except BlushError as error:
+        named = Problem(f"names that file as {key}", "give back both as RELION wrote them", str(optimiser_file))
+        raise BlushError("cannot read the tables of the refinement", [*error.problems, named]) from None
 
 
 def _general(path: Path, block: str) -> Table:

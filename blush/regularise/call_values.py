@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from blush.errors import BlushError, Problem
-from blush.io.columns import numbers, shown
+from blush.io.columns import n_rows, numbers, shown
+from blush.io.mrc import map_header
 from blush.io.star import Table
 
 GENERAL, SPECTRA = "external_reconstruct_general", "external_reconstruct_tau2"
@@ -101,6 +103,38 @@ def file_name(table: Table, label: str, star: Path) -> str:
     return name
 
 
-def unusable(problems: list[Problem]) -> BlushError:
+def check_single(table: Table, star: Path) -> None:
+    """Refuse a general block that is a table of none or several rows.
+
+    Raises
+    ------
+    BlushError
+        Where it is.
+    """
+    if n_rows(table) != 1:
+        message = f"data_{GENERAL} has {n_rows(table)} rows instead of one value each"
+        raise unusable([Problem(message, _AGAIN, str(star))])
+
+
+def check_size(path: Path, pad: int, box_px: int, star: Path) -> None:
+    """Refuse an array of a call whose header has another size than the call says.
+
+    Raises
+    ------
+    BlushError
+        Where it has, or cannot be read; with the call that names it.
+    """
+    named, size = Problem("names that file", _AGAIN, str(star)), pad * box_px
+    try:
+        shape = map_header(path).shape
+    except BlushError as error:
+        raise unusable([*error.problems, named]) from None
+    if shape != (size, size, size // 2 + 1):
+        wanted = f"padding {pad} of box {box_px} asks for {size} x {size} x {size // 2 + 1}, z y x"
+        found = " x ".join(map(str, shape))
+        raise unusable([Problem("has another size than the call says", wanted, str(path), value=found), named])
+
+
+def unusable(problems: Sequence[Problem | str]) -> BlushError:
     """The error of a call, with all that is wrong with it."""
     return BlushError("cannot take part in an external reconstruction", problems)

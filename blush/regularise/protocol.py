@@ -19,10 +19,21 @@ from torch import Tensor
 
 from blush.errors import Problem
 from blush.fourier.backproject import Accumulator, empty_accumulator, trim
-from blush.io.columns import n_rows, numbers
-from blush.io.mrc import map_header, read_volume, write_volume
+from blush.io.columns import numbers
+from blush.io.mrc import read_volume, write_volume
 from blush.io.star import read_star, write_star
-from blush.regularise.call_values import GENERAL, SPECTRA, file_name, optional, positive, spectrum, unusable, whole
+from blush.regularise.call_values import (
+    GENERAL,
+    SPECTRA,
+    check_single,
+    check_size,
+    file_name,
+    optional,
+    positive,
+    spectrum,
+    unusable,
+    whole,
+)
 
 Floats = NDArray[np.float64]
 SUFFIX = "_external_reconstruct"
@@ -88,6 +99,8 @@ class Call:
 
     Attributes
     ----------
+    star
+        R.star itself.
     data_real, data_imag, weight, result, result_star
         Files, from the folder that the program is called in.
     fudge
@@ -100,6 +113,7 @@ class Call:
         (N/2 + 1,) signal variance per component and half-map FSC; the latter 0 in classification.
     """
 
+    star: Path
     data_real: Path
     data_imag: Path
     weight: Path
@@ -179,15 +193,14 @@ def read_call(star: Path, folder: Path = Path()) -> Call:
     if lost:
         remedy = "give the file that RELION writes with --external_reconstruct or --blush"
         raise unusable([Problem(f"has no {name}", remedy, str(star), f"data_{block}") for block, name in lost])
-    if n_rows(general) != 1:
-        message = f"data_{GENERAL} has {n_rows(general)} rows instead of one value each"
-        raise unusable([Problem(message, "give back the file as RELION wrote it", str(star))])
+    check_single(general, star)
     problems: list[Problem] = []
     pad, box_px, size_px = (whole(general, name, star, problems) for name in _NUMBERS)
     index, tau2, fsc = (spectrum(spectra, name, star, problems) for name in _COLUMNS)
     if problems:
         raise unusable(problems)
     call = Call(
+        star=folder / star,
         **{part: folder / file_name(general, label, star) for part, label in _FILES.items()},
         fudge=positive(general, "rlnTau2FudgeFactor", star),
         pad=pad,
@@ -207,9 +220,7 @@ def _problems(call: Call, star: Path, index: Floats, dimensions: float) -> list[
     """What the numbers of a call contradict."""
     problems = []
     if dimensions != 3:
-        problems.append(
-            Problem("is of images, not of a map", "use it for 3D only", str(star), value=f"{dimensions:g}D")
-        )
+        problems.append(Problem("is of images, not of a map", "use it for 3D", str(star), value=f"{dimensions:g}D"))
     if call.box_px % 2 or not 0 < call.r_max <= call.box_px // 2:
         value = f"box {call.box_px}, size {2 * call.r_max}"
         problems.append(
@@ -236,11 +247,7 @@ def read_sums(call: Call, dtype: torch.dtype = torch.float32, device: torch.devi
     """
     size = call.pad * call.box_px
     for path in (call.data_real, call.data_imag, call.weight):  # before anything of that size is allocated
-        shape = map_header(path).shape
-        if shape != (size, size, size // 2 + 1):
-            wanted = f"padding {call.pad} of box {call.box_px} asks for {size} x {size} x {size // 2 + 1}, z y x"
-            found = " x ".join(map(str, shape))
-            raise unusable([Problem("has another size than the call says", wanted, str(path), value=found)])
+        check_size(path, call.pad, call.box_px, call.star)
     sums = empty_accumulator(call.box_px, call.r_max, dtype=dtype, pad=call.pad)
     rows = np.arange(-sums.radius, sums.radius + 1) % size
     columns = np.arange(sums.radius + 1).clip(max=size // 2)  # cells that wrap are all beyond the sphere

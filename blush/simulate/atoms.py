@@ -15,6 +15,8 @@ from blush.geometry.symmetry import operators
 from blush.simulate.settings import Specimen
 from blush.simulate.symmetry_frame import symmetry_frame
 
+_LARGEST = 1e6
+"""Of a coordinate in Å, an occupancy or a B-factor: more is none."""
 DEMO_MODEL = Path(__file__).parent / "data" / "rubisco_unit.cif.gz"
 
 
@@ -188,24 +190,36 @@ def _arrays(model: gemmi.Model, specimen: Specimen, path: Path) -> tuple[Atoms, 
     """Arrays of a model, B-factors set or put in range."""
     found = list(model.all())
     rows = [(a.element.atomic_number, *a.pos.tolist(), a.occ, a.b_iso) for a in (cra.atom for cra in found)]
+    names = _names(found, path)
     table = torch.tensor(rows, dtype=torch.float64)
-    if n_odd := int((~table.isfinite()).any(1).sum()):
+    if n_odd := int((~(table.abs() < _LARGEST)).any(1).sum()):
         message = "has coordinates, occupancies or B-factors that are no numbers"
         problem = Problem(message, "correct these atoms, or take them out", str(path), value=f"{n_odd} atoms")
         raise BlushError("cannot use an atomic model", [problem])
     bfactor = table[:, 5].clamp(specimen.bfactor_min_angst2, specimen.bfactor_max_angst2)
     if specimen.bfactor_angst2 is not None:
         bfactor = torch.full_like(bfactor, specimen.bfactor_angst2)
+    return Atoms(table[:, 0].long(), table[:, 1:4], table[:, 4], bfactor), names
+
+
+def _names(found: list[gemmi.CRA], path: Path) -> Names:
+    """Chain and residue of every atom.
+
+    Raises
+    ------
+    BlushError
+        Where a name is no text, or a residue has no number.
+    """
     try:
-        names = Names(
+        return Names(
             chain=np.array([cra.chain.name for cra in found]),
             residue=np.array([cra.residue.seqid.num for cra in found], dtype=np.int64),
             residue_name=np.array([cra.residue.name for cra in found]),
         )
-    except UnicodeDecodeError:
-        problem = Problem("has names of chains or residues that are no text", "correct them", str(path))
+    except (UnicodeDecodeError, TypeError) as error:
+        message = f"has chains or residues whose names are no text, or residues without a number: {error}"
+        problem = Problem(message, "correct these atoms, or take them out", str(path))
         raise BlushError("cannot use an atomic model", [problem]) from None
-    return Atoms(table[:, 0].long(), table[:, 1:4], table[:, 4], bfactor), names
 
 
 def _mean(position: Tensor, weight: Tensor) -> Tensor:

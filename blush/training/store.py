@@ -12,8 +12,10 @@ truth, or else the mean of the halves low-passed at the resolution, has the vari
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from os.path import isfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -165,10 +167,12 @@ def open_store(folder: Path) -> Store:
         raise BlushError("cannot open the maps", [Problem("file does not exist", "prepare the maps first", str(path))])
     content = read_record(path, "prepare the maps again")
     with as_written(path, "prepare the maps again"):
-        voxel_size_angst = float(content["voxel_size_angst"])
+        voxel_size_angst = content["voxel_size_angst"]
+        if not _is_number(voxel_size_angst) or voxel_size_angst <= 0:
+            raise ValueError(f"a voxel size of {voxel_size_angst}")
         entries = tuple(map(_entry, content["entries"]))
-    lost = [Problem("file does not exist", "prepare the maps again", str(folder / e.file)) for e in entries
-            if not (folder / e.file).is_file()]  # fmt: skip
+    lost = [Problem("names a file that does not exist", "prepare the maps again", str(path), ascii(e.name)[1:-1][:80],
+                    ascii(e.file)[1:-1][:80]) for e in entries if not isfile(folder / e.file)]  # fmt: skip
     if lost:
         raise BlushError("cannot open the maps", lost)
     return Store(folder, voxel_size_angst, entries)
@@ -199,6 +203,16 @@ def _entry(content: Any) -> Entry:
     entry = Entry(**(content | {"channels": tuple(content["channels"])}))
     if not set(entry.channels) <= set(CHANNELS) or entry.split not in ("train", "test"):
         raise ValueError(f"an entry of channels {entry.channels} and split {entry.split}")
-    if Path(entry.file).name != entry.file or not isinstance(entry.box_px, int):
-        raise ValueError(f"an entry of file {ascii(entry.file)[:60]} and box {entry.box_px}")
+    texts = (entry.name, entry.file, entry.group, entry.source, entry.sha256)
+    if not all(isinstance(text, str) for text in texts) or Path(entry.file).name != entry.file:
+        raise ValueError(f"an entry of file {ascii(entry.file)[:60]}")
+    resolution = 0 if entry.resolution_angst is None else entry.resolution_angst
+    numbers = (entry.weight, resolution, entry.box_px)
+    if not all(_is_number(value) for value in numbers) or not isinstance(entry.box_px, int) or entry.box_px < 1:
+        raise ValueError(f"an entry of weight {entry.weight} and box {entry.box_px}")
     return entry
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a finite number, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -247,7 +247,7 @@ def test_a_truth_sets_the_scale(tmp_path: Path) -> None:
 def test_an_index_needs_its_files(tmp_path: Path) -> None:
     entry = StoreEntry("a", "a.npy", ("truth", "mask"), 8, "g", "train", "simulated", "")
     write_index(tmp_path, 2.0, [entry])
-    with pytest.raises(BlushError, match=r"a.npy: file does not exist"):
+    with pytest.raises(BlushError, match=r"index.json, a: names a file that does not exist \(found a.npy\)"):
         open_store(tmp_path)
     with pytest.raises(BlushError, match="prepare the maps first"):
         open_store(tmp_path / "none")
