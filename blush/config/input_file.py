@@ -14,8 +14,7 @@ _LONGEST_SHOWN = 200
 def unreadable(path: Path | str, remedy: str = "correct the path") -> Problem | None:
     """Why a file cannot be read; None where it can.
 
-    Whatever the system says is told with the file's name: that it is missing, a link that leads nowhere, a folder, a
-    pipe (from which reading would wait for ever), or not this user's to read.
+    Whatever the system says is told with the file's name: what `no_file` tells, or that it is not this user's to read.
 
     Parameters
     ----------
@@ -23,6 +22,21 @@ def unreadable(path: Path | str, remedy: str = "correct the path") -> Problem | 
         What to do where nothing is there.
     """
     path = Path(path)
+    if (problem := no_file(path, remedy)) is not None:
+        return problem
+    try:
+        with path.open("rb") as stream:
+            stream.read(1)
+    except OSError as error:
+        return cannot_read(path, error)
+    return None
+
+
+def no_file(path: Path, remedy: str) -> Problem | None:
+    """Why a path is none of a file, without opening it; None where it is.
+
+    It may be missing, a link that leads nowhere, a folder, or a pipe, from which reading would wait for ever.
+    """
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -36,11 +50,6 @@ def unreadable(path: Path | str, remedy: str = "correct the path") -> Problem | 
     if not S_ISREG(mode):
         what = "a folder" if S_ISDIR(mode) else "a pipe, socket or device"
         return Problem(f"is not a file but {what}", "give the path of a file", str(path))
-    try:
-        with path.open("rb") as stream:
-            stream.read(1)
-    except OSError as error:
-        return cannot_read(path, error)
     return None
 
 

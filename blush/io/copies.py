@@ -4,6 +4,7 @@ Such rows belong in one half; in both they would make the half-maps agree by the
 """
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,15 @@ _POSES = ("rot_deg", "tilt_deg", "psi_deg", "offset_x_angst", "offset_y_angst")
 
 def first_rows(particles: ParticleSet) -> np.ndarray:
     """Row in which the image of each row is listed first, (n,) int64; stacks are told apart by file, not by name."""
-    real = {path: index for index, path in enumerate(dict.fromkeys(map(os.path.realpath, particles.stacks)))}
-    stack = np.array([real[os.path.realpath(path)] for path in particles.stacks], dtype=np.int64)
-    return _first(stack[particles.stack_index], particles.image_index)
+    return _first(_files(particles.stacks)[particles.stack_index], particles.image_index)
+
+
+@lru_cache(maxsize=2)
+def _files(stacks: tuple[str, ...]) -> np.ndarray:
+    """Number of the file that each path leads to; asked for several times in one check, of thousands of stacks."""
+    paths = list(map(os.path.realpath, stacks))
+    number = {path: index for index, path in enumerate(dict.fromkeys(paths))}
+    return np.array([number[path] for path in paths], dtype=np.int64)
 
 
 def _first(*columns: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import mrcfile
 import numpy as np
 
-from blush.config.input_file import cannot_read, unreadable
+from blush.config.input_file import cannot_read, no_file
 from blush.errors import BlushError, Problem
 from blush.io.files import atomic_write
 from blush.io.header import Header, Numbers, read_header
@@ -187,7 +187,7 @@ def _refuse(path: Path, message: str, remedy: str, value: str | None = None) -> 
 
 def _whole_header(path: Path) -> Header:
     """The header, of a file that is long enough for it."""
-    if (problem := unreadable(path, "correct the path or restore the file")) is not None:
+    if (problem := no_file(path, "correct the path or restore the file")) is not None:
         raise BlushError("cannot read an MRC file", [problem])
     try:
         size, header = path.stat().st_size, read_header(path)

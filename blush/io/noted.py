@@ -9,6 +9,7 @@ from pathlib import Path
 
 import xxhash
 
+from blush.config.input_file import unreadable
 from blush.errors import BlushError
 from blush.io import seal
 from blush.io.files import read_record
@@ -55,7 +56,7 @@ def check_own(path: Path) -> None:
     DamagedFile
         Where its content is not what its seal says, or what was noted beside it.
     """
-    if not path.is_file():
+    if unreadable(path) is not None:  # whoever reads it says why
         return
     noted = read_notes(path.parent).get(path.name)
     if noted is not None and file_digest(path) != noted:
