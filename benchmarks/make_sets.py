@@ -3,14 +3,17 @@
     python benchmarks/make_sets.py TARGET MODELS [NAME ...]
 
 TARGET is a folder outside the repository; MODELS holds the wwPDB entries named below as `1abc.cif.gz`. Each set is what
-`blush simulate` writes, with `set.json` for the refinement programs.
+`blush simulate` writes, with `set.json` for the refinement programs. Sets named `mixture_...` (`mixtures.py`) are for
+classification: their truth has classes, and `set.json` names the true maps and the mask around what differs.
 """
 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
+from mixtures import MIXTURES
 
 from blush.simulate.particle_set import simulate
 from blush.simulate.settings import load_settings
@@ -131,7 +134,7 @@ SETS: dict[str, dict] = {
         "views": {"preferred_axes": [[0, 0, 1], [0, 0, -1], [1, 0.4, 0.2]], "concentration": 12},
         "noise": {"snr": 0.04},
     },
-}
+} | MIXTURES
 
 
 def make_set(name: str, target: Path, models: Path, changes: dict, seed: int = 1) -> Path:
@@ -145,7 +148,7 @@ def make_set(name: str, target: Path, models: Path, changes: dict, seed: int = 1
         content[section][field] = value
     simulate(load_settings(None, content))
     summary = json.loads((target / name / "simulation.json").read_text())
-    settings = {
+    settings: dict[str, Any] = {
         "name": name,
         "particles": "particles.star",
         "reference": "reference.mrc",
@@ -155,6 +158,9 @@ def make_set(name: str, target: Path, models: Path, changes: dict, seed: int = 1
         "initial_lowpass_angst": content.get("initial_lowpass_angst", 40),
         "truth": {"particles": "truth.star", "map": "true_map.mrc", "mask": "mask.mrc"},
     }
+    if "classes" in summary["derived"]:
+        settings["classes"] = "true_classes.star"
+        settings["focus_mask"] = "focus_mask.mrc" if (target / name / "focus_mask.mrc").exists() else None
     (target / name / "set.json").write_text(json.dumps(settings, indent=1) + "\n")
     return target / name
 

@@ -1,6 +1,9 @@
 """Whole mixtures on disk: classes, their maps, and images that are what the truth says."""
 
 import json
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +16,10 @@ from typer.testing import CliRunner
 from blush.cli.main import app
 from blush.errors import BlushError
 from blush.fourier.filter import low_pass
+from blush.fourier.fsc import fsc
 from blush.io.mrc import read_volume
 from blush.io.particles import read_particles
-from blush.io.star import read_star
+from blush.io.star import read_star, write_star
 from blush.simulate.acquisition import draw_acquisition
 from blush.simulate.images import clean_images
 from blush.simulate.mixture import Mixture, build_mixture
@@ -296,3 +300,41 @@ def test_the_circle_of_the_background_holds_every_species(tmp_path):
     mixture = build_mixture(chosen)
     sizes = [kind.states[0].diameter_angst for kind in mixture.kinds]
     assert mixture.diameter_angst == max(sizes) > min(sizes)
+
+
+def test_the_mixtures_of_the_benchmarks_are_valid():
+    """What they need of models is not here; their settings are."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        from mixtures import MIXTURES
+    finally:
+        sys.path.pop(0)
+    assert len(MIXTURES) >= 9
+    for name, content in MIXTURES.items():
+        chosen = SimulateConfig.model_validate(content)
+        assert chosen.is_mixture, name
+        assert name.startswith("mixture_")
+
+
+@pytest.mark.relion
+@pytest.mark.skipif(shutil.which("relion_reconstruct") is None, reason="RELION 3.1.3 is not on PATH")
+def test_relion_finds_the_map_of_a_class_from_its_rows(tmp_path):
+    """The rows of class 2 rebuild true_map_class002, in the mask of what differs too, and not that of class 1."""
+    simulate(settings(tmp_path, imaging=settings(tmp_path).imaging.model_dump() | {"n_particles": 300}, junk={}))
+    blocks = read_star(tmp_path / "truth.star")
+    rows = blocks["particles"]["rlnClassNumber"] == 2
+    blocks["particles"] = {name: column[rows] for name, column in blocks["particles"].items()}
+    del blocks["particles"]["blushClassName"]
+    write_star(tmp_path / "second.star", blocks)
+    command = ["relion_reconstruct", "--i", "second.star", "--o", "found.mrc", "--ctf"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    found, first, second, mask = (
+        volume(tmp_path / name)
+        for name in ("found.mrc", "true_map_class001.mrc", "true_map_class002.mrc", "focus_mask.mrc")
+    )
+    shells = slice(2, 12)
+    assert fsc(found, second)[shells].min() > 0.9
+    difference, expected = (found - first) * mask, (second - first) * mask
+    assert fsc(difference, expected)[shells].min() > 0.7
+    slope = float((difference * expected).sum() / expected.square().sum())
+    assert slope == pytest.approx(1, abs=0.15)
