@@ -86,8 +86,8 @@ class Seal:
 def sealed(path: Path, owner: Owner) -> Iterator[Path]:
     """Yield a temporary path; what is written there replaces `path` with a seal on it.
 
-    The name of `path` must end in `.npz`, `.mrc`, `.json` (an object) or `.star`; a STAR file must have been written
-    with `blank_seal` as its comment.
+    The name of `path` must end in `.npz`, `.pt` (a zip), `.mrc`, `.json` (an object) or `.star`; a STAR file must have
+    been written with `blank_seal` as its comment.
     """
     with atomic_write(path) as beside:
         yield beside
@@ -218,7 +218,7 @@ def _into_star(path: Path, seal: bytes) -> None:
             raise ValueError("a STAR file is sealed by the comment at its top")
 
 
-_EMBED = {".npz": _into_zip, ".mrc": _into_mrc, ".json": _into_json, ".star": _into_star}
+_EMBED = {".npz": _into_zip, ".pt": _into_zip, ".mrc": _into_mrc, ".json": _into_json, ".star": _into_star}
 
 
 def set_aside(path: Path) -> Path:

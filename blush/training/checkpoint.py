@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import platform
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,13 @@ from blush.config.training import TrainingConfig
 from blush.denoise.pickled import unpickled
 from blush.denoise.stand_ins import Forbidden
 from blush.errors import BlushError, Problem
+from blush.io import seal
 from blush.io.files import atomic_write, read_json, write_json
+from blush.io.seal import DamagedFile, Owner
 
 FILE, LOSSES, MACHINES = "checkpoint.pt", "losses.tsv", "machines.json"
+PREVIOUS = "checkpoint.previous.pt"
+"""The checkpoint before the last: what a training goes on from where the last one was damaged."""
 COLUMNS = ("step", "block_px", "batch", "loss", "mse", "mask_loss", "learning_rate", "gradient_norm", "seconds")
 FREE = ("device", "checkpoint_minutes", "loaders", "gpus")
 """Settings of `fit` that may change between a start and a restart."""
@@ -67,7 +72,7 @@ def fingerprint(config: TrainingConfig, store_index: bytes) -> str:
 
 
 def save(folder: Path, state: State, mark: str) -> None:
-    """Write the state and the table of losses, each beside and renamed."""
+    """Write the state, under a seal, and the table of losses, each beside and renamed."""
     content: dict[str, Any] = {
         "fingerprint": mark,
         "step": state.step,
@@ -78,8 +83,32 @@ def save(folder: Path, state: State, mark: str) -> None:
         "records": torch.tensor(state.records, dtype=torch.float64).reshape(-1, len(COLUMNS)),
     }
     write_losses(folder / LOSSES, state.records)
-    with atomic_write(folder / FILE) as beside:
+    path = folder / FILE
+    if path.exists():
+        path.replace(folder / PREVIOUS)
+    with seal.sealed(path, Owner(mark[:16], FILE)) as beside:
         torch.save(content, beside)
+
+
+def undo_damage(folder: Path) -> None:
+    """Set a damaged checkpoint aside, so that the training goes on from the one before; torch would not notice.
+
+    Raises
+    ------
+    BlushError
+        Where no other is left.
+    """
+    damaged = []
+    for path in (folder / FILE, folder / PREVIOUS):
+        try:
+            if path.exists():
+                seal.verify_content(path)
+        except DamagedFile as damage:
+            aside = seal.set_aside(path)
+            sys.stderr.write(f"blush: warning: {path} {damage.fault}; it is set aside as {aside.name}\n")
+            damaged.append(Problem(damage.fault, "the same command starts from the beginning", str(path)))
+    if damaged and not ((folder / FILE).exists() or (folder / PREVIOUS).exists()):
+        raise BlushError("the training has lost what it came to", damaged)
 
 
 def restore(folder: Path, state: State, mark: str) -> bool:
@@ -90,20 +119,22 @@ def restore(folder: Path, state: State, mark: str) -> bool:
     BlushError
         Where it belongs to other settings or other maps, or cannot be read.
     """
-    path = folder / FILE
+    path = folder / FILE if (folder / FILE).exists() else folder / PREVIOUS
     if not path.exists():
         return False
     try:
         with path.open("rb") as stream:
             content = _members(unpickled(stream, path.stat().st_size))
         if content["fingerprint"] != mark:
-            remedy = "restore the settings, give the training another name, or remove the file to start again"
+            remedy = "restore the settings, give the training another name, or remove the checkpoints to start again"
             problem = Problem("was made with other settings or other maps", remedy, str(path))
             raise BlushError("cannot go on with the training", [problem])
         _check(content, state)
     except (OSError, ValueError, Forbidden) as error:
         asked = "asks for something to be executed, which is refused: " if isinstance(error, Forbidden) else ""
-        problem = Problem(f"cannot be read: {asked}{error}", "remove it to start again", str(path))
+        problem = Problem(
+            f"cannot be read: {asked}{error}", "remove it to go on from the one before, or from the start", str(path)
+        )
         raise BlushError("cannot go on with the training", [problem]) from None
     state.network.load_state_dict(content["network"])
     state.average.load_state_dict(content["average"])

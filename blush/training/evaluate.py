@@ -17,7 +17,7 @@ from blush.io.files import save_npz, write_json
 from blush.training.eval_hallucination import Finding, bias, findings
 from blush.training.eval_maps import NETWORK, Method, TestPair, apply, chosen_pairs, methods, resampled
 from blush.training.eval_shells import EDGES, Figures, binned, by_bin, interval, measure
-from blush.training.store import INDEX, open_store
+from blush.training.store import INDEX, open_store, verify_maps
 
 SLICES = 4
 OTHER_VOXELS = (0.75, 1.25)
@@ -43,6 +43,7 @@ def evaluate(config: TrainingConfig, weights: Path, store_folder: Path, out: Pat
     if not store.select("test"):
         problem = Problem("holds nothing out of training", "raise evaluate.share", str(store_folder / INDEX))
         raise BlushError("cannot evaluate", [problem])
+    verify_maps(store, store.select("test"))
     loaded = load_weights(weights)
     judged = methods(config, weights)
     figures: dict[str, list[Figures]] = {method.name: [] for method in judged}

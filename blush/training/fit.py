@@ -27,7 +27,7 @@ from blush.training.checkpoint import State
 from blush.training.loading import batches
 from blush.training.ranks import Rank, launch
 from blush.training.schedule import ema_decay, learning_rate, stage_at
-from blush.training.store import INDEX, open_store
+from blush.training.store import INDEX, open_store, verify_maps
 from blush.training.tasks import task
 
 ROWS = 5000
@@ -60,6 +60,7 @@ def fit(config: TrainingConfig, store: Path, out: Path, tell: Tell) -> Path:
     """
     out.mkdir(parents=True, exist_ok=True)
     _check(config, store)
+    checkpoint.undo_damage(out)
     launch(config, lambda rank: Training(config, store, out, rank, tell if rank.first else _silent).run())
     return out / WEIGHTS
 
@@ -69,6 +70,7 @@ def _check(config: TrainingConfig, store: Path) -> None:
     if not opened.select("train"):
         problem = Problem("lists no map to train on", "relax curate, or add sources", str(store / INDEX))
         raise BlushError("cannot train", [problem])
+    verify_maps(opened, opened.entries)
     if not math.isclose(opened.voxel_size_angst, config.network.voxel_size_angst, rel_tol=1e-6):
         problem = Problem(
             f"holds maps of {opened.voxel_size_angst:g} Å per voxel, the network is for "

@@ -18,12 +18,11 @@ from blush.emdb.files import sha256_of
 from blush.errors import BlushError, Problem
 from blush.fourier.filter import low_pass, resize_volume
 from blush.geometry.symmetry import operators
-from blush.io.files import write_json
 from blush.io.tsv import read_tsv
 from blush.training.curate import COLUMNS, particle_mask
 from blush.training.models import read_models
 from blush.training.pairs import Pair, read_maps
-from blush.training.store import Entry, Split, add_entry, noted_entry
+from blush.training.store import Entry, Split, add_entry, noted_entry, write_sealed
 
 MARGIN_PX = 16
 """Voxels of solvent that are kept around the mask."""
@@ -131,7 +130,7 @@ def _entry(config: TrainingConfig, row: dict[str, str], split: Split, out: Path)
         resolution_angst=resolution,
         weight=1 / len(operators(pair.symmetry)) if _is_group(pair.symmetry) else 1.0,
     )
-    write_json(note, {"made_of": mark, "entry": asdict(entry)})
+    write_sealed(note, {"made_of": mark, "entry": asdict(entry)})
     return entry
 
 

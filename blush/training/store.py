@@ -22,9 +22,13 @@ from typing import Any, Literal
 import numpy as np
 
 from blush.errors import BlushError, Problem
+from blush.io import seal
 from blush.io.files import as_written, atomic_write, read_record, write_json
+from blush.io.seal import DamagedFile, Owner
 
 INDEX = "index.json"
+_NO_RUN = "0" * 16
+"""A store belongs to no run."""
 Split = Literal["train", "test"]
 CHANNELS = ("half1", "half2", "truth", "mask")
 
@@ -138,8 +142,46 @@ def write_index(folder: Path, voxel_size_angst: float, entries: Sequence[Entry])
         raise BlushError("the maps of this training cannot be used", problems)
     ordered = sorted(entries, key=lambda e: e.name)
     content = {"voxel_size_angst": voxel_size_angst, "entries": [asdict(e) for e in ordered]}
-    write_json(folder / INDEX, content)
+    write_sealed(folder / INDEX, content)
     return Store(folder, voxel_size_angst, tuple(ordered))
+
+
+def write_sealed(path: Path, content: Any) -> None:
+    """Write the index or a note of a store under a seal, which whoever reads it checks."""
+    with seal.sealed(path, Owner(_NO_RUN, path.name)) as beside:
+        write_json(beside, content)
+
+
+def verify_maps(store: Store, entries: Sequence[Entry]) -> None:
+    """Read the maps of entries once and compare them with the index.
+
+    Raises
+    ------
+    BlushError
+        Naming every file that is not as it was written.
+    """
+    remedy = f"remove it and {INDEX}, and give the same command again, which makes these maps anew"
+    problems = []
+    for entry in entries:
+        path = store.folder / entry.file
+        try:
+            found = hashlib.sha256(np.ascontiguousarray(np.load(path, mmap_mode="r")).data).hexdigest()
+        except (OSError, ValueError, EOFError) as error:
+            found = str(error)
+        if found != entry.sha256:
+            problems.append(Problem("was changed after it was written", remedy, str(path)))
+    if problems:
+        raise BlushError("the maps of this training cannot be used", problems)
+
+
+def _unchanged(path: Path, remedy: str) -> Path:
+    """The same path, once what its seal says of its content was found to be so."""
+    if seal.is_sealed(path):
+        try:
+            seal.verify_content(path)
+        except DamagedFile as damage:
+            raise DamagedFile(path, damage.fault, remedy) from None
+    return path
 
 
 def leaks(entries: Sequence[Entry]) -> list[Problem]:
@@ -165,8 +207,9 @@ def open_store(folder: Path) -> Store:
     path = folder / INDEX
     if not path.is_file():
         raise BlushError("cannot open the maps", [Problem("file does not exist", "prepare the maps first", str(path))])
-    content = read_record(path, "prepare the maps again")
-    with as_written(path, "prepare the maps again"):
+    remedy = "remove it, and give the same command again, which prepares the maps"
+    content = read_record(_unchanged(path, remedy), remedy)
+    with as_written(path, remedy):
         voxel_size_angst = content["voxel_size_angst"]
         if not _is_number(voxel_size_angst) or voxel_size_angst <= 0:
             raise ValueError(f"a voxel size of {voxel_size_angst}")
@@ -187,7 +230,7 @@ def noted_entry(note: Path, made_of: str) -> Entry | None:
         Where the note is damaged.
     """
     remedy = "remove it, and the same command makes these maps again"
-    content = read_record(note, remedy)
+    content = read_record(_unchanged(note, remedy), remedy)
     with as_written(note, remedy):
         return _entry(content["entry"]) if content["made_of"] == made_of else None
 

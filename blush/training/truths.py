@@ -17,12 +17,11 @@ import torch
 
 from blush.config.training import TrainingConfig
 from blush.errors import BlushError, Problem
-from blush.io.files import write_json
 from blush.simulate.atoms import Atoms
 from blush.simulate.particle import build_particle_of
 from blush.simulate.settings import Belt, SimulateConfig
 from blush.training.models import Model, read_models
-from blush.training.store import Entry, add_entry, noted_entry
+from blush.training.store import Entry, add_entry, noted_entry, write_sealed
 
 FILLED = 0.85
 """Of the box, at most, by a model."""
@@ -87,7 +86,7 @@ def _entry(config: TrainingConfig, model: Model, variant: int, out: Path) -> Ent
         split=row.split,
         source="simulated",
     )
-    write_json(note, {"made_of": mark, "entry": asdict(entry)})
+    write_sealed(note, {"made_of": mark, "entry": asdict(entry)})
     return entry
 
 
