@@ -10,6 +10,7 @@ import pytest
 
 from blush.errors import BlushError
 from blush.io.mrc import map_stack
+from blush.io.seal import DamagedFile, LostParts
 from blush.jobs import steps
 from blush.jobs.autorefine import autorefine, iterate
 from blush.jobs.layout import RunFolder
@@ -170,6 +171,23 @@ def test_a_lost_reference_and_its_sums_cost_iterations_but_nothing_else(moments,
     flip(run / "it001/half1_sums.npz", run)
     autorefine(config)
     assert "iterations 1 to 1 are made again" in capsys.readouterr().err
+    assert results(run, runs["expected", 1]) == expected
+
+
+def test_the_remedies_that_steps_print_work(moments, make_config, tmp_path):
+    """What one step cannot make again by itself is told with a command, which is then given."""
+    runs, expected = moments
+    config = make_config(tmp_path, seed=1)
+    run = Path(shutil.copytree(runs["expected", 1], config.run_dir))
+    for path in run.glob("it002/half2_shard000[01]_*.npz"):
+        path.unlink()
+    with pytest.raises(LostParts, match=r"lacks 2 of 3 shards.*run the same command again, which computes them"):
+        steps.reduce_half(run, 2, 2)
+    (run / "run_it001_half1_class001.mrc").unlink()
+    flip(run / "it001/half1_sums.npz", run)
+    with pytest.raises(DamagedFile, match=r"cannot be made again alone.*command that refines this run, given again"):
+        steps.missing_shards(run, 2, 1)
+    autorefine(config)
     assert results(run, runs["expected", 1]) == expected
 
 
