@@ -248,19 +248,19 @@ def _model(ending: str) -> Callable[[Path], None]:
 
 READERS = (
     Reader(
-        "emdb_description", "case.json", _descriptions, _described, _TREES, 20,
+        "emdb_description", "case.json", _descriptions, _described, _TREES, 50,
         (BlushError, NotThere, ValueError), ("emdbentry",), names_file=False,
     ),
     Reader(
-        "emdb_search", "case.csv", _searches, _searched, _TEXTS, 20, hostile=("emdbsearch",), names_file=False,
+        "emdb_search", "case.csv", _searches, _searched, _TEXTS, 70, hostile=("emdbsearch",), names_file=False,
     ),
-    Reader("emdb_manifest", "case.tsv", _manifests, _manifest, _TEXTS, 20, hostile=("manifest",)),
-    Reader("emdb_record", "case.json", _records, _record, _TREES, 20, hostile=("entryjson",)),
-    Reader("emdb_search_kept", "case.json", _results, _result, _TREES, 10),
-    Reader("training_pairs", "case.tsv", _pairs, _table_of_pairs, _TEXTS, 8),
-    Reader("training_decisions", "case.tsv", _decisions, _decided, _TEXTS, 10),
+    Reader("emdb_manifest", "case.tsv", _manifests, _manifest, _TEXTS, 45, hostile=("manifest",)),
+    Reader("emdb_record", "case.json", _records, _record, _TREES, 50, hostile=("entryjson",)),
+    Reader("emdb_search_kept", "case.json", _results, _result, _TREES, 46),
+    Reader("training_pairs", "case.tsv", _pairs, _table_of_pairs, _TEXTS, 15),
+    Reader("training_decisions", "case.tsv", _decisions, _decided, _TEXTS, 40),
     Reader("training_models", "case.npz", _packs, _pack, (within_zip(*BYTES, change_tree), *BYTES), 4),
-    Reader("training_store", "index.json", _stores, _store, _TREES, 8),
-    Reader("atomic_model_pdb", "case.pdb", lambda folder: _models(folder)[:1], _model("pdb"), _TEXTS, 4),
-    Reader("atomic_model_cif", "case.cif", lambda folder: _models(folder)[1:], _model("cif"), _TEXTS, 4),
+    Reader("training_store", "index.json", _stores, _store, _TREES, 10),
+    Reader("atomic_model_pdb", "case.pdb", lambda folder: _models(folder)[:1], _model("pdb"), _TEXTS, 5),
+    Reader("atomic_model_cif", "case.cif", lambda folder: _models(folder)[1:], _model("cif"), _TEXTS, 5),
 )  # fmt: skip

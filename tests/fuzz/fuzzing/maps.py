@@ -125,10 +125,10 @@ def _archived(folder: Path) -> list[bytes]:
 
 
 READERS = (
-    Reader("map", "case.mrc", maps, _map, _CHANGES, 8, hostile=("mrc",)),
-    Reader("map_packed", "case.mrc.gz", packed_maps, _map, _PACKED, 4),
-    Reader("stack", "case.mrcs", stacks, _stack, _CHANGES, 24, hostile=("mrc",)),
-    Reader("half_maps", "half1.mrc", _half_maps, _pair, _CHANGES, 4, hostile=("mrc",)),
-    Reader("training_map", "case.map.gz", packed_maps, _cubic, _PACKED, 6),
-    Reader("downloaded_map", "case.map", _archived, _downloaded, (*_PACKED, *_CHANGES), 16, names_file=False),
+    Reader("map", "case.mrc", maps, _map, _CHANGES, 10, hostile=("mrc",)),
+    Reader("map_packed", "case.mrc.gz", packed_maps, _map, _PACKED, 5),
+    Reader("stack", "case.mrcs", stacks, _stack, _CHANGES, 50, hostile=("mrc",)),
+    Reader("half_maps", "half1.mrc", _half_maps, _pair, _CHANGES, 6, hostile=("mrc",)),
+    Reader("training_map", "case.map.gz", packed_maps, _cubic, _PACKED, 15),
+    Reader("downloaded_map", "case.map", _archived, _downloaded, (*_PACKED, *_CHANGES), 50, names_file=False),
 )

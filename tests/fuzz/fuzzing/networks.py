@@ -141,7 +141,7 @@ READERS = (
         (*[_within_safetensors()] * len(BYTES), *BYTES), 4,
     ),
     Reader(
-        "weights_index", "w.safetensors.index.json", _index, _loaded, _TREES, 3,
+        "weights_index", "w.safetensors.index.json", _index, _loaded, _TREES, 4,
         hostile=("weights_index",), names_file=False,
     ),
     Reader(
@@ -149,5 +149,5 @@ READERS = (
         hostile=("published",),
     ),
     Reader("checkpoint", FILE, _checkpoints, _restored, (*[_INSIDE] * len(BYTES), *BYTES), 3, hostile=("checkpoint",)),
-    Reader("machines", "machines.json", _known_machines, _machines, _TREES, 4),
+    Reader("machines", "machines.json", _known_machines, _machines, _TREES, 5),
 )  # fmt: skip

@@ -31,7 +31,7 @@ class Reader:
     mutators
         What changes a content; each is drawn as often as it is listed.
     share
-        Cases of a campaign, relative to the other readers.
+        Cases of a campaign, relative to the other readers: many for readers that take a tenth of a millisecond.
     refusals
         What it may raise.
     hostile

@@ -105,5 +105,5 @@ READERS = (
     ),
     Reader("embedded_config", "case.yaml", _settings("", _EMBEDDED), _valid(load_embedded), _TEXTS, 3),
     Reader("simulation_config", "case.yaml", _settings("simulate_demo.yaml"), _valid(load_settings), _TEXTS, 3),
-    Reader("symmetry", "case.txt", _symmetries, _symmetry, (*BYTES, *LINES), 6, (ValueError,), names_file=False),
+    Reader("symmetry", "case.txt", _symmetries, _symmetry, (*BYTES, *LINES), 20, (ValueError,), names_file=False),
 )  # fmt: skip

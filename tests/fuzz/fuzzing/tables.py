@@ -274,20 +274,20 @@ class _SilentCall:
 
 
 READERS = (
-    Reader("star", "case.star", tables, _star, _CHANGES, 16, hostile=("starround", "particles")),
-    Reader("particles", "case.star", project, _checked_particles, _CHANGES, 5, hostile=("particles",)),
-    Reader("particle_table", "case.star", dialects, _table_alone, _CHANGES, 8, hostile=("particles",)),
-    Reader("mtf", "case.star", detectors, _transfer_function, _CHANGES, 16),
+    Reader("star", "case.star", tables, _star, _CHANGES, 39, hostile=("starround", "particles")),
+    Reader("particles", "case.star", project, _checked_particles, _CHANGES, 12, hostile=("particles",)),
+    Reader("particle_table", "case.star", dialects, _table_alone, _CHANGES, 19, hostile=("particles",)),
+    Reader("mtf", "case.star", detectors, _transfer_function, _CHANGES, 40),
     Reader(
         "external_call",
         "case.star",
         _call_of_a_program,
         _given_call,
         _CHANGES,
-        4,
+        8,
         hostile=("extcall",),
         names_file=False,
     ),
-    Reader("external_returned", "case.star", _returned, _returned_spectra, _CHANGES, 10, hostile=("extreturned",)),
-    Reader("relion_job", "run_it004_optimiser.star", _tables_of_a_job, _job, _CHANGES, 6, names_file=False),
+    Reader("external_returned", "case.star", _returned, _returned_spectra, _CHANGES, 40, hostile=("extreturned",)),
+    Reader("relion_job", "run_it004_optimiser.star", _tables_of_a_job, _job, _CHANGES, 25, names_file=False),
 )
