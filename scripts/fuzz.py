@@ -13,6 +13,7 @@ the command that shows it again; then the status is 1. Equal seeds give equal ca
 import argparse
 import functools
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -54,6 +55,7 @@ def main() -> int:
     parser.add_argument("--replay", type=Path)
     parser.add_argument("--registry", default="fuzzing.registry", help="module whose READERS are tried")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # and leave nothing behind
     readers = __import__(options.registry, fromlist=["READERS"]).READERS
     for name in options.reader:
         if name not in readers:
