@@ -161,7 +161,7 @@ def _read_model(path: Path, specimen: Specimen) -> gemmi.Model:
         raise BlushError("cannot use an atomic model", [problem])
     try:
         structure = gemmi.read_structure(str(path))
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, IndexError) as error:
         raise refuse(f"is not a readable model: {error}", "give a PDB or mmCIF file") from None
     if len(structure) == 0:
         raise refuse("holds no model", "give a PDB or mmCIF file with coordinates")

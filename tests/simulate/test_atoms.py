@@ -47,21 +47,30 @@ def test_unusable_models_are_refused(tmp_path, wrong):
         read_atoms(specimen)
 
 
-def test_coordinates_that_are_no_numbers_are_refused(tmp_path):
+@pytest.mark.parametrize("number", ["     nan", "   1e308"])
+def test_coordinates_that_are_no_numbers_are_refused(tmp_path, number):
     path = tmp_path / "model.pdb"
     text = gzip.decompress(write_model(path, {"A": chain_positions()}).read_bytes()).decode()
     place = text.index("ATOM") + 30
-    path.write_text(f"{text[:place]}     nan{text[place + 8 :]}")
-    with pytest.raises(BlushError, match=r"model\.pdb: has coordinates.*that are no numbers \(found 1 atoms\)"):
+    path.write_text(f"{text[:place]}{number}{text[place + 8 :]}")
+    with pytest.raises(BlushError, match=r"model\.pdb: has coordinates.*that are no numbers.*\(found 1 atoms\)"):
         read_atoms(Specimen(model=path))
 
 
-def test_names_that_are_no_text_are_refused(tmp_path):
+@pytest.mark.parametrize("change", [(b"ALA A", b"ALA \xa0"), (b"ALA A   2", b"ALA A    ")])
+def test_names_that_are_no_text_are_refused(tmp_path, change):
     path = tmp_path / "model.pdb"
     content = gzip.decompress(write_model(path, {"A": chain_positions()}).read_bytes())
-    path.write_bytes(content.replace(b"ALA A", b"ALA \xa0"))
-    with pytest.raises(BlushError, match=r"model\.pdb: has names of chains or residues that are no text"):
+    assert change[0] in content
+    path.write_bytes(content.replace(*change))
+    with pytest.raises(BlushError, match=r"model\.pdb: has chains or residues whose names are no text, or residues"):
         read_atoms(Specimen(model=path))
+
+
+def test_a_file_without_anything_is_refused(tmp_path):
+    (tmp_path / "empty.cif").touch()
+    with pytest.raises(BlushError, match=r"empty\.cif: is not a readable model"):
+        read_atoms(Specimen(model=tmp_path / "empty.cif"))
 
 
 @pytest.mark.parametrize("symmetry", ["C2", "C3", "C4", "D2", "D3", "D4", "T", "O", "I"])

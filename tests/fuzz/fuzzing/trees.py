@@ -25,11 +25,19 @@ _VALUES: tuple[Any, ...] = (
 
 
 def change_tree(random: Generator, content: bytes, others: Sequence[bytes]) -> bytes:
-    """One change of a document; of a word where it is no JSON."""
+    """One change of a document, none where it is nested beyond what can be copied; of a word where it is no JSON."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
         return change_word(random, content, others)
+    try:
+        return _changed(random, document)
+    except (ValueError, RecursionError):
+        return content
+
+
+def _changed(random: Generator, document: Any) -> bytes:
+    """One change of a document as text."""
     holder: list[Any] = [document]
     container, key = _somewhere(random, holder)
     raw = None
@@ -47,10 +55,7 @@ def change_tree(random: Generator, content: bytes, others: Sequence[bytes]) -> b
         container[str(_VALUES[int(random.integers(len(_VALUES)))])[:50]] = container[key]
     elif container is not holder:
         container.append(copy.deepcopy(container[key]))
-    try:
-        text = json.dumps(holder[0])
-    except (ValueError, RecursionError):
-        return content
+    text = json.dumps(holder[0])
     if raw is not None:
         text = text.replace(json.dumps(_RAW.format(raw)), _RAW_TEXTS[raw])
     return text.encode("utf-8", "surrogatepass")
