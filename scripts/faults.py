@@ -18,6 +18,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -159,6 +160,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="write every fault to this JSON file")
     chosen = parser.parse_args()
     Workflow.limit_s = chosen.limit_s
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # who is started in the background ignores it otherwise
     work = Path(tempfile.mkdtemp(prefix="blush-faults."))
     bench = Bench(work)
     import blush.jobs.autorefine  # noqa: F401  -- with torch, once for all forks
