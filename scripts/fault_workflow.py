@@ -3,6 +3,7 @@
 import fcntl
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,8 @@ WORKFLOW_KINDS = (
     "kill worker", "kill pool", "kill rule", "kill snakemake", "stop worker", "stop pool", "cancel snakemake",
     "terminate worker", "start twice", "late log folder", "disk full", *BETWEEN,
 )  # fmt: skip
+OWN_FRAME = re.compile(r'File "[^"]*/blush/')
+"""A traceback through this program; interrupted, Snakemake often ends in one of its own, and continues all the same."""
 PATTERNS = {"worker": "blush.cluster.worker", "pool": "blush.cluster.pool", "rule": "blush "}
 
 
@@ -196,7 +199,7 @@ def _judged(run: Workflow, way: str, bench: Bench, undo: Setup | None) -> tuple[
             return "told" if told else "unharmed" if attempt == 0 else "continued", told
         if code is None:
             return "hung", said[-2000:]
-        if "Traceback" in said:
+        if "Traceback" in said and OWN_FRAME.search(said):
             return "traceback", said[-2000:]
         if undo is not None and code > 0:
             if "blush: " not in said.replace("blush: warning", ""):
