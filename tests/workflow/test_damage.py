@@ -22,7 +22,7 @@ DAMAGED = {
         ".identity.json": "zero",
         "import/config.json": "delete",
         "import/particles.star": "flip",
-        "it000/state.json": "replace",
+        "it000/state.json": "truncate",
         "it001/state.json": "flip",
         "it001/poses.npz": "truncate",
         "it001/directions.npz": "delete",
