@@ -98,7 +98,7 @@ def _checkpoints(folder: Path) -> list[bytes]:
     trained = _training()
     trained.network(torch.ones(1, 2)).sum().backward()
     trained.optimiser.step()
-    save(folder, trained, "mark")
+    save(folder, trained, _MARK)
     # saved anew, as the folder inside a checkpoint has the random name of the file that it was written as
     torch.save(torch.load(folder / FILE, weights_only=True), stream := io.BytesIO())
     return [stream.getvalue()]
@@ -106,7 +106,7 @@ def _checkpoints(folder: Path) -> list[bytes]:
 
 def _restored(path: Path) -> None:
     taken_up = _training()
-    assert restore(path.parent, taken_up, "mark")
+    assert restore(path.parent, taken_up, _MARK)
     assert isinstance(taken_up.step, int)
     assert taken_up.step >= 0
     assert np.isfinite(taken_up.seconds)
@@ -134,6 +134,7 @@ def _within_safetensors() -> Callable[..., bytes]:
     return change
 
 
+_MARK = "0123456789abcdef" * 4
 _INSIDE = within_zip(*BYTES)
 READERS = (
     Reader(
