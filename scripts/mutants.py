@@ -11,6 +11,7 @@ Exits with 1 if a mutant that leaks between the halves survives, or fewer than 9
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import json
 import sys
@@ -157,7 +158,7 @@ class Results:
         record = self.known.get(mutant.name, {})
         if not record.get("test") or record["fault"] != _fault(mutant):
             return ""
-        return record["test"] if record["test"] == "no end" or record["by"] == _file(record["test"]) else ""
+        return record["test"] if record["test"] == "no end" or record["by"] == _source(record["test"]) else ""
 
     def survived(self, mutant: Mutant, stage: str) -> bool:
         """Whether it is known to pass the tests of this stage, as they are now."""
@@ -168,7 +169,7 @@ class Results:
         """Note what a stage found, at once."""
         record = {"fault": _fault(mutant), "test": test, "stage": stage, "seconds": round(seconds, 1)}
         if test:
-            self.known[mutant.name] = record | {"by": "" if test == "no end" else _file(test)}
+            self.known[mutant.name] = record | {"by": "" if test == "no end" else _source(test)}
         else:
             earlier = [s for s in TIMEOUT_S if self.survived(mutant, s)]
             self.known[mutant.name] = record | {"by": self.tests, "passed": [*earlier, stage]}
@@ -191,9 +192,15 @@ def _fault(mutant: Mutant) -> str:
     return _digest(mutant.old.encode(), mutant.new.encode(), source)
 
 
-def _file(test: str) -> str:
-    path = ROOT / test.split("::")[0]
-    return _digest(path.read_bytes()) if path.exists() else "gone"
+def _source(test: str) -> str:
+    """Digest of a test function, of its whole file where it is not at its top level, and of nothing if it is gone."""
+    file, _, name = test.partition("::")
+    path = ROOT / file
+    if not path.exists():
+        return "gone"
+    text = path.read_text(encoding="utf-8")
+    wanted = [f for f in ast.parse(text).body if isinstance(f, ast.FunctionDef) and f.name == name.split("[")[0]]
+    return _digest((ast.unparse(wanted[0]) if wanted else text).encode())
 
 
 def check_plain(copy: Copy, results: Results, chosen: Sequence[Mutant], stage: str) -> None:
