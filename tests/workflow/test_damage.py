@@ -115,6 +115,6 @@ def test_the_same_command_undoes_damage(moment, make_config, tmp_path, one_proce
     run(snakemake(config))
     assert digests(folder) == one_process
     for path, kind in named.items():
-        if kind != "delete" and moment != "imported":
+        if kind != "delete" and path.parent.name != "import":  # which is written anew before it is read
             assert list(path.parent.glob(f"{path.name}.damaged-1")), path
     shutil.rmtree(tmp_path / "other")
