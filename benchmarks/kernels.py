@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from blush.expectation.coarse import GlobalSearch, Weighted
+from blush.expectation.component import Component, Reference
 from blush.expectation.model import Model
 from blush.expectation.significance import posterior_cut
 from blush.expectation.sparse import Pairs, Sums, accumulate_pairs, score_pairs
@@ -55,9 +56,10 @@ def problem(box: int, radius: int, device: torch.device) -> tuple[Model, Weighte
     shells = box // 2 + 1
     grid = OrientationGrid.build(2, "C1", 0.1)
     offsets = offset_grid(5.0, 2.0)
+    component = Component((Reference(transform(volume, radius)),), grid)
     model = Model(
-        transform(volume, radius), 1.0, 0.8 * box, radius, radius, torch.ones(1, shells, dtype=torch.float64),
-        torch.ones(1, dtype=torch.float64), 1.0, grid, offsets, 2.0, 10.0,
+        component, 1.0, 0.8 * box, radius, radius, torch.ones(1, shells, dtype=torch.float64),
+        torch.ones(1, dtype=torch.float64), 1.0, offsets, 2.0, 10.0,
     )  # fmt: skip
     n = packed(box, str(device)).inside(radius)
     images = torch.randn(PARTICLES, 2, n, generator=generator).to(device)
@@ -69,13 +71,13 @@ def first_pass(box: int, radius: int, device: torch.device) -> dict[str, float]:
     model, block = problem(box, radius, device)
     pixels = packed(box, str(device))
     search = GlobalSearch(model, pixels, torch.float32)
-    n, t = search.n_pixels, len(model.offsets_angst)
+    grid, n, t = model.component.grid, search.n_pixels, len(model.offsets_angst)
     ramps = phases(model.offsets_angst.to(device), pixels, n, torch.float32)
     seconds = timed(lambda: search.search(block, ramps), device)
     rows = torch.randn(PARTICLES * t, 2 * n, device=device)
-    slices = torch.randn(search.n_orientations, 2 * n, device=device)
+    slices = torch.randn(grid.n_orientations, 2 * n, device=device)
     plain = timed(lambda: rows @ slices.T, device)
-    evaluations = PARTICLES * t * search.n_orientations * n
+    evaluations = PARTICLES * t * grid.n_orientations * n
     return {"pixels": n, "evaluations_per_s": evaluations / seconds, "plain_product_per_s": evaluations / plain}
 
 

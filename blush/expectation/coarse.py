@@ -11,7 +11,7 @@ from blush.expectation.model import Model
 from blush.expectation.significance import posterior_cut
 from blush.expectation.sparse import combine
 from blush.fourier.packed import Packed
-from blush.fourier.project import project, project_weighted
+from blush.fourier.project import project_weighted
 from blush.fourier.shift import multiply
 
 TILE = 1024  # orientations per matrix product: 1024 x 1000 pixels x 2 x 4 B = 8 MB of slices
@@ -39,35 +39,31 @@ class Weighted:
 
 @dataclass(frozen=True)
 class Poses:
-    """Coarse poses kept for the second pass: image, shift, orientation, log prior; count per image (b,)."""
+    """Coarse poses kept for the second pass: image, shift, row, log prior; count per image (b,)."""
 
     image: Tensor
     shift: Tensor
-    orientation: Tensor
+    row: Tensor
     log_prior: Tensor
     count: Tensor
 
 
 class GlobalSearch:
-    """The orientations of one iteration, projected once and shared by every block of images."""
+    """The rows of one iteration, projected once and shared by every block of images."""
 
     def __init__(self, model: Model, pixels: Packed, dtype: torch.dtype) -> None:
         self.model, self.pixels = model, pixels
         self.n_pixels = pixels.inside(model.coarse_radius)
-        n_directions, n_psi = model.grid.n_directions, model.grid.n_psi
-        self.n_orientations = n_directions * n_psi
-        prior = model.log_prior_direction
-        flat = torch.zeros(n_directions) if prior is None else prior
-        self.log_prior = flat.to(device=pixels.kx.device, dtype=dtype).repeat_interleave(n_psi)
-        self._keep = self.n_orientations * 2 * self.n_pixels <= CACHED_FLOATS
+        component = model.component
+        self.log_prior = component.log_prior(torch.empty(0, dtype=dtype, device=pixels.kx.device))
+        self._keep = component.n_rows * 2 * self.n_pixels <= CACHED_FLOATS
         self._tiles: dict[int, Tensor] = {}
 
-    def tile(self, begin: int) -> Tensor:
-        """Slices of orientations begin .. begin + TILE: (r, 2, n)."""
+    def tile(self, k: int, begin: int, end: int) -> Tensor:
+        """Slices of rows begin .. end, all of reference k: (r, 2, n)."""
         if begin in self._tiles:
             return self._tiles[begin]
-        index = torch.arange(begin, min(begin + TILE, self.n_orientations), device=self.pixels.kx.device)
-        slices = project(self.model.sphere, self.model.grid.matrices(index), self.pixels, self.n_pixels)
+        slices = self.model.component.coarse_slices(k, begin, end, self.pixels, self.n_pixels)
         if self._keep:
             self._tiles[begin] = slices
         return slices
@@ -76,12 +72,11 @@ class GlobalSearch:
         """Score all poses of a block and keep the significant ones; `phases` are (t, 2, n) of the coarse shifts."""
         n, (b, t) = self.n_pixels, block.log_prior_shift.shape
         rows = multiply(block.cross[:, None, :, :n], phases[None, ..., :n]).reshape(b * t, 2 * n)
-        scores = torch.empty(b, t, self.n_orientations, dtype=rows.dtype, device=rows.device)
-        for begin in range(0, self.n_orientations, TILE):
-            slices = self.tile(begin)
+        scores = torch.empty(b, t, self.model.component.n_rows, dtype=rows.dtype, device=rows.device)
+        for k, begin, end in self.model.component.tiles(TILE):
+            slices = self.tile(k, begin, end)
             power = block.power[:, :n] @ slices.square().sum(1).T
             cross = (rows @ slices.flatten(1).T).view(b, t, -1)
-            end = begin + slices.shape[0]
             scores[:, :, begin:end] = combine(cross, power, self.model.cross_correlation)
         if not self.model.cross_correlation:
             scores += block.log_prior_shift[:, :, None]
@@ -89,7 +84,7 @@ class GlobalSearch:
         return keep(scores, block.log_prior_shift[:, :, None] + self.log_prior, None, self.model)
 
 
-def keep(scores: Tensor, log_prior: Tensor, orientation: Tensor | None, model: Model) -> Poses:
+def keep(scores: Tensor, log_prior: Tensor, row: Tensor | None, model: Model) -> Poses:
     """The significant poses, or the single best of each image under cross-correlation.
 
     Parameters
@@ -98,17 +93,17 @@ def keep(scores: Tensor, log_prior: Tensor, orientation: Tensor | None, model: M
         (b, t, r).
     log_prior
         (b or 1, t, r) or broadcastable.
-    orientation
-        (b, r) orientation of each column, or None where they count the grid.
+    row
+        (b, r) row of each column, or None where columns are the rows.
     """
     b = scores.shape[0]
-    rows = torch.arange(b, device=scores.device)
-    cut = posterior_cut(scores.flatten(1), rows, b, model.adaptive_fraction)
+    owner = torch.arange(b, device=scores.device)
+    cut = posterior_cut(scores.flatten(1), owner, b, model.adaptive_fraction)
     gap = torch.zeros_like(cut.gap) if model.cross_correlation else cut.gap
     # How many poses there are is the host's to know: one of 28 to 38 synchronisations of a block on a GPU.
     image, shift, column = torch.nonzero(cut.top[:, None, None] - scores <= gap[:, None, None], as_tuple=True)
     prior = log_prior.expand_as(scores)[image, shift, column]
-    chosen = column if orientation is None else orientation[image, column]
+    chosen = column if row is None else row[image, column]
     return Poses(image, shift, chosen, prior, torch.bincount(image, minlength=b))
 
 
@@ -123,14 +118,19 @@ def local_search(
         (b, m) grid indices (-1 where a neighbourhood is smaller) and their log priors.
     """
     n, (b, t) = pixels.inside(model.coarse_radius), block.log_prior_shift.shape
-    m = orientation.shape[1]
-    matrices = model.grid.matrices(orientation.clamp_min(0).flatten())
-    slices, power = project_weighted(model.sphere, matrices, pixels, n, block.power[:, :n])
+    component, m = model.component, orientation.shape[1]
+    matrices = component.grid.matrices(orientation.clamp_min(0).flatten())
     rows = multiply(block.cross[:, None, :, :n], phases[None, ..., :n]).reshape(b, t, 2 * n)
-    slices, power = slices.view(b, m, 2 * n), power.view(b, m)
-    scores = combine(rows @ slices.transpose(1, 2), power, model.cross_correlation)
-    prior = block.log_prior_shift[:, :, None] + log_prior[:, None, :].to(scores.dtype)
+    scores, priors = [], []
+    for reference in component.references:
+        slices, power = project_weighted(reference.sphere, matrices, pixels, n, block.power[:, :n])
+        slices, power = slices.view(b, m, 2 * n), power.view(b, m)
+        scores.append(combine(rows @ slices.transpose(1, 2), power, model.cross_correlation))
+        priors.append(log_prior + reference.log_prior)
+    score, first = torch.cat(scores, 2), torch.arange(len(scores), device=rows.device) * component.grid.n_orientations
+    prior = block.log_prior_shift[:, :, None] + torch.cat(priors, 1)[:, None, :].to(score.dtype)
     if not model.cross_correlation:
-        scores = scores + prior
-    scores = scores.masked_fill((orientation < 0)[:, None, :], -torch.inf)
-    return keep(scores, prior, orientation, model)
+        score = score + prior
+    row = torch.where(orientation >= 0, orientation, -1)[:, None] + first[:, None]
+    missing = (orientation < 0).repeat(1, len(scores))
+    return keep(score.masked_fill(missing[:, None, :], -torch.inf), prior, row.flatten(1), model)

@@ -6,6 +6,7 @@ that needs them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,10 +14,11 @@ import torch
 from torch import Tensor
 
 from blush.expectation.coarse import Poses, Weighted
+from blush.expectation.component import runs
 from blush.expectation.model import Model
 from blush.expectation.order import compact, stable_order
 from blush.expectation.significance import Cut, posterior_cut
-from blush.expectation.sparse import CHILD_SHIFTS, Pairs, Sums, accumulate_pairs, score_pairs
+from blush.expectation.sparse import CHILD_SHIFTS, Pairs, WeightedSums, accumulate_pairs, score_pairs
 from blush.fourier.backproject import Accumulator, insert
 from blush.fourier.packed import Packed
 from blush.fourier.project import project
@@ -32,7 +34,7 @@ class Posterior:
     Attributes
     ----------
     pairs
-        Coarse poses, sorted by (block of orientations, image, orientation, shift); orientations count `orientation`.
+        Coarse poses, sorted by (block of rows, image, row, shift); their orientations count `row`.
     weight
         (p, 4, children) posterior weights; 0 for samples that are not significant.
     log_sum
@@ -41,12 +43,14 @@ class Posterior:
         (b,) fine shift (4 t + child) and fine orientation (children u + child) of the most probable sample.
     pmax
         (b,) its weight.
-    orientation
-        (u,) coarse orientations in use.
+    row
+        (u,) rows in use, ascending.
     matrices
         (u, children, 3, 3).
     edges
-        First pair of every block of `block_size` orientations, and the end.
+        First pair of every block of `block_size` rows, and the end.
+    reference_edges
+        First of the rows in use of every reference, and the end.
     """
 
     pairs: Pairs
@@ -55,9 +59,10 @@ class Posterior:
     best_shift: Tensor
     best_row: Tensor
     pmax: Tensor
-    orientation: Tensor
+    row: Tensor
     matrices: Tensor
     edges: list[int]
+    reference_edges: list[int]
     block_size: int
 
     @property
@@ -97,15 +102,16 @@ def fine_posterior(poses: Poses, block: Weighted, phases: Tensor, model: Model, 
         (t, 4, 2, n) of the fine shifts.
     """
     n, n_images = block.cross.shape[-1], len(poses.count)
-    orientation, u = compact(poses.orientation, model.grid.n_orientations)
-    matrices = model.grid.fine_matrices(orientation)
+    component = model.component
+    row, u = compact(poses.row, component.n_rows)
+    matrices, reference_edges = component.fine_matrices(row), component.edges(row)
     children = matrices.shape[1]
     size = block_rows(n, children, u.device)
-    pairs, log_prior, edges = _sorted_pairs(poses, u, len(orientation), size)
+    pairs, log_prior, edges = _sorted_pairs(poses, u, len(row), size)
     scores = torch.empty(len(u), CHILD_SHIFTS, children, dtype=block.cross.dtype, device=u.device)
     for index, (begin, end) in enumerate(pairwise(edges)):
         first = index * size
-        slices = project(model.sphere, matrices[first : first + size].flatten(0, 1), pixels, n)
+        slices = _slices(model, matrices, reference_edges, first, size, pixels, n)
         scores[begin:end] = score_pairs(
             pairs.part(begin, end, first), block.cross, block.power, phases, slices.view(-1, children, 2, n),
             log_prior[begin:end], model.cross_correlation,
@@ -125,8 +131,18 @@ def fine_posterior(poses: Poses, block: Weighted, phases: Tensor, model: Model, 
         pairs, weight.view_as(scores), cut.log_sum,
         best_shift=pairs.shift[pair] * CHILD_SHIFTS + torch.div(child, children, rounding_mode="floor"),
         best_row=pairs.orientation[pair] * children + child % children,
-        pmax=pmax, orientation=orientation, matrices=matrices, edges=edges, block_size=size,
+        pmax=pmax, row=row, matrices=matrices, edges=edges, reference_edges=reference_edges, block_size=size,
     )  # fmt: skip
+
+
+def _slices(model: Model, matrices: Tensor, edges: list[int], first: int, size: int, pixels: Packed, n: int) -> Tensor:
+    """(rows x children, 2, n) slices of the references of rows first .. first + size of those in use."""
+    end = min(first + size, len(matrices))
+    parts = [
+        project(model.component.references[k].sphere, matrices[part].flatten(0, 1), pixels, n)
+        for k, part in runs(edges, first, end)
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _best_sample(scores: Tensor, image: Tensor, cut: Cut, n_images: int) -> Tensor:
@@ -140,9 +156,9 @@ def _best_sample(scores: Tensor, image: Tensor, cut: Cut, n_images: int) -> Tens
 
 def back_project(
     posterior: Posterior, image: Tensor, power: Tensor, phases: Tensor, model: Model, pixels: Packed,
-    volume: Accumulator,
+    volumes: Sequence[Accumulator],
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Insert the weighted images into `volume` (in place) and predict each image from the model.
+    """Insert the weighted images into the references' `volumes` (in place) and predict each image from the model.
 
     Parameters
     ----------
@@ -158,12 +174,14 @@ def back_project(
     n, children = image.shape[-1], posterior.children
     mean, square = torch.zeros_like(image), torch.zeros_like(power)
     for first, begin, end in posterior.blocks():
-        rows = posterior.matrices[first : first + posterior.block_size].flatten(0, 1)
-        slices = project(model.sphere, rows, pixels, n)
-        sums = Sums(torch.zeros_like(slices), torch.zeros_like(slices[:, 0]), mean, square)
+        edges, size = posterior.reference_edges, posterior.block_size
+        slices = _slices(model, posterior.matrices, edges, first, size, pixels, n)
+        sums = WeightedSums(torch.zeros_like(slices), torch.zeros_like(slices[:, 0]), mean, square)
         accumulate_pairs(
             posterior.pairs.part(begin, end, first), posterior.weight[begin:end], image, power, phases,
             slices.view(-1, children, 2, n), sums,
         )  # fmt: skip
-        insert(volume, rows, sums.data, sums.weight, pixels)
+        for k, part in runs(edges, first, first + len(slices) // children):
+            fine = slice((part.start - first) * children, (part.stop - first) * children)
+            insert(volumes[k], posterior.matrices[part].flatten(0, 1), sums.data[fine], sums.weight[fine], pixels)
     return mean, square

@@ -59,11 +59,13 @@ class StepSize:
     radius, coarse_radius
         Shells compared in the second and the first pass.
     n_orientations
-        Those of the grid, or with `local` of the neighbourhood of one image, whose slices are then its own.
+        Those of all references' grids, or with `local` of the neighbourhoods of one image, whose slices are its own.
     shifts
         Coarse shifts.
     itemsize
         Bytes of a real number.
+    references
+        Maps that compete.
     """
 
     box_px: int
@@ -73,6 +75,7 @@ class StepSize:
     shifts: int
     itemsize: int
     local: bool = False
+    references: int = 1
 
     def pixels(self, radius: int) -> int:
         """Pixels of the half plane within a radius, about pi radius^2 / 2."""
@@ -87,12 +90,12 @@ class StepSize:
 
         - process: 0.29 GB;
         - transform: 2.25 f (2N)^3: the padded map, its transform (as large), the map twice; freed before the rest;
-        - volumes: 6 f c: the sphere, complex, and the accumulator of four channels;
+        - volumes: 6 f c for every reference: the sphere, complex, and the accumulator of four channels;
         - slices: f (2 n(coarse) orientations + 8 n(radius) shifts): the grid's slices, of which two tiles of 1024 are
           held where all are above 2^27 numbers, and the ramps of the fine shifts;
         - first pass: f (8 N^2 + 2 n(coarse) shifts) block + (2 f + 29) P: images, scores, priors, kept poses;
         - second pass: 8 f N^2 block + 28 P + (184 + max(128 f, 32 f + 512)) p: scores and weights of 32 children each;
-        - result: 3 f c: the copy that is written;
+        - result: 3 f c for every reference: the copy that is written;
         - accuracy: 35 (4 f + 32) n(radius), one particle at 35 rotations, or 0.13 GB; and 200 f n(radius): the CTFs.
 
         P in full is the worst case, a posterior so flat that every pose is significant. The portable torch kernels
@@ -108,11 +111,11 @@ class StepSize:
         return PeakMemory(
             process=PROCESS_BYTES,
             transform=9 * f * (PADDING * self.box_px) ** 3 // 4,
-            volumes=6 * f * cells,
+            volumes=6 * f * cells * self.references,
             slices=f * (kept + 8 * n * self.shifts),
             first_pass=images + 2 * f * coarse * self.shifts * block_size + (2 * f + 29) * poses,
             second_pass=images + 28 * poses + (184 + max(4 * _CHILDREN * f, _CHILDREN * (f + 16))) * pairs,
-            result=3 * f * cells,
+            result=3 * f * cells * self.references,
             accuracy=max(BYTES_AT_ONCE, bytes_per_particle(n, f)) + 2 * PARTICLES * f * n,
         )
 

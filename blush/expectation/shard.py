@@ -14,11 +14,11 @@ from blush.expectation.block import Block
 from blush.expectation.coarse import GlobalSearch, Poses, Weighted, local_search
 from blush.expectation.fine import Posterior, back_project, fine_posterior
 from blush.expectation.memory import LOCAL_NEIGHBOURS, PAIRS_PER_BATCH, StepSize
-from blush.expectation.model import Model, ShardSums
+from blush.expectation.model import Model
 from blush.expectation.optics import OpticsTables
 from blush.expectation.prepare import MASK_EDGE_PX, Images, prepare
 from blush.expectation.statistics import add_statistics
-from blush.fourier.backproject import empty_accumulator
+from blush.expectation.sums import Sums
 from blush.fourier.mask import soft_circle
 from blush.fourier.packed import Packed, packed
 from blush.fourier.shift import phases, round_half_away
@@ -31,7 +31,7 @@ CTF_BLOCKS = 10
 
 
 class Expectation:
-    """One iteration's expectation step for one half-set; call it with shards of that half."""
+    """One iteration's expectation step for one subset; call it with shards of that subset."""
 
     def __init__(
         self, model: Model, particles: ParticleSet, dtype: torch.dtype, device: torch.device, memory_bytes: float = 2e9
@@ -54,15 +54,17 @@ class Expectation:
     def _block_size(self, memory_bytes: float) -> int:
         """Particles per block, so that its scores and slices stay within the memory."""
         model, local = self.model, self.search is None
-        orientations = LOCAL_NEIGHBOURS if local else model.grid.n_orientations
+        component = model.component
+        rows = LOCAL_NEIGHBOURS * len(component.references) if local else component.n_rows
         size = StepSize(
             model.box_px,
             model.radius,
             model.coarse_radius,
-            orientations,
+            rows,
             len(self.coarse_px),
             self.dtype.itemsize,
             local,
+            len(component.references),
         )
         return size.block_size(memory_bytes, on_cpu=self.device.type == "cpu")
 
@@ -70,19 +72,9 @@ class Expectation:
         self,
         particles: ParticleSet,
         progress: Callable[[int], None] = lambda done: None,
-    ) -> ShardSums:
+    ) -> Sums:
         """Sufficient statistics of `particles`, block by block."""
-        model = self.model
-        shells = model.box_px // 2 + 1
-        zeros = torch.zeros(0, dtype=torch.float64, device=self.device)
-        sums = ShardSums(
-            empty_accumulator(model.box_px, model.radius, dtype=self.dtype, device=self.device),
-            noise=zeros.new_zeros(len(particles.optics), shells),
-            weight=zeros.new_zeros(len(particles.optics)),
-            scale_cross=zeros.new_zeros(len(model.scale)),
-            scale_power=zeros.new_zeros(len(model.scale)),
-            directions=zeros.new_zeros(model.grid.n_directions),
-        )
+        sums = Sums.zero(self.model, len(particles.optics), self.dtype, self.device)
         for begin in range(0, len(particles), self.block_size):
             rows = np.arange(begin, min(begin + self.block_size, len(particles)))
             self._run_block(self._load(particles.take(rows)), sums)
@@ -98,7 +90,7 @@ class Expectation:
         blocks = (particles.take(rows) for rows in np.array_split(np.arange(len(particles)), CTF_BLOCKS))
         transfer = [self._transfer(block, self.tables.ctf(block, self.n_pixels)) for block in blocks if len(block)]
         rotation_deg, shift_px = expected_accuracy(
-            model.sphere,
+            model.component.sphere,
             euler.to(self.device),
             torch.cat(transfer).mul_(scale[:, None]),
             model.noise[optics],
@@ -161,7 +153,7 @@ class Expectation:
         cross[..., 0], power[:, 0] = 0, 0  # the likelihood leaves the origin out
         return Weighted(cross, power, prior.to(self.dtype))
 
-    def _run_block(self, block: Block, sums: ShardSums) -> None:
+    def _run_block(self, block: Block, sums: Sums) -> None:
         weighted = self._weighted(block)
         poses = self._coarse(block, weighted)
         for chosen in _batches(poses, PAIRS_PER_BATCH):
@@ -175,20 +167,20 @@ class Expectation:
         rot, tilt, psi = (torch.from_numpy(getattr(block.particles, name)).to(self.device) for name in names)
         if model.local_sigma_deg is None:
             raise ValueError("neither a global nor a local search was prepared")
-        orientation, log_prior = model.grid.local_neighbours(rot, tilt, psi, model.local_sigma_deg)
+        orientation, log_prior = model.component.grid.local_neighbours(rot, tilt, psi, model.local_sigma_deg)
         log_prior = log_prior + (orientation >= 0).sum(1, keepdim=True).log()  # mean 1 over the search
         return local_search(weighted, self.coarse_phases, orientation, log_prior, model, self.pixels)
 
-    def _second_pass(self, subset: tuple[Block, Weighted], poses: Poses, sums: ShardSums) -> None:
+    def _second_pass(self, subset: tuple[Block, Weighted], poses: Poses, sums: Sums) -> None:
         block, weighted = subset
         posterior = fine_posterior(poses, weighted, self.fine_phases, self.model, self.pixels)
         image = block.images.unmasked * block.data_factor[:, None]
         power = block.data_factor * block.scale[:, None] * block.transfer
-        mean, square = back_project(posterior, image, power, self.fine_phases, self.model, self.pixels, sums.volume)
+        mean, square = back_project(posterior, image, power, self.fine_phases, self.model, self.pixels, sums.volumes)
         add_statistics(sums, self.model, self.pixels, self.fine_px, block, posterior, mean, square)
         self._append_table(block, posterior, poses, sums)
 
-    def _append_table(self, block: Block, posterior: Posterior, poses: Poses, sums: ShardSums) -> None:
+    def _append_table(self, block: Block, posterior: Posterior, poses: Poses, sums: Sums) -> None:
         best = posterior.matrices.flatten(0, 1)[posterior.best_row]
         euler = euler_from_matrix(best)
         offset = (block.shift_px + self.fine_px[posterior.best_shift]) * self.model.pixel_size_angst
@@ -221,7 +213,7 @@ def _subset(poses: Poses, chosen: slice) -> Poses:
     return Poses(
         poses.image[kept] - chosen.start,
         poses.shift[kept],
-        poses.orientation[kept],
+        poses.row[kept],
         poses.log_prior[kept],
         poses.count[chosen],
     )

@@ -106,7 +106,7 @@ def combine(cross: Tensor, power: Tensor, cross_correlation: bool) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Sums:
+class WeightedSums:
     """Weighted sums that `accumulate_pairs` adds to.
 
     Attributes
@@ -124,7 +124,7 @@ class Sums:
 
 
 def accumulate_pairs(
-    pairs: Pairs, weight: Tensor, image: Tensor, power: Tensor, phases: Tensor, slices: Tensor, sums: Sums
+    pairs: Pairs, weight: Tensor, image: Tensor, power: Tensor, phases: Tensor, slices: Tensor, sums: WeightedSums
 ) -> None:
     """Add the weighted samples to `sums` in place.
 
@@ -158,7 +158,7 @@ def accumulate_pairs(
 
 
 def _accumulate_torch(
-    pairs: Pairs, weight: Tensor, image: Tensor, power: Tensor, phases: Tensor, slices: Tensor, sums: Sums
+    pairs: Pairs, weight: Tensor, image: Tensor, power: Tensor, phases: Tensor, slices: Tensor, sums: WeightedSums
 ) -> None:
     children, n = weight.shape[2], slices.shape[-1]
     filters = (weight.transpose(1, 2) @ phases[pairs.shift].flatten(2)).view(-1, 2, n)

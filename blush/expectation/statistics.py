@@ -9,13 +9,14 @@ from torch import Tensor
 
 from blush.expectation.block import Block
 from blush.expectation.fine import Posterior
-from blush.expectation.model import Model, ShardSums
+from blush.expectation.model import Model
 from blush.expectation.sparse import CHILD_SHIFTS
+from blush.expectation.sums import Sums
 from blush.fourier.packed import Packed, shell_sums
 
 
 def add_statistics(
-    sums: ShardSums,
+    sums: Sums,
     model: Model,
     pixels: Packed,
     fine_px: Tensor,
@@ -57,8 +58,8 @@ def add_statistics(
     )
 
 
-def _add_pose_sums(sums: ShardSums, model: Model, fine_px: Tensor, block: Block, posterior: Posterior) -> None:
-    """Sum of w |offset|^2 and of w per direction, through one histogram over shifts and one over orientations."""
+def _add_pose_sums(sums: Sums, model: Model, fine_px: Tensor, block: Block, posterior: Posterior) -> None:
+    """Sum of w |offset|^2 and of w per direction, through one histogram over shifts and one over rows."""
     n_images, n_shifts, pairs = len(block.scale), len(fine_px), posterior.pairs
     child = torch.arange(CHILD_SHIFTS, device=fine_px.device)
     index = ((pairs.image * (n_shifts // CHILD_SHIFTS) + pairs.shift)[:, None] * CHILD_SHIFTS + child).flatten()
@@ -66,10 +67,9 @@ def _add_pose_sums(sums: ShardSums, model: Model, fine_px: Tensor, block: Block,
     per_shift.index_add_(0, index, posterior.weight.double().sum(2).flatten())
     square = (block.shift_px[:, None] + fine_px.double()).square().sum(-1) * model.pixel_size_angst**2
     sums.offset_square = sums.offset_square.to(per_shift) + (per_shift.view(n_images, n_shifts) * square).sum()
-    per_orientation = torch.zeros(len(posterior.orientation), dtype=torch.float64, device=fine_px.device)
-    per_orientation.index_add_(0, pairs.orientation, posterior.weight.double().sum((1, 2)))
-    direction = torch.div(posterior.orientation, model.grid.n_psi, rounding_mode="floor")
-    sums.directions.index_add_(0, direction, per_orientation)
+    per_row = torch.zeros(len(posterior.row), dtype=torch.float64, device=fine_px.device)
+    per_row.index_add_(0, pairs.orientation, posterior.weight.double().sum((1, 2)))
+    sums.directions.index_add_(0, model.component.direction(posterior.row), per_row)
 
 
 def _log_likelihood(model: Model, pixels: Packed, block: Block, posterior: Posterior) -> Tensor:

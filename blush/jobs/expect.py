@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from blush.expectation.accuracy import PARTICLES
-from blush.expectation.model import Model, ShardSums
+from blush.expectation.component import Component, Reference
+from blush.expectation.model import Model
 from blush.expectation.shard import Expectation
 from blush.fourier.transform import transform
 from blush.geometry.sampling import OrientationGrid, offset_grid
@@ -38,9 +39,10 @@ def build_model(
     reference, _ = read_volume(checked(folder, folder.reference(state.iteration, half)))
     radius = state.current_size_px // 2
     sphere = transform(torch.from_numpy(reference).to(device, dtype), radius)
+    grid = OrientationGrid.build(state.healpix_order, state.symmetry, state.perturbation)
     offsets, index = offset_grid(state.offset_range_angst, state.offset_step_angst), Subset(half).index
     return Model(
-        sphere=sphere,
+        component=Component((Reference(sphere, log_prior_direction=_direction_prior(folder, state, half)),), grid),
         pixel_size_angst=state.pixel_size_angst,
         particle_diameter_angst=state.particle_diameter_angst,
         coarse_radius=min(radius, state.coarse_size_px // 2),
@@ -48,11 +50,9 @@ def build_model(
         noise=_tensor(state.noise[index]),
         scale=_tensor(state.scale[index]),
         norm_average=float(state.norm_average[index]),
-        grid=OrientationGrid.build(state.healpix_order, state.symmetry, state.perturbation),
         offsets_angst=offsets + state.perturbation * state.offset_step_angst,
         offset_step_angst=state.offset_step_angst,
         sigma_offset_angst=float(state.sigma_offset_angst[index]),
-        log_prior_direction=_direction_prior(folder, state, half),
         local_sigma_deg=state.sigma_angle_deg if state.local else None,
         cross_correlation=state.first_cc,
         scale_shells=_tensor(state.ssnr > SCALE_SSNR),
@@ -104,7 +104,7 @@ def expectation_shard(root: Path, iteration: int, half: int, shard: int) -> Path
     sums = step.run(particles, report)
     measures_accuracy = half == 1 and shard == 0 and not state.first_cc
     accuracy = _accuracy(step, folder, frozen, plan, state) if measures_accuracy else {}
-    arrays = _arrays(sums) | accuracy
+    arrays = sums.arrays() | accuracy
     with written(folder, target) as beside:
         save_npz(beside, arrays)
     folder.log(
@@ -137,17 +137,6 @@ def _expectation(
         model = build_model(folder, state, half, device, dtype)
         _prepared[key] = Expectation(model, frozen, dtype, device, memory_bytes)
     return _prepared[key]
-
-
-def _arrays(sums: ShardSums) -> dict[str, np.ndarray]:
-    """The grid without its padding channel, and every statistic, by name."""
-    out = {
-        "grid": sums.volume.grid[..., :3].cpu().numpy(),
-        "offset_square": sums.offset_square.cpu().numpy(),
-    }
-    for name in ("noise", "weight", "scale_cross", "scale_power", "directions"):
-        out[name] = getattr(sums, name).cpu().numpy()
-    return out | {f"table_{name}": column.numpy().astype(np.float64) for name, column in sums.table.items()}
 
 
 def accuracy_rows(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

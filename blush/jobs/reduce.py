@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from blush.expectation.sums import ADDED
 from blush.fourier.backproject import Accumulator, hermitian, symmetrise
 from blush.geometry.healpix import pixel_directions
 from blush.geometry.symmetry import asymmetric_unit_directions
@@ -16,8 +17,6 @@ from blush.jobs.inputs import environment, read_config, read_plan, shard_key
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.sealed import checked, kept, written
 from blush.refine.state import load_state
-
-_SUMMED = ("noise", "weight", "scale_cross", "scale_power", "directions", "offset_square")
 
 
 def reduce_half(root: Path, iteration: int, half: int) -> Path:
@@ -32,14 +31,16 @@ def reduce_half(root: Path, iteration: int, half: int) -> Path:
     paths = [folder.shard(iteration, half, s, key) for s in range(plan.n_shards(half))]
     _require(folder, target, paths)
     total = _tree(paths)
-    summed = _accumulator(total.pop("grid"), state.box_px, state.current_size_px // 2, device)
-    sums = symmetrise(hermitian(summed), torch.from_numpy(plan.operators))
-    del summed
+    grid, r_max = total.pop("grid"), state.current_size_px // 2
+    for one in grid:  # in place: at large boxes each takes a gigabyte
+        summed = hermitian(_accumulator(one, state.box_px, r_max, device))
+        one[:] = symmetrise(summed, torch.from_numpy(plan.operators)).grid[..., :3].cpu().numpy()
+        del summed
     grid_directions = {"directions_deg": _directions(state.healpix_order, state.symmetry)}
     with written(folder, folder.statistics(iteration, half)) as beside:
         save_npz(beside, total | _tables(paths) | grid_directions)
     with written(folder, target) as beside:
-        save_npz(beside, {"grid": sums.grid[..., :3].cpu().numpy(), "r_max": np.array(sums.r_max)})
+        save_npz(beside, {"grid": grid, "r_max": np.array(r_max)})
     folder.log(iteration=iteration, stage="reduce", half=half, done=1, total=1, **watch.read())
     return target
 
@@ -62,7 +63,7 @@ def _directions(healpix_order: int, symmetry: str) -> np.ndarray:
 
 def _sums_of(path: Path) -> dict[str, np.ndarray]:
     arrays = load_npz(path)
-    return {name: arrays[name] for name in ("grid", *_SUMMED)}
+    return {name: arrays[name] for name in ("grid", *ADDED)}
 
 
 def _tree(paths: list[Path]) -> dict[str, np.ndarray]:
@@ -93,9 +94,10 @@ def _tables(paths: list[Path]) -> dict[str, np.ndarray]:
 
 
 def load_sums(folder: RunFolder, iteration: int, half: int, box_px: int, device: torch.device) -> Accumulator:
-    """D and W of a half as `reduce_half` wrote them."""
+    """D and W of a half's map as `reduce_half` wrote them."""
     arrays = load_npz(checked(folder, folder.sums(iteration, half)))
-    return _accumulator(arrays["grid"], box_px, int(arrays["r_max"]), device)
+    (grid,) = arrays["grid"]
+    return _accumulator(grid, box_px, int(arrays["r_max"]), device)
 
 
 def _accumulator(grid: np.ndarray, box_px: int, r_max: int, device: torch.device) -> Accumulator:

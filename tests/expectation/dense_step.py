@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from blush.ctf.transfer import Optics, ctf_at
-from blush.expectation.model import Model, ShardSums
+from blush.expectation.model import Model
+from blush.expectation.sums import Sums
 from blush.fourier.backproject import empty_accumulator, insert
 from blush.fourier.mask import soft_circle
 from blush.fourier.packed import packed
@@ -82,7 +83,7 @@ def slices(given: Model, rotations: Tensor, radius: int) -> Tensor:
     """(r, p) complex slices of the half plane, 0 beyond |k| = radius."""
     pixels = packed(given.box_px)
     inside = pixels.inside(radius)
-    planar = project(given.sphere, rotations, pixels, inside)
+    planar = project(given.component.sphere, rotations, pixels, inside)
     out = torch.zeros(len(rotations), len(pixels.kx), dtype=torch.complex128)
     out[:, :inside] = torch.complex(planar[:, 0], planar[:, 1])
     return out
@@ -118,17 +119,17 @@ def log_weights(given: Model, image: Image, shifted: Tensor, predicted: Tensor, 
     return prior - residual[..., compared].sum(-1)
 
 
-def dense_step(given: Model, particles: ParticleSet) -> ShardSums:
+def dense_step(given: Model, particles: ParticleSet) -> Sums:
     """Everything that a shard gives, for all its particles."""
     shells = given.box_px // 2 + 1
     zeros = torch.zeros(0, dtype=torch.float64)
-    sums = ShardSums(
-        empty_accumulator(given.box_px, given.radius, dtype=torch.float64),
+    sums = Sums(
+        (empty_accumulator(given.box_px, given.radius, dtype=torch.float64),),
         noise=zeros.new_zeros(len(particles.optics), shells),
         weight=zeros.new_zeros(len(particles.optics)),
         scale_cross=zeros.new_zeros(len(given.scale)),
         scale_power=zeros.new_zeros(len(given.scale)),
-        directions=zeros.new_zeros(given.grid.n_directions),
+        directions=zeros.new_zeros(given.component.grid.n_directions),
     )
     for i in range(len(particles)):
         image = image_of(given, particles, i)
@@ -141,19 +142,20 @@ def searched(given: Model, particles: ParticleSet, i: int) -> tuple[Tensor, Tens
     """Coarse orientations of an image and their log priors, of mean 1."""
     if given.local_sigma_deg is not None:
         angles = (torch.from_numpy(getattr(particles, f"{name}_deg")[i : i + 1]) for name in ("rot", "tilt", "psi"))
-        near, prior = (rows[0] for rows in given.grid.local_neighbours(*angles, given.local_sigma_deg))
+        near, prior = (rows[0] for rows in given.component.grid.local_neighbours(*angles, given.local_sigma_deg))
         kept = near >= 0
         return near[kept], prior[kept] + math.log(int(kept.sum()))
-    orientation = torch.arange(given.grid.n_orientations)
-    if given.log_prior_direction is None:
+    orientation = torch.arange(given.component.grid.n_orientations)
+    learned = given.component.references[0].log_prior_direction
+    if learned is None:
         return orientation, torch.zeros(len(orientation), dtype=torch.float64)
-    return orientation, given.log_prior_direction[orientation // given.grid.n_psi]
+    return orientation, learned[orientation // given.component.grid.n_psi]
 
 
 def winner(given: Model, image: Image, orientation: Tensor) -> tuple[int, int]:
     """The coarse shift and orientation that correlate best at the coarse size."""
     shell = packed(given.box_px).shell
-    predicted = slices(given, given.grid.matrices(orientation), given.coarse_radius)
+    predicted = slices(given, given.component.grid.matrices(orientation), given.coarse_radius)
     shifted = image.masked * ramps(given, given.offsets_angst / given.pixel_size_angst)
     score = correlation(image, shifted, predicted, (shell >= 1) & (shell <= given.coarse_radius))
     t, u = divmod(int(score.argmax()), len(orientation))
@@ -161,13 +163,13 @@ def winner(given: Model, image: Image, orientation: Tensor) -> tuple[int, int]:
 
 
 def add(
-    sums: ShardSums, given: Model, particles: ParticleSet, i: int, image: Image, orientation: Tensor, prior: Tensor
+    sums: Sums, given: Model, particles: ParticleSet, i: int, image: Image, orientation: Tensor, prior: Tensor
 ) -> None:
     """Weigh every fine pose of one image and add what it contributes."""
     shell = packed(given.box_px).shell
     step_px = given.offset_step_angst / given.pixel_size_angst
     fine_px = fine_offsets(given.offsets_angst / given.pixel_size_angst, step_px).flatten(0, 1)
-    rotations = given.grid.fine_matrices(orientation).flatten(0, 1)
+    rotations = given.component.grid.fine_matrices(orientation).flatten(0, 1)
     predicted, ramp = slices(given, rotations, given.radius), ramps(given, fine_px)
     shifted = image.masked * ramp
     if given.cross_correlation:
@@ -188,7 +190,7 @@ def add(
     data = (weight.T.to(ramp) @ ramp) * image.factor * image.unmasked
     inside = packed(given.box_px).inside(given.radius)
     total = weight.sum(0)[:, None] * (image.factor * image.scale * image.transfer)
-    insert(sums.volume, rotations, torch.stack((data.real, data.imag), 1)[..., :inside].contiguous(),
+    insert(sums.volumes[0], rotations, torch.stack((data.real, data.imag), 1)[..., :inside].contiguous(),
            total[:, :inside].contiguous(), packed(given.box_px))  # fmt: skip
     likelihood = torch.zeros((), dtype=torch.float64)
     if not given.cross_correlation:
@@ -200,7 +202,7 @@ def add(
 
 
 def _add_statistics(
-    sums: ShardSums, given: Model, particles: ParticleSet, i: int, image: Image, shifted: Tensor, predicted: Tensor,
+    sums: Sums, given: Model, particles: ParticleSet, i: int, image: Image, shifted: Tensor, predicted: Tensor,
     weight: Tensor,
 ) -> None:  # fmt: skip
     """Residual power per shell, slopes for the scale, norm."""
@@ -220,11 +222,11 @@ def _add_statistics(
 
 
 def _add_poses(
-    sums: ShardSums, given: Model, image: Image, fine_px: Tensor, orientation: Tensor, rotations: Tensor, weight: Tensor
+    sums: Sums, given: Model, image: Image, fine_px: Tensor, orientation: Tensor, rotations: Tensor, weight: Tensor
 ) -> None:
     """Squares of whole offsets, directions, and the most probable pose."""
     offset = (image.whole_px + fine_px) * given.pixel_size_angst
     sums.offset_square += (weight.sum(1) * offset.square().sum(1)).sum()
-    sums.directions.index_add_(0, orientation // given.grid.n_psi, weight.sum(0).view(-1, 8).sum(1))
+    sums.directions.index_add_(0, orientation // given.component.grid.n_psi, weight.sum(0).view(-1, 8).sum(1))
     t, r = divmod(int(weight.argmax()), weight.shape[1])
     sums.append({"offset_x_angst": offset[t, :1], "offset_y_angst": offset[t, 1:], "matrix": rotations[r][None]})

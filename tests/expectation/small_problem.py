@@ -7,6 +7,7 @@ import mrcfile
 import numpy as np
 import torch
 
+from blush.expectation.component import Component, Reference
 from blush.expectation.model import Model
 from blush.fourier.packed import packed
 from blush.fourier.transform import transform
@@ -27,8 +28,10 @@ def speckle(seed: int = 1) -> torch.Tensor:
 
 
 def model(dtype: torch.dtype, **changes) -> Model:
+    """The problem; changes are fields of the model, of its component's grid, or of its one reference."""
+    reference = Reference(transform(speckle().to(dtype), RADIUS))
     given = Model(
-        sphere=transform(speckle().to(dtype), RADIUS),
+        component=Component((reference,), OrientationGrid.build(0, "C1", perturbation=0.3)),
         pixel_size_angst=PIXEL,
         particle_diameter_angst=40.0,
         coarse_radius=COARSE,
@@ -36,12 +39,19 @@ def model(dtype: torch.dtype, **changes) -> Model:
         noise=torch.ones(1, BOX // 2 + 1, dtype=torch.float64),
         scale=torch.ones(1, dtype=torch.float64),
         norm_average=1.0,
-        grid=OrientationGrid.build(0, "C1", perturbation=0.3),
         offsets_angst=offset_grid(4.0, 4.0),
         offset_step_angst=4.0,
         sigma_offset_angst=8.0,
     )
-    return replace(given, **changes)
+    return changed(given, **changes)
+
+
+def changed(given: Model, **changes) -> Model:
+    """The same with other fields, of whichever part has them."""
+    (reference,) = given.component.references
+    own = {name: changes.pop(name) for name in ("sphere", "log_prior", "log_prior_direction") if name in changes}
+    component = Component((replace(reference, **own),), changes.pop("grid", given.component.grid))
+    return replace(given, component=component, **changes)
 
 
 def particle_set(folder: Path, images: np.ndarray, **columns: np.ndarray) -> ParticleSet:

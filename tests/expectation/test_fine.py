@@ -46,14 +46,14 @@ def weighted(dtype: torch.dtype) -> Weighted:
 
 def posterior_of(given: Model, dtype: torch.dtype) -> Posterior:
     listed = poses()
-    listed = Poses(listed.image, listed.shift, listed.orientation, listed.log_prior.to(dtype), listed.count)
+    listed = Poses(listed.image, listed.shift, listed.row, listed.log_prior.to(dtype), listed.count)
     return fine_posterior(listed, weighted(dtype), ramps(given, dtype), given, PIXELS)
 
 
 def as_table(posterior: Posterior) -> dict[tuple[int, int, int], torch.Tensor]:
     """(4, children) weights of each (image, shift, coarse orientation)."""
     pairs = posterior.pairs
-    orientation = posterior.orientation[pairs.orientation]
+    orientation = posterior.row[pairs.orientation]
     keys = zip(pairs.image.tolist(), pairs.shift.tolist(), orientation.tolist(), strict=True)
     return dict(zip(keys, posterior.weight.double(), strict=True))
 
@@ -62,8 +62,9 @@ def test_weights_are_the_normalised_likelihood_of_every_child(real):
     given, block, listed = model(real), weighted(torch.float64), poses()
     log_weight = {}
     for image, shift, orientation, prior in zip(*(getattr(listed, n).tolist() for n in (
-        "image", "shift", "orientation", "log_prior")), strict=True):  # fmt: skip
-        children = project(given.sphere, given.grid.fine_matrices(torch.tensor([orientation]))[0], PIXELS, N_FINE)
+        "image", "shift", "row", "log_prior")), strict=True):  # fmt: skip
+        matrices = given.component.fine_matrices(torch.tensor([orientation]))[0]
+        children = project(given.component.sphere, matrices, PIXELS, N_FINE)
         moved = multiply(block.cross[image], ramps(given, torch.float64)[shift])
         cross = torch.einsum("jpk,cpk->jc", moved, children.double())
         log_weight[image, shift, orientation] = cross - children.double().square().sum(1) @ block.power[image] + prior
@@ -98,7 +99,7 @@ def test_the_best_sample_is_the_heaviest(real):
         assert float(posterior.pmax[image]) == pytest.approx(heaviest, rel=10 * torch.finfo(real).eps)
         shift, child_shift = divmod(int(posterior.best_shift[image]), 4)
         row, child = divmod(int(posterior.best_row[image]), posterior.children)
-        assert float(table[image, shift, int(posterior.orientation[row])][child_shift, child]) == heaviest
+        assert float(table[image, shift, int(posterior.row[row])][child_shift, child]) == heaviest
 
 
 @pytest.mark.parametrize("bytes_per_block", [1, 8 * N_FINE * 8 * 3])
@@ -126,7 +127,7 @@ def images(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
 
 def back_projected(posterior: Posterior, given: Model, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
     volume = empty_accumulator(given.box_px, given.radius, dtype=dtype)
-    mean, square = back_project(posterior, *images(dtype), ramps(given, dtype), given, PIXELS, volume)
+    mean, square = back_project(posterior, *images(dtype), ramps(given, dtype), given, PIXELS, (volume,))
     return volume.grid, mean, square
 
 
@@ -135,7 +136,7 @@ def test_back_projection_is_the_adjoint_of_prediction(real):
     given = model(real)
     grid, mean, _ = back_projected(posterior_of(given, real), given, real)
     image, _ = images(real)
-    left = (grid[..., :2].double() * torch.view_as_real(given.sphere.values).double()).sum()
+    left = (grid[..., :2].double() * torch.view_as_real(given.component.sphere.values).double()).sum()
     right = (image.double() * mean.double()).sum()
     scale = image.double().norm() * mean.double().norm()
     assert (left - right).abs() < 10 * torch.finfo(real).eps * scale
@@ -174,7 +175,7 @@ def test_one_pose_is_inserted_as_it_is(real):
     insert(expected, matrices, multiply(image, ramp), power, PIXELS)
     eps = torch.finfo(real).eps
     assert (grid - expected.grid).abs().max() < 20 * eps * expected.grid.abs().max()
-    slices = project(given.sphere, matrices, PIXELS, N_FINE)
+    slices = project(given.component.sphere, matrices, PIXELS, N_FINE)
     back = multiply(slices, ramp * torch.tensor([1, -1])[:, None])
     assert (mean - back).abs().max() < 20 * eps * slices.abs().max()
     assert (square - slices.square().sum(1)).abs().max() < 20 * eps * slices.square().max()
@@ -184,8 +185,8 @@ def test_one_pose_is_inserted_as_it_is(real):
 @pytest.mark.parametrize("child_shift", [1, 2])
 def test_an_image_without_noise_has_the_child_it_was_made_at(child, child_shift, real):
     given, orientation, shift = model(real), 17, 3
-    matrix = given.grid.fine_matrices(torch.tensor([orientation]))[0, child]
-    seen = project(given.sphere, matrix[None], PIXELS, N_FINE)
+    matrix = given.component.grid.fine_matrices(torch.tensor([orientation]))[0, child]
+    seen = project(given.component.sphere, matrix[None], PIXELS, N_FINE)
     moved = multiply(seen, phases(-offsets_px(given)[shift, child_shift], PIXELS, N_FINE, real)[None])
     noise = 1e-6
     block = Weighted(moved / noise, torch.full((1, N_FINE), 0.5 / noise, dtype=real), torch.zeros(1, 5, dtype=real))
@@ -214,5 +215,5 @@ def test_the_accumulator_may_hold_something_already(real):
     posterior, (image, power) = posterior_of(given, real), images(real)
     once = back_projected(posterior, given, real)[0]
     volume = Accumulator(once.clone(), given.box_px, given.radius)
-    back_project(posterior, image, power, ramps(given, real), given, PIXELS, volume)
+    back_project(posterior, image, power, ramps(given, real), given, PIXELS, (volume,))
     assert (volume.grid - 2 * once).abs().max() < 20 * torch.finfo(real).eps * once.abs().max()

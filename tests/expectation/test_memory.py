@@ -28,23 +28,23 @@ def step(tmp_path, real) -> Expectation:
 
 @pytest.fixture
 def size(step) -> StepSize:
-    orientations = step.model.grid.n_orientations
+    orientations = step.model.component.grid.n_orientations
     return StepSize(BOX, RADIUS, COARSE, orientations, len(step.coarse_px), step.dtype.itemsize)
 
 
 def test_volumes_are_the_sphere_and_the_accumulator(step, size):
     sums = empty_accumulator(BOX, RADIUS, dtype=step.dtype)
-    assert size.peak(1).volumes == nbytes(step.model.sphere.values, sums.grid)
+    assert size.peak(1).volumes == nbytes(step.model.component.sphere.values, sums.grid)
     assert size.peak(1).result == nbytes(sums.grid[..., :3])
 
 
 def test_slices_are_those_of_the_grid_and_the_ramps_of_fine_shifts(step, size):
     search = GlobalSearch(step.model, step.pixels, step.dtype)
-    assert size.peak(1).slices == nbytes(search.tile(0), step.fine_phases)
+    assert size.peak(1).slices == nbytes(search.tile(0, 0, step.model.component.n_rows), step.fine_phases)
 
 
 def test_scores_of_a_block_are_part_of_the_first_pass(step, size):
-    poses = 7 * len(step.coarse_px) * step.model.grid.n_orientations
+    poses = 7 * len(step.coarse_px) * step.model.component.grid.n_orientations
     images = 8 * BOX**2 * 7 * step.dtype.itemsize
     assert size.peak(7).first_pass > images + 2 * poses * step.dtype.itemsize
 

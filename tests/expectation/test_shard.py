@@ -12,8 +12,9 @@ from small_problem import BOX, PIXEL, RADIUS, model, particle_set, speckle
 from blush.expectation import shard as module
 from blush.expectation.accuracy import expected_accuracy
 from blush.expectation.coarse import Poses
-from blush.expectation.model import Model, ShardSums
+from blush.expectation.model import Model
 from blush.expectation.shard import Expectation, _batches
+from blush.expectation.sums import Sums
 from blush.fourier.transform import transform
 from blush.geometry.rotation import matrix_from_euler
 from blush.io.particles import ParticleSet
@@ -51,12 +52,12 @@ def step(given: Model, particles: ParticleSet, dtype: torch.dtype, **arguments) 
     return Expectation(given, particles, dtype, torch.device("cpu"), **arguments)
 
 
-def assert_same(one: ShardSums, two: ShardSums, tolerance: float) -> None:
+def assert_same(one: Sums, two: Sums, tolerance: float) -> None:
     """Sums to a tolerance of their largest value, tables row by row."""
     for name in SUMS:
         first, second = getattr(one, name), getattr(two, name)
         assert (first - second).abs().max() <= tolerance * second.abs().max(), name
-    assert (one.volume.grid - two.volume.grid).abs().max() <= tolerance * two.volume.grid.abs().max()
+    assert (one.volumes[0].grid - two.volumes[0].grid).abs().max() <= tolerance * two.volumes[0].grid.abs().max()
     assert float(one.offset_square) == pytest.approx(float(two.offset_square), rel=tolerance)
     assert one.table.keys() == two.table.keys()
     for name in one.table:
@@ -77,7 +78,7 @@ def test_shards_add_up_to_the_whole(cuts, particles, real):
     parts = [fast.run(particles.take(np.arange(a, b))) for a, b in itertools.pairwise(cuts)]
     total = replace(
         whole,
-        volume=replace(whole.volume, grid=sum(p.volume.grid for p in parts)),
+        volumes=(replace(whole.volumes[0], grid=sum(p.volumes[0].grid for p in parts)),),
         offset_square=torch.stack([p.offset_square for p in parts]).sum(),
         table={name: torch.cat([p.table[name] for p in parts]) for name in whole.table},
         **{name: sum(getattr(p, name) for p in parts) for name in SUMS},
@@ -87,7 +88,7 @@ def test_shards_add_up_to_the_whole(cuts, particles, real):
 
 def test_a_shard_gives_the_same_bytes_every_time(particles, real):
     one, two = (step(full_model(real), particles, real).run(particles) for _ in range(2))
-    assert torch.equal(one.volume.grid, two.volume.grid)
+    assert torch.equal(one.volumes[0].grid, two.volumes[0].grid)
     for name in SUMS:
         assert torch.equal(getattr(one, name), getattr(two, name))
     for name, column in one.table.items():
@@ -224,10 +225,10 @@ def test_accuracies_know_what_multiplies_the_reference(premultiplied, particles)
     ctf = fast.tables.ctf(particles, fast.n_pixels)
     transfer = (ctf**2 if premultiplied else ctf) * given.scale[torch.from_numpy(particles.group_index).long(), None]
     poses, noise = torch.zeros(COUNT, 3, dtype=torch.float64), given.noise[particles.optics_index]
-    rotation, shift_px = expected_accuracy(given.sphere, poses, transfer, noise, fast.pixels, RADIUS, 3)
+    rotation, shift_px = expected_accuracy(given.component.sphere, poses, transfer, noise, fast.pixels, RADIUS, 3)
     found = fast.accuracy(particles, 3)
     assert found == pytest.approx((rotation, shift_px * PIXEL), rel=1e-12)
-    other = expected_accuracy(given.sphere, poses, transfer * ctf, noise, fast.pixels, RADIUS, 3)
+    other = expected_accuracy(given.component.sphere, poses, transfer * ctf, noise, fast.pixels, RADIUS, 3)
     assert found != pytest.approx((other[0], other[1] * PIXEL), rel=1e-3)
 
 

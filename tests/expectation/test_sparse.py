@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from blush.expectation import sparse as module
-from blush.expectation.sparse import Pairs, Sums, accumulate_pairs, combine, score_pairs
+from blush.expectation.sparse import Pairs, WeightedSums, accumulate_pairs, combine, score_pairs
 
 B, T, U = 3, 5, 4
 
@@ -70,9 +70,9 @@ def test_no_pair_has_no_score(real):
     )
 
 
-def empty_sums(n: int, children: int, dtype: torch.dtype) -> Sums:
+def empty_sums(n: int, children: int, dtype: torch.dtype) -> WeightedSums:
     rows = U * children
-    return Sums(*(torch.zeros(shape, dtype=dtype) for shape in ((rows, 2, n), (rows, n), (B, 2, n), (B, n))))
+    return WeightedSums(*(torch.zeros(shape, dtype=dtype) for shape in ((rows, 2, n), (rows, n), (B, 2, n), (B, n))))
 
 
 def some_weights(count: int, children: int, dtype: torch.dtype) -> torch.Tensor:

@@ -31,7 +31,7 @@ def test_the_whole_grid_is_perturbed_by_a_fraction_of_its_step(perturbation, fin
     torch.testing.assert_close(model.offsets_angst - plain, torch.full_like(plain, perturbation * 13.0))
     assert state.offset_step_angst == 13.0  # 2 px of 6.5 Å
     grid = OrientationGrid.build(state.healpix_order, "D4", perturbation)
-    assert torch.equal(model.grid.matrices(torch.arange(5)), grid.matrices(torch.arange(5)))
+    assert torch.equal(model.component.grid.matrices(torch.arange(5)), grid.matrices(torch.arange(5)))
 
 
 @pytest.mark.parametrize("half", [1, 2])
@@ -52,13 +52,14 @@ def test_the_learned_directions_are_the_half_s_own(half, finished):
     state, model = built(finished, half)
     histogram = load_npz(RunFolder(finished).directions(state.iteration))[f"half{half}"]
     expected = np.log(np.maximum(histogram / histogram.mean(), 1e-30))
-    assert model.log_prior_direction is not None
-    np.testing.assert_allclose(model.log_prior_direction.numpy(), expected, rtol=1e-12)
+    learned = model.component.references[0].log_prior_direction
+    assert learned is not None
+    np.testing.assert_allclose(learned.numpy(), expected, rtol=1e-12)
 
 
 def test_images_are_compared_to_half_their_size_first_at_the_coarse_one(finished):
     _, model = built(finished, current_size_px=26, coarse_size_px=10)
-    assert (model.radius, model.coarse_radius, model.sphere.r_max) == (13, 5, 13)
+    assert (model.radius, model.coarse_radius, model.component.sphere.r_max) == (13, 5, 13)
     _, model = built(finished, current_size_px=8, coarse_size_px=10)
     assert (model.radius, model.coarse_radius) == (4, 4)
 
@@ -98,10 +99,11 @@ def test_groups_are_scaled_by_shells_whose_signal_is_three_times_the_noise(finis
 
 def test_a_histogram_of_another_grid_is_not_used(finished):
     state, model = built(finished)
-    assert model.log_prior_direction is not None
-    torch.testing.assert_close(model.log_prior_direction.exp().mean(), torch.tensor(1.0, dtype=torch.float64))
-    assert built(finished, healpix_order=state.healpix_order + 1)[1].log_prior_direction is None
-    assert built(finished, local=True, sigma_angle_deg=5.0)[1].log_prior_direction is None
+    (reference,) = model.component.references
+    assert reference.log_prior_direction is not None
+    torch.testing.assert_close(reference.log_prior_direction.exp().mean(), torch.tensor(1.0, dtype=torch.float64))
+    assert built(finished, healpix_order=state.healpix_order + 1)[1].component.references[0].log_prior_direction is None
+    assert built(finished, local=True, sigma_angle_deg=5.0)[1].component.references[0].log_prior_direction is None
 
 
 def test_accuracies_are_those_of_random_particles_of_the_whole_half():

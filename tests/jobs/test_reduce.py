@@ -94,7 +94,7 @@ def test_the_order_in_which_shards_come_changes_nothing(run):
 def test_the_sums_of_a_half_are_hermitian_and_symmetric(run):
     """What is written is ready for maps: applied again to the sum of the shards, the same comes out."""
     folder = forget(run, 2)
-    grids = [torch.from_numpy(load_npz(steps.expectation_shard(run, 2, 1, s))["grid"]) for s in range(3)]
+    grids = [torch.from_numpy(load_npz(steps.expectation_shard(run, 2, 1, s))["grid"][0]) for s in range(3)]
     steps.reduce_half(run, 2, 1)
     sums = load_sums(folder, 2, 1, 32, torch.device("cpu"))
     padded = torch.nn.functional.pad(grids[0] + grids[1] + grids[2], (0, 1))

@@ -19,7 +19,7 @@ MASK_EDGE_PX = 5.0
 class Result:
     """What one image contributes."""
 
-    posterior: dict = field(default_factory=dict)  # (coarse orientation, child, fine offset) -> kept weight
+    posterior: dict = field(default_factory=dict)  # (row, child, fine offset) -> kept weight; row = k R + orientation
     best: tuple = ()
     best_matrix: np.ndarray | None = None
     best_offset_px: np.ndarray | None = None
@@ -33,8 +33,8 @@ class Result:
     weight: float = 0.0
 
 
-def expectation(image, row, optics, case, sums: Grid, local=None) -> Result:
-    """Search, weigh and back-project one image.
+def expectation(image, row, optics, case, sums: list[Grid], local=None) -> Result:
+    """Search, weigh and back-project one image; the references compete for it.
 
     `row` holds its STAR values and `optics` its group; `local` is (orientations, log priors) or None for all.
     """
@@ -50,10 +50,10 @@ def expectation(image, row, optics, case, sums: Grid, local=None) -> Result:
     transfer = np.array([ctf(*k, pixel_size, n, **row["ctf"], **optics["lens"]) for k in inner])
     seen = transfer**2 if optics["premultiplied"] else transfer
     scaled = case.scale[row["group"]] * seen
-    reference = Map(case.volume, case.radius)
+    references = [Map(volume, case.radius) for volume in case.volumes]
 
-    coarse = _coarse(masked_inner, scaled, case, whole_px, sigma2, reference, inner, local)
-    keys, poses = _children(coarse.kept, case, reference, inner)
+    coarse = _coarse(masked_inner, scaled, case, whole_px, sigma2, references, inner, local)
+    keys, poses = _children(coarse.kept, case, references, inner)
     log_weight = log_weights(masked_inner, scaled, poses, sigma2, inner, n, case.radius)
     kept, weight = significant(log_weight)
     if case.cross_correlation:
@@ -62,7 +62,8 @@ def expectation(image, row, optics, case, sums: Grid, local=None) -> Result:
     result = Result(n_significant=len(coarse.kept), weight=weight[kept].sum())
     result.posterior = {keys[index]: weight[index] for index in kept}
     result.best, result.pmax = keys[kept[0]], weight[kept[0]]
-    orientation, child, offset = result.best
+    best_row, child, offset = result.best
+    orientation = best_row % case.grid.n_orientations
     result.best_matrix = case.grid.fine_matrices(torch.tensor([orientation]))[0, child].numpy()
     result.best_offset_px = np.array(whole_px) + case.fine_offsets_px[offset]
     outside = [k for k in every if shell_of(*k) > case.radius]
@@ -96,10 +97,10 @@ def expectation(image, row, optics, case, sums: Grid, local=None) -> Result:
 
 @dataclass
 class Coarse:
-    kept: list  # (orientation, coarse offset, log prior)
+    kept: list  # (row, coarse offset, log prior)
 
 
-def _coarse(masked, scaled, case, whole_px, sigma2, reference, inner, local) -> Coarse:
+def _coarse(masked, scaled, case, whole_px, sigma2, references, inner, local) -> Coarse:
     """Every coarse pose at the coarse size; the significant ones."""
     orientations = range(case.grid.n_orientations) if local is None else [int(o) for o in local[0]]
     orientation_prior = np.zeros(len(orientations)) if local is None else np.asarray(local[1])
@@ -108,12 +109,14 @@ def _coarse(masked, scaled, case, whole_px, sigma2, reference, inner, local) -> 
     small = [index for index, k in enumerate(inner) if shell_of(*k) <= case.coarse_radius]
     pixels = [inner[index] for index in small]
     names, poses = [], []  # the reference is cut at the size compared, as every slice of it is
-    for orientation, rotation, log_prior in zip(orientations, matrices, orientation_prior, strict=True):
-        central = reference.slice(rotation, pixels)
-        central[[kx * kx + ky * ky > case.coarse_radius**2 for kx, ky in pixels]] = 0
-        for t, offset in enumerate(case.offsets_px):
-            names.append((orientation, t, log_prior + offset_prior[t]))
-            poses.append((central, offset, log_prior + offset_prior[t]))
+    for k, reference in enumerate(references):
+        for orientation, rotation, prior in zip(orientations, matrices, orientation_prior, strict=True):
+            central = reference.slice(rotation, pixels)
+            central[[kx * kx + ky * ky > case.coarse_radius**2 for kx, ky in pixels]] = 0
+            for t, offset in enumerate(case.offsets_px):
+                log_prior = case.log_priors[k] + prior + offset_prior[t]
+                names.append((k * case.grid.n_orientations + orientation, t, log_prior))
+                poses.append((central, offset, log_prior))
     if case.cross_correlation:
         score = correlations(masked[small], scaled[small], poses, pixels, case.box, case.coarse_radius)
         return Coarse([names[int(score.argmax())]])
@@ -122,17 +125,18 @@ def _coarse(masked, scaled, case, whole_px, sigma2, reference, inner, local) -> 
     return Coarse([names[index] for index in kept])
 
 
-def _children(kept, case, reference, inner):
+def _children(kept, case, references, inner):
     """Eight orientations and four offsets of every kept coarse pose, with the prior of the parent."""
     keys, poses, slices = [], [], {}
-    for orientation, t, log_prior in kept:
-        if orientation not in slices:
+    for row, t, log_prior in kept:
+        if row not in slices:
+            k, orientation = divmod(row, case.grid.n_orientations)
             children = case.grid.fine_matrices(torch.tensor([orientation]))[0].numpy()
-            slices[orientation] = [reference.slice(child, inner) for child in children]
-        for child, central in enumerate(slices[orientation]):
+            slices[row] = [references[k].slice(child, inner) for child in children]
+        for child, central in enumerate(slices[row]):
             for corner in range(4):
                 offset = 4 * t + corner
-                keys.append((orientation, child, offset))
+                keys.append((row, child, offset))
                 poses.append((central, case.fine_offsets_px[offset], log_prior))
     return keys, poses
 
@@ -153,11 +157,12 @@ def _accumulate(
         cross, square = cross + weight[index] * one[0], square + weight[index] * one[1]
         whole = (np.array(whole_px) + offset) * case.pixel_size
         result.offset_square += weight[index] * (whole**2).sum()
-        orientation, child, _ = keys[index]
-        data, total = rotations.get((orientation, child), (0, 0))
+        pose, child, _ = keys[index]
+        data, total = rotations.get((pose, child), (0, 0))
         ramp = phase_ramp(inner, case.box, *offset)
-        rotations[orientation, child] = (data + weight[index] * factor * unmasked * ramp, total + weight[index] * power)
-    for (orientation, child), (data, total) in rotations.items():
+        rotations[pose, child] = (data + weight[index] * factor * unmasked * ramp, total + weight[index] * power)
+    for (pose, child), (data, total) in rotations.items():
+        k, orientation = divmod(pose, case.grid.n_orientations)
         rotation = case.grid.fine_matrices(torch.tensor([orientation]))[0, child].numpy()
-        sums.insert(rotation, data, total, inner)
+        sums[k].insert(rotation, data, total, inner)
     result.scale = (cross, square)

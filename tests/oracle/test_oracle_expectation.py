@@ -1,5 +1,6 @@
 """The engine's expectation step against the slow float64 reference beside it."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import mrcfile
@@ -9,6 +10,7 @@ import torch
 from oracle_expectation import Result, expectation
 from oracle_sums import Grid
 
+from blush.expectation.component import Component, Reference
 from blush.expectation.fine import fine_posterior
 from blush.expectation.model import Model
 from blush.expectation.shard import Expectation
@@ -31,12 +33,13 @@ GROUPS = (
 class Case:
     """One random problem: what both programs are told."""
 
-    volume: np.ndarray
+    volumes: tuple[np.ndarray, ...]
     images: np.ndarray
     particles: ParticleSet
     grid: OrientationGrid
     offsets_px: np.ndarray
     sigma2: np.ndarray
+    log_priors: tuple[float, ...] = (0.0,)
     scale: tuple[float, ...] = (0.8, 1.3, 1.1)
     box: int = 16
     pixel_size: float = 5.0
@@ -63,9 +66,12 @@ def speckle(n: int, rng: np.random.Generator) -> np.ndarray:
     return rng.normal(size=(n, n, n)) * np.exp(-(((x**2 + y**2 + z**2) / (n / 4) ** 2) ** 2))
 
 
-def build_case(folder, symmetry: str, seed: int, local: bool) -> Case:
+def build_case(folder, symmetry: str, seed: int, local: bool, n_references: int = 1) -> Case:
     rng = np.random.default_rng(seed)
     volume = speckle(16, rng)
+    # The others differ from the first by less than the noise, so that most images are shared.
+    others = [volume + 0.05 * speckle(16, rng) for _ in range(n_references - 1)]
+    log_priors = (0.0,) if n_references == 1 else tuple(rng.uniform(-1, 1, n_references))
     grid = OrientationGrid.build(0 if symmetry == "C1" else 1, symmetry, perturbation=rng.uniform(-0.5, 0.5))
     eulers = rng.uniform(0, 360, (N_IMAGES, 3)) * [1, 0.5, 1]
     # Views along the axes: near grid orientations, with enough noise for a posterior that is neither flat nor single.
@@ -103,12 +109,14 @@ def build_case(folder, symmetry: str, seed: int, local: bool) -> Case:
     )
     offsets = offset_grid(2.0, 1.0).numpy() + rng.uniform(-0.5, 0.5, 2)
     sigma2 = NOISE**2 / (2 * 16**2) * rng.uniform(0.5, 1.5, (2, 9))
-    return Case(volume, images, particles, grid, offsets, sigma2, local_sigma_deg=20.0 if local else None)
+    sigma_deg = 20.0 if local else None
+    volumes = (volume, *others)
+    return Case(volumes, images, particles, grid, offsets, sigma2, local_sigma_deg=sigma_deg, log_priors=log_priors)
 
 
-def reference(case: Case) -> tuple[list[Result], Grid]:
+def reference(case: Case) -> tuple[list[Result], list[Grid]]:
     """The slow answer."""
-    sums, results = Grid(case.radius), []
+    sums, results = [Grid(case.radius) for _ in case.volumes], []
     p = case.particles
     for i in range(len(p)):
         group = GROUPS[p.optics_index[i]]
@@ -140,8 +148,10 @@ def reference(case: Case) -> tuple[list[Result], Grid]:
 
 
 def engine(case: Case, dtype: torch.dtype) -> Expectation:
+    spheres = [transform(torch.from_numpy(volume).to(dtype), case.radius) for volume in case.volumes]
+    references = tuple(Reference(sphere, prior) for sphere, prior in zip(spheres, case.log_priors, strict=True))
     model = Model(
-        sphere=transform(torch.from_numpy(case.volume).to(dtype), case.radius),
+        component=Component(references, case.grid),
         pixel_size_angst=case.pixel_size,
         particle_diameter_angst=2 * case.mask_radius_px * case.pixel_size,
         coarse_radius=case.coarse_radius,
@@ -149,7 +159,6 @@ def engine(case: Case, dtype: torch.dtype) -> Expectation:
         noise=torch.from_numpy(case.sigma2),
         scale=torch.tensor(case.scale, dtype=torch.float64),
         norm_average=case.norm_average,
-        grid=case.grid,
         offsets_angst=torch.from_numpy(case.offsets_px) * case.pixel_size,
         offset_step_angst=case.pixel_size,
         sigma_offset_angst=case.sigma_offset,
@@ -162,15 +171,15 @@ def engine(case: Case, dtype: torch.dtype) -> Expectation:
 
 @pytest.fixture(
     scope="module",
-    params=[("C1", 1, False), ("D2", 2, False), ("D2", 3, True)],
-    ids=["global-C1", "global-D2", "local-D2"],
+    params=[("C1", 1, False), ("D2", 2, False), ("D2", 3, True), ("D2", 2, False, 2), ("D2", 3, True, 3)],
+    ids=["global-C1", "global-D2", "local-D2", "global-two-maps", "local-three-maps"],
 )
 def case(request, tmp_path_factory) -> Case:
     return build_case(tmp_path_factory.mktemp("oracle"), *request.param)
 
 
 @pytest.fixture(scope="module")
-def slow(case: Case) -> tuple[list[Result], Grid]:
+def slow(case: Case) -> tuple[list[Result], list[Grid]]:
     return reference(case)
 
 
@@ -199,7 +208,7 @@ def test_posteriors_agree_to_1e_5(case, slow, dtype):
     pair, corner, child = posterior.weight.nonzero(as_tuple=True)
     columns = (
         posterior.pairs.image[pair],
-        posterior.orientation[posterior.pairs.orientation[pair]],
+        posterior.row[posterior.pairs.orientation[pair]],
         child,
         4 * posterior.pairs.shift[pair] + corner,
         posterior.weight[pair, corner, child],
@@ -211,10 +220,15 @@ def test_posteriors_agree_to_1e_5(case, slow, dtype):
             assert abs(ours.get(key, 0) - theirs.posterior.get(key, 0)) < 1e-5
 
 
-def test_the_problem_is_neither_flat_nor_single(slow):
+def test_the_problem_is_neither_flat_nor_single(case, slow):
     """Otherwise the other tests would prove little."""
     assert max(len(result.posterior) for result in slow[0]) > 10
-    assert min(result.pmax for result in slow[0]) < 0.5 < max(result.pmax for result in slow[0])
+    of_pose = [Counter() for _ in slow[0]]  # over all references
+    for weights, result in zip(of_pose, slow[0], strict=True):
+        for (row, *rest), weight in result.posterior.items():
+            weights[row % case.grid.n_orientations, *rest] += weight
+    most = [max(weights.values()) for weights in of_pose]
+    assert min(most) < 0.5 < max(most)
 
 
 def test_best_poses_and_tables_agree(case, slow, dtype):
@@ -233,11 +247,14 @@ def test_best_poses_and_tables_agree(case, slow, dtype):
 
 
 def test_back_projected_sums_agree(case, slow, dtype):
-    volume = engine(case, dtype).run(case.particles).volume
-    data, weight = slow[1].half()
-    ours_data, ours_weight = (common(array.numpy(), slow[1].size) for array in (volume.data, volume.weight))
-    np.testing.assert_allclose(ours_data, data, atol=tolerance(dtype) * np.abs(data).max())
-    np.testing.assert_allclose(ours_weight, weight, atol=tolerance(dtype) * weight.max())
+    volumes = engine(case, dtype).run(case.particles).volumes
+    largest = max(grid.half()[1].max() for grid in slow[1])
+    for volume, grid in zip(volumes, slow[1], strict=True):
+        data, weight = grid.half()
+        ours_data, ours_weight = (common(array.numpy(), grid.size) for array in (volume.data, volume.weight))
+        np.testing.assert_allclose(ours_data, data, atol=tolerance(dtype) * np.abs(data).max())
+        np.testing.assert_allclose(ours_weight, weight, atol=tolerance(dtype) * largest)
+        assert weight.max() > 0.05 * largest  # every reference has its share
 
 
 def common(array: np.ndarray, size: int) -> np.ndarray:
@@ -268,26 +285,27 @@ def test_two_shards_add_up_to_the_whole(case, dtype):
     fast = engine(case, dtype)
     whole = fast.run(case.particles)
     parts = [fast.run(case.particles.take(rows)) for rows in (np.arange(2), np.arange(2, N_IMAGES))]
-    total = sum(part.volume.grid for part in parts)
-    torch.testing.assert_close(total, whole.volume.grid, atol=tolerance(dtype) * float(whole.volume.grid.max()), rtol=0)
+    total = sum(part.volumes[0].grid for part in parts)
+    grid = whole.volumes[0].grid
+    torch.testing.assert_close(total, grid, atol=tolerance(dtype) * float(grid.max()), rtol=0)
     torch.testing.assert_close(torch.cat([p.table["pmax"] for p in parts]), whole.table["pmax"], atol=1e-5, rtol=0)
 
 
 def test_no_particle_gives_empty_sums(case, dtype):
     sums = engine(case, dtype).run(case.particles.take(np.arange(0)))
-    assert not sums.volume.grid.any()
+    assert not sums.volumes[0].grid.any()
     assert float(sums.weight.sum()) == 0
 
 
 def test_under_cross_correlation_the_same_pose_takes_all(tmp_path, dtype):
     """Pose, D and W; the likelihood and the noise are not defined there."""
     case = replace(build_case(tmp_path, "D2", 5, False), cross_correlation=True)
-    results, grid = reference(case)
+    results, (grid,) = reference(case)
     sums = engine(case, dtype).run(case.particles)
     eulers = torch.stack([sums.table[f"{angle}_deg"] for angle in ("rot", "tilt", "psi")], -1)
     best = np.array([result.best_matrix for result in results])
     np.testing.assert_allclose(matrix_from_euler(eulers).numpy(), best, atol=1e-6)
     assert (sums.table["pmax"] == 1).all()
     data, _ = grid.half()
-    ours = common(sums.volume.data.numpy(), grid.size)
+    ours = common(sums.volumes[0].data.numpy(), grid.size)
     np.testing.assert_allclose(ours, data, atol=tolerance(dtype) * np.abs(data).max())

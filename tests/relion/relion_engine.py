@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from relion_data import BOX_PX, FRACTION_PX, DataSet
 
-from blush.expectation.model import Model, ShardSums
+from blush.expectation.component import Component, Reference
+from blush.expectation.model import Model
 from blush.expectation.shard import Expectation
+from blush.expectation.sums import Sums
 from blush.fourier.backproject import Accumulator, empty_accumulator, hermitian, trim
-from blush.fourier.transform import transform
+from blush.fourier.transform import Sphere, transform
 from blush.geometry.rotation import matrix_from_euler
 from blush.geometry.sampling import OrientationGrid
 from blush.io.mrc import read_volume
@@ -72,12 +74,12 @@ class GivenPoses:
     engine: Expectation
     model: Model
     particles: ParticleSet
-    sums: ShardSums
+    sums: Sums
 
     @property
     def volume(self) -> Accumulator:
         """D and W as RELION writes them."""
-        return trim(hermitian(self.sums.volume))
+        return trim(hermitian(self.sums.volumes[0]))
 
     @property
     def log_likelihood(self) -> np.ndarray:
@@ -89,11 +91,12 @@ def model_of(
     first: Path, reference: Path, radius: int, diameter_angst: float, dtype: torch.dtype = torch.float64, **fields
 ) -> Model:
     """The model that RELION's iteration 0 describes, where every optics group has a micrograph of its own."""
+    grid = fields.pop("grid", OrientationGrid.build(0))
     ssnr = np.asarray(read_star(first)["model_class_1"]["rlnSsnrMap"], dtype=float)
     groups = len(read_star(first)["model_groups"]["rlnGroupNumber"])
     volume, pixel_size_angst = read_volume(reference)
     values = {
-        "sphere": transform(torch.from_numpy(volume).to(dtype), radius),
+        "component": one_reference(transform(torch.from_numpy(volume).to(dtype), radius), grid),
         "pixel_size_angst": pixel_size_angst,
         "particle_diameter_angst": diameter_angst,
         "coarse_radius": radius,
@@ -102,12 +105,16 @@ def model_of(
         "scale": torch.ones(groups, dtype=torch.float64),
         "scale_shells": torch.from_numpy(ssnr > 3),
         "norm_average": 1.0,
-        "grid": OrientationGrid.build(0),
         "offsets_angst": torch.zeros(1, 2, dtype=torch.float64),
         "offset_step_angst": pixel_size_angst,
         "sigma_offset_angst": 10.0,
     }
     return Model(**(values | fields))
+
+
+def one_reference(sphere: Sphere, grid: OrientationGrid) -> Component:
+    """A component of one map without a prior."""
+    return Component((Reference(sphere),), grid)
 
 
 def with_given_poses(particles: ParticleSet, model: Model) -> GivenPoses:
@@ -117,9 +124,10 @@ def with_given_poses(particles: ParticleSet, model: Model) -> GivenPoses:
     """
     angles = np.stack([particles.rot_deg, particles.tilt_deg, particles.psi_deg], -1)
     offset = torch.tensor([FRACTION_PX], dtype=torch.float64) * model.pixel_size_angst
+    grid = GivenGrid(matrix_from_euler(torch.from_numpy(angles)))
     model = replace(
-        model, grid=GivenGrid(matrix_from_euler(torch.from_numpy(angles))), offsets_angst=offset,
-        offset_step_angst=0.0, local_sigma_deg=1.0,
+        model, component=one_reference(model.component.sphere, grid), offsets_angst=offset, offset_step_angst=0.0,
+        local_sigma_deg=1.0,
     )  # fmt: skip
     engine = Expectation(model, particles, torch.float64, torch.device("cpu"))
     engine.block_size = len(particles)
@@ -192,7 +200,7 @@ def assert_sums_agree(iteration: Iteration) -> None:
     that they reach, within the root of 3 of the rim, are left out.
     """
     data, weight = external_sums(iteration.data.folder, f"{iteration.root}_it001_class001")
-    volume = iteration.ours.volume
+    volume = iteration.ours.volumes[0]
     inside = padded_radius(BOX_PX) < 2 * volume.r_max - np.sqrt(3)
     for mine, theirs in ((volume.data, data), (volume.weight, weight)):
         difference = np.abs(padded_half(mine, BOX_PX) - theirs)[inside]

@@ -66,7 +66,7 @@ def rim(iteration) -> Rim:
     masked = prepare(images, ones, whole_px, mask, pixels, len(pixels.kx)).masked
     missing = (pixels.ky == -radius) & (pixels.shell == radius)
     count = pixels.inside(radius)
-    slices = project(ours.model.sphere, ours.model.grid.given, pixels, count)
+    slices = project(ours.model.component.sphere, ours.model.component.grid.given, pixels, count)
     at_rim = pixels.k2[:count] == radius**2
     predicted = (slices * ours.engine.tables.ctf(particles, count)[:, None])[:, :, at_rim].square().sum(1)
     image = masked[:, :, :count][:, :, at_rim].square().sum(1)
@@ -121,7 +121,7 @@ def test_reference_noise_is_the_same(iteration):
     radius = iteration.ours.model.radius
     small = (theirs[: radius - 1] < 1e-3).nonzero()[0]
     assert len(small) > 5
-    np.testing.assert_allclose(reference_noise(iteration.ours.volume)[small], theirs[small], rtol=1e-6)
+    np.testing.assert_allclose(reference_noise(iteration.ours.volumes[0])[small], theirs[small], rtol=1e-6)
 
 
 def test_initial_noise_is_the_same(iteration):

@@ -52,7 +52,7 @@ def test_symmetrised_sums_are_the_same(data_set, run_relion, name):
     """Sum over operators, not their mean. A cell whose eight corners reach the rim is left out, as there."""
     iteration = iterate(data_set, run_relion, f"sym{name}/run", "--incr_size", 5, "--sym", name)
     data, weight = external_sums(data_set.folder, f"{iteration.root}_it001_class001")
-    volume = trim(symmetrise(trim(hermitian(iteration.ours.sums.volume)), operators(name)))
+    volume = trim(symmetrise(trim(hermitian(iteration.ours.sums.volumes[0])), operators(name)))
     inside = padded_radius(BOX_PX) < 2 * volume.r_max - 2 * np.sqrt(3)
     for mine, theirs in ((volume.data, data), (volume.weight, weight)):
         difference = np.abs(padded_half(mine, BOX_PX) - theirs)[inside]

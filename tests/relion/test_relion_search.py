@@ -8,8 +8,8 @@ import torch
 from relion_data import BOX_PX, DataSet, write_data_set
 from relion_engine import Iteration, external_sums, model_of, model_value, padded_half, padded_radius
 
-from blush.expectation.model import ShardSums
 from blush.expectation.shard import Expectation
+from blush.expectation.sums import Sums
 from blush.fourier import native
 from blush.fourier.backproject import hermitian, trim
 from blush.geometry.rotation import angular_distance_deg, matrix_from_euler
@@ -28,7 +28,7 @@ class Search:
     """RELION's tables and our sums of one iteration."""
 
     theirs: Iteration
-    ours: ShardSums
+    ours: Sums
     exact: bool
 
     @property
@@ -117,7 +117,7 @@ def test_norm_corrections_are_the_same_but_for_the_posterior_tail(search):
 
 def test_sums_are_the_same(search):
     data, weight = external_sums(search.theirs.data.folder, "search/run_it001_class001")
-    volume = trim(hermitian(search.ours.volume))
+    volume = trim(hermitian(search.ours.volumes[0]))
     inside = padded_radius(BOX_PX) < 2 * volume.r_max - np.sqrt(3)
     for mine, theirs in ((volume.data, data), (volume.weight, weight)):
         difference = np.abs(padded_half(mine, BOX_PX) - theirs)[inside]

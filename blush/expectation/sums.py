@@ -1,0 +1,80 @@
+"""Sufficient statistics of some images: one volume per reference, and what the image model is updated from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from blush.expectation.model import Model
+from blush.fourier.backproject import Accumulator, empty_accumulator
+
+ADDED = ("noise", "weight", "scale_cross", "scale_power", "directions", "offset_square")
+"""Statistics that add up over shards, beside the grid."""
+
+
+@dataclass
+class Sums:
+    """Sufficient statistics of a shard (docs/algorithm.md, section 3), all float64 apart from the grids.
+
+    Attributes
+    ----------
+    volumes
+        D and W of every reference, not yet made Hermitian.
+    noise
+        (o, s) sum over particles of sum_w w |X - P|^2 over the half plane.
+    weight
+        (o,) sum of posterior weights.
+    scale_cross, scale_power
+        (g,) sums of X P and P^2 over the shells that estimate the scale.
+    offset_square
+        Sum of w |offset|^2, in square Angstrom.
+    directions
+        (references x directions,) sum of weights.
+    table
+        Per-particle columns, in shard order.
+    """
+
+    volumes: tuple[Accumulator, ...]
+    noise: Tensor
+    weight: Tensor
+    scale_cross: Tensor
+    scale_power: Tensor
+    directions: Tensor
+    offset_square: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
+    table: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def zero(cls, model: Model, n_optics: int, dtype: torch.dtype, device: torch.device) -> Sums:
+        """Sums of no image."""
+        box, shells = model.box_px, model.box_px // 2 + 1
+        zeros = torch.zeros(0, dtype=torch.float64, device=device)
+        return cls(
+            tuple(empty_accumulator(box, model.radius, dtype=dtype, device=device) for _ in model.component.references),
+            noise=zeros.new_zeros(n_optics, shells),
+            weight=zeros.new_zeros(n_optics),
+            scale_cross=zeros.new_zeros(len(model.scale)),
+            scale_power=zeros.new_zeros(len(model.scale)),
+            directions=zeros.new_zeros(model.component.n_directions),
+        )
+
+    def append(self, columns: dict[str, Tensor]) -> None:
+        """Add the rows of one block of particles."""
+        for name, column in columns.items():
+            column = column.cpu()
+            self.table[name] = torch.cat((self.table[name], column)) if name in self.table else column
+
+    def arrays(self) -> dict[str, NDArray[np.float32] | NDArray[np.float64]]:
+        """Every statistic by name; `grid` is (references, d, d, h, 3), without the padding channel."""
+        grid = np.empty((len(self.volumes), *self.volumes[0].grid.shape[:3], 3), _numpy_type(self.volumes[0].grid))
+        for one, volume in zip(grid, self.volumes, strict=True):
+            torch.from_numpy(one).copy_(volume.grid[..., :3])
+        out = {"grid": grid} | {name: getattr(self, name).cpu().numpy() for name in ADDED}
+        return out | {f"table_{name}": column.numpy().astype(np.float64) for name, column in self.table.items()}
+
+
+def _numpy_type(values: Tensor) -> np.dtype:
+    return values.new_empty(0, device="cpu").numpy().dtype
