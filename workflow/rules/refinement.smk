@@ -46,7 +46,8 @@ onstart:
     os.environ.update(BLUSH_POOL="slurm" if executor == "slurm" else "local")
     try:
         expect_pool(
-            pool_folder(RUN_CONFIG.run_dir), RUN_CONFIG.compute.model_dump(mode="json")
+            pool_folder(RUN_CONFIG.run_dir),
+            RUN_CONFIG.compute.model_dump(mode="json"),
         )
     except BlushError as error:
         raise SystemExit(f"blush: {error}") from None
