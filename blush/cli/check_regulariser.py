@@ -72,12 +72,12 @@ def _chosen(name: str | None, config: Path | None) -> tuple["RegulariserSettings
     """The regulariser's settings, and the trailing shells to check it with."""
     from pydantic import ValidationError
 
-    from blush.config import load_config
     from blush.config.regulariser import RegulariserSettings
     from blush.config.sections import Trailing
+    from blush.jobs.settings import run_settings
 
     if config is not None:
-        loaded = load_config(config, {"regulariser": {"name": name}} if name else None)
+        loaded = run_settings(config, {"regulariser": {"name": name}} if name else None)
         return loaded.regulariser, loaded.trailing.shells
     if name is None:
         problem = Problem("which regulariser is not said", "give its name, or --config my.yaml")

@@ -33,11 +33,11 @@ def import_(
 
 def _check(source: Path, is_star: bool) -> None:
     """Report on every input; nothing is written."""
-    from blush.config import load_config
     from blush.io.check import check_particles
     from blush.jobs.importing import check_run
+    from blush.jobs.settings import run_settings
 
-    findings = check_particles(source) if is_star else check_run(load_config(source))
+    findings = check_particles(source) if is_star else check_run(run_settings(source))
     for warning in condensed(findings.warnings):
         typer.echo(f"warning: {warning}", err=True)
     findings.refuse(str(source))

@@ -25,12 +25,12 @@ def refine(
     The steps and the results are those of the workflow; here one process makes them all, on one device.
     """
     from blush.cluster.lock import hold_run
-    from blush.config import load_config
     from blush.io.files import read_record
     from blush.jobs.autorefine import autorefine
+    from blush.jobs.settings import run_settings
     from blush.report.page import write_report
 
-    settings = load_config(config)
+    settings = run_settings(config)
     hold_run(settings.run_dir)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as the workers have it; read at first use
     with shown(settings.run_dir, quiet):

@@ -13,13 +13,13 @@ from typing import Any, get_args
 
 from blush.cluster.client import stop_pool
 from blush.cluster.resident import PoolGoneError
-from blush.config import RunConfig, load_config
+from blush.config import RunConfig
 from blush.config.regulariser import Name, RegulariserSettings
 from blush.errors import BlushError
 from blush.io.files import read_record
 from blush.jobs import pooled, steps
 from blush.jobs.layout import RunFolder
-from blush.jobs.settings import conflicts, take_up
+from blush.jobs.settings import conflicts, run_settings, take_up
 
 Notify = Callable[[str], None]
 _AFTERWARDS = ("postprocess", "truth")
@@ -107,7 +107,7 @@ def _configuration(path: Path, name: str) -> RunConfig:
 
     if name not in get_args(Name):
         raise BlushError(f"there is no such regulariser; known are {', '.join(get_args(Name))}")
-    config = load_config(path, {"regulariser": {"name": name}})
+    config = run_settings(path, {"regulariser": {"name": name}})
     regulariser(config.regulariser)
     return config
 

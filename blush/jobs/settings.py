@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from blush.config import RunConfig, load_config
 from blush.config.files import checked as checked_settings
+from blush.config.files import merged
 from blush.config.input_file import unreadable
 from blush.errors import BlushError, Problem
 from blush.io import seal
@@ -126,10 +127,17 @@ def read_settings(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def run_settings(path: Path) -> RunConfig:
-    """Settings of a refinement, from the file of a run or a configuration of the user's."""
-    content = read_settings(path)
-    return load_config(path) if content is None else checked_settings(RunConfig, content, path)
+def run_settings(path: Path, overrides: dict[str, Any] | None = None) -> RunConfig:
+    """Settings of a refinement, from the file of a run or a configuration of the user's.
+
+    Parameters
+    ----------
+    overrides
+        Nested values that replace those of the file.
+    """
+    if (content := read_settings(path)) is None:
+        return load_config(path, overrides)
+    return checked_settings(RunConfig, merged(content, overrides or {}), path)
 
 
 def conflicts(config: RunConfig) -> list[Problem]:

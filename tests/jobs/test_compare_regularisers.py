@@ -25,6 +25,7 @@ from blush.jobs.compare_regularisers import (
     shared_pool,
 )
 from blush.jobs.layout import RunFolder
+from blush.jobs.settings import run_settings
 
 LAST = 2
 
@@ -165,7 +166,7 @@ def test_all_runs_share_one_pool_which_is_gone_at_the_end(compared):
 def test_a_member_is_the_run_that_refine_makes(compared, tmp_path):
     """Same bytes, and `blush refine` continues one by its settings.json."""
     folder, _ = compared
-    config = load_config(folder / "lowpass_seed1/settings.json")
+    config = run_settings(folder / "lowpass_seed1/settings.json")
     assert config.run_dir == folder / "lowpass_seed1"
     alone = autorefine(config.model_copy(update={"output": tmp_path}))
     for file in ("run_class001.mrc", "run_half1_class001_unfil.mrc", "it002/poses.npz", "it002/maps.json"):

@@ -196,9 +196,9 @@ def test_directions_seen_seldom_leave_fewer_coefficients(finished, tmp_path):
     for half in (1, 2):
         sums = load_npz(run.sums(last, half))
         grid = np.zeros_like(sums["grid"])
-        middle = grid.shape[0] // 2
+        middle = grid.shape[1] // 2
         grid[..., 2] = 1
-        grid[middle + 1 :, ..., 2] = 0.01
+        grid[:, middle + 1 :, ..., 2] = 0.01
         _replace_sums(run, last, half, {"grid": grid, "r_max": sums["r_max"]})
     share = evenness(run.root)[6:14]
     np.testing.assert_allclose(share, 50.5**2 / 5000.5, rtol=0.1)

@@ -41,7 +41,7 @@ def remake_references(folder, monkeypatch, change):
     monkeypatch.setattr(maps_step, "half_map_fsc", lambda *_: (fixed["fsc"], fixed["fsc_unmasked"]))
     sums = load_npz(folder.sums(2, 2))
     with written(folder, folder.sums(2, 2)) as beside:
-        save_npz(beside, {"grid": change(sums["grid"]), "r_max": sums["r_max"]})
+        save_npz(beside, {"grid": change(sums["grid"][0])[None], "r_max": sums["r_max"]})
     folder.spectra(2).unlink()
     steps.denoise_and_trail(folder.root, 2)
     return [folder.reference(2, half).read_bytes() for half in (1, 2)]

@@ -3,14 +3,15 @@ import shlex
 from functools import cache
 from pathlib import Path
 import yaml
-from blush.config import RunConfig, load_config
+from blush.config import RunConfig
 from blush.config.training import load_training
 from blush.errors import BlushError
 from blush.io.files import read_json
+from blush.io.json_text import SEAL_KEY
 from blush.io.seal import DamagedFile
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import checked
-from blush.jobs.settings import file_digest
+from blush.jobs.settings import file_digest, run_settings
 from snakemake.exceptions import WorkflowError
 from snakemake.io import IOFile
 
@@ -41,10 +42,11 @@ def is_training():
     return True
 
 
-def checked_config(load=load_config):
+def checked_config(load=run_settings):
     """The configuration, with every mistake in it told before any job runs."""
     try:
-        content = load(config_file(), overrides=config)
+        changes = {key: value for key, value in config.items() if key != SEAL_KEY}
+        content = load(config_file(), overrides=changes)
     except BlushError as error:
         raise WorkflowError(str(error)) from None
     named = [content.run_dir, *content.model_dump().values()]
