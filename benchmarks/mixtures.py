@@ -55,12 +55,12 @@ MIXTURES: dict[str, dict[str, Any]] = {
         "imaging": {"n_particles": 2000, "box_px": 64, "pixel_size_angst": 3.2, "envelope_bfactor_angst2": 100},
         "noise": {"snr": 0.08},
     },
-    # Hsp90 (157 kDa) with and without its two co-chaperones of 13 kDa each, at low signal
+    # Clathrin adaptor AP2 (192 kDa) with and without its smallest subunit (17 kDa), at low signal
     "mixture_lowsnr_composition": {
-        "specimen": {"model": "2cg9.cif.gz"},
+        "specimen": {"model": "2vgl.cif.gz"},
         "species": [
             {"name": "bound", "fraction": 0.5},
-            {"name": "free", "fraction": 0.5, "changes": [{"change": "remove", "select": {"chains": ["X", "Y"]}}]},
+            {"name": "free", "fraction": 0.5, "changes": [{"change": "remove", "select": {"chains": ["S"]}}]},
         ],
         "imaging": {"n_particles": 1500, "box_px": 64, "pixel_size_angst": 3.2, "envelope_bfactor_angst2": 100},
         "noise": {"snr": 0.04},

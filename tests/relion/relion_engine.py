@@ -200,7 +200,7 @@ def assert_sums_agree(iteration: Iteration) -> None:
     that they reach, within the root of 3 of the rim, are left out.
     """
     data, weight = external_sums(iteration.data.folder, f"{iteration.root}_it001_class001")
-    volume = iteration.ours.volumes[0]
+    volume = iteration.ours.volume
     inside = padded_radius(BOX_PX) < 2 * volume.r_max - np.sqrt(3)
     for mine, theirs in ((volume.data, data), (volume.weight, weight)):
         difference = np.abs(padded_half(mine, BOX_PX) - theirs)[inside]

@@ -121,7 +121,7 @@ def test_reference_noise_is_the_same(iteration):
     radius = iteration.ours.model.radius
     small = (theirs[: radius - 1] < 1e-3).nonzero()[0]
     assert len(small) > 5
-    np.testing.assert_allclose(reference_noise(iteration.ours.volumes[0])[small], theirs[small], rtol=1e-6)
+    np.testing.assert_allclose(reference_noise(iteration.ours.volume)[small], theirs[small], rtol=1e-6)
 
 
 def test_initial_noise_is_the_same(iteration):
