@@ -120,6 +120,15 @@ def test_a_denoiser_that_changes_nothing_leaves_maps_free_of_noise():
     assert drive(red, maps, Policy()).diagnostics["notes"]["weight"] == 1
 
 
+@pytest.mark.parametrize("half", [0, 1])
+def test_each_half_is_fused_with_its_own_sums_and_variance(half):
+    maps = half_maps(torch.float64)
+    maps = replace(maps, tau2=np.stack([maps.tau2[0], 5 * maps.tau2[1]]))
+    denoised, sums = blobs(seed=11), maps.sums[half]
+    expected = reconstruct(sums, maps.tau2[half], expected=transform_of_map(denoised, sums))
+    assert torch.equal(fuse(maps, half, denoised, 1.0), expected)
+
+
 def test_a_prior_that_is_the_truth_helps():
     """Against the truth the fusion lies between the half-map and the truth in every regularised shell, from 5 on."""
     from blush.fourier.fsc import fsc

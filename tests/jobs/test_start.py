@@ -1,0 +1,38 @@
+"""Iteration 0: the first reference is filtered, and settings in pixels become ångström."""
+
+import numpy as np
+import pytest
+import torch
+
+from blush.fourier.fsc import power_spectrum
+from blush.io.mrc import read_volume, write_volume
+from blush.jobs import steps
+from blush.jobs.layout import RunFolder
+from blush.refine.state import load_state
+
+
+@pytest.fixture
+def started(make_config, tmp_path):
+    """From a reference of white noise, 32 px of 6.5 Å."""
+    noise = np.random.default_rng(1).standard_normal((32, 32, 32)).astype(np.float32)
+    write_volume(tmp_path / "white.mrc", noise, 6.5)
+    config = make_config(tmp_path, reference=tmp_path / "white.mrc")
+    steps.import_run(config)
+    steps.start(config.run_dir)
+    return RunFolder(config.run_dir)
+
+
+def test_both_halves_start_from_the_filtered_reference(started):
+    """At 40 Å, shell 5.2 of 208 Å, with an edge of two shells."""
+    first, second = (read_volume(started.reference(0, half))[0] for half in (1, 2))
+    assert np.array_equal(first, second)
+    power = power_spectrum(torch.from_numpy(first).double())
+    assert float(power[3]) > 1e-3 * float(power.max())
+    assert float(power[8:].max()) < 1e-10 * float(power.max())
+
+
+def test_offsets_in_pixels_are_searched_in_angstrom(started):
+    """A range of 2 px and a step of 2 px."""
+    state = load_state(started.state(0))
+    assert (state.offset_range_angst, state.offset_step_angst) == (13.0, 13.0)
+    assert state.first_cc
