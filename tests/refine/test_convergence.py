@@ -57,6 +57,12 @@ def test_state_zero_searches_globally_at_the_resolution_of_the_reference():
     assert (state.first_cc, state.final, state.converged) == (True, False, False)
 
 
+def test_a_single_iteration_does_not_end_with_a_cross_correlation():
+    """It makes the final maps, which need noise and weights."""
+    assert not start(first_cc=True, max_iterations=1).first_cc
+    assert start(first_cc=True, max_iterations=2).first_cc
+
+
 def test_state_zero_is_local_from_the_switching_order_or_on_request():
     fine = start(sampling=FirstSampling(healpix_order=4))
     assert fine.local

@@ -129,6 +129,15 @@ def test_each_half_is_fused_with_its_own_sums_and_variance(half):
     assert torch.equal(fuse(maps, half, denoised, 1.0), expected)
 
 
+def test_the_weight_goes_by_the_resolution_where_the_fsc_is_a_half():
+    """Box of 72 Å: FSC = 0.5 at shell 6, 12 Å, and 0.143 far beyond, at shell 10."""
+    curve = np.interp(np.arange(BOX // 2 + 1), [0, 5, 6, 7, 10, 11], [1, 0.99, 0.5, 0.2, 0.15, 0.0])
+    maps = replace(half_maps(torch.float64), fsc=curve)
+    truth = blobs(seed=11)
+    weight = Red(Given(truth, truth), full_weight_angst=8.0, no_weight_angst=16.0).regularise(maps).notes["weight"]
+    assert weight == pytest.approx(0.5, abs=0.12)  # (16 - 12) / (16 - 8); half a shell is 1 Å, an eighth
+
+
 def test_a_prior_that_is_the_truth_helps():
     """Against the truth the fusion lies between the half-map and the truth in every regularised shell, from 5 on."""
     from blush.fourier.fsc import fsc
