@@ -59,6 +59,7 @@ def make_set(folder: Path, rows: int) -> None:
         "particle_diameter_angst": 24,
         "initial_lowpass_angst": 16,
         "refinement": {"reference_is_greyscale": True},
+        "sampling": {"offset_range_px": 3},
     }
     (folder / "run.json").write_text(json.dumps(config))
 
