@@ -180,5 +180,5 @@ def _resolution(axes: Axes, content: Record) -> None:
 
 def _level(axes: Axes, level: float) -> None:
     axes.axhline(level, color=MUTED, linewidth=0.9, linestyle=(0, (2, 3)))
-    axes.annotate(f"{level:g}", (1, level), xycoords=("axes fraction", "data"), xytext=(3, 0), fontsize=8.5,
+    axes.annotate(f"{level:.3g}", (1, level), xycoords=("axes fraction", "data"), xytext=(3, 0), fontsize=8.5,
                   textcoords="offset points", va="center", color=MUTED)  # fmt: skip
