@@ -131,6 +131,6 @@ def local_search(
     prior = block.log_prior_shift[:, :, None] + torch.cat(priors, 1)[:, None, :].to(score.dtype)
     if not model.cross_correlation:
         score = score + prior
-    row = torch.where(orientation >= 0, orientation, -1)[:, None] + first[:, None]
+    row = orientation[:, None] + first[:, None]
     missing = (orientation < 0).repeat(1, len(scores))
     return keep(score.masked_fill(missing[:, None, :], -torch.inf), prior, row.flatten(1), model)

@@ -69,10 +69,6 @@ class Component:
         """Index of (reference, direction) of rows."""
         return torch.div(row, self.grid.n_psi, rounding_mode="floor")
 
-    def reference(self, row: Tensor) -> Tensor:
-        """Index of the reference of rows."""
-        return torch.div(row, self.grid.n_orientations, rounding_mode="floor")
-
     def fine_matrices(self, row: Tensor) -> Tensor:
         """(n, children, 3, 3) rotations of the children of rows (n,)."""
         return self.grid.fine_matrices(row % self.grid.n_orientations)

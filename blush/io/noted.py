@@ -19,7 +19,7 @@ NOTES = ".seals.json"
 _CHUNK = 1 << 22
 
 
-def file_digest(path: Path) -> str:
+def noted_digest(path: Path) -> str:
     """XXH3 (128 bits) of a file, in hexadecimal digits."""
     state = xxhash.xxh3_128()
     with path.open("rb") as stream:
@@ -59,7 +59,7 @@ def check_own(path: Path) -> None:
     if unreadable(path) is not None:  # whoever reads it says why
         return
     noted = read_notes(path.parent).get(path.name)
-    if noted is not None and file_digest(path) != noted:
+    if noted is not None and noted_digest(path) != noted:
         remedy = "restore it; where the change is yours, give your version another name"
         raise DamagedFile(path, "was changed after Blush wrote it", remedy)
     if path.suffix == ".mrc" and seal.is_sealed(path):

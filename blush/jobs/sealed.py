@@ -14,7 +14,7 @@ import xxhash
 from blush.errors import BlushError
 from blush.io import seal
 from blush.io.files import read_record, write_json
-from blush.io.noted import NOTES, file_digest, read_notes
+from blush.io.noted import NOTES, noted_digest, read_notes
 from blush.io.seal import DamagedFile, Owner
 from blush.jobs.layout import RunFolder
 from blush.refine.state import ALGORITHM_VERSION
@@ -142,7 +142,7 @@ def note(folder: RunFolder, paths: Sequence[Path]) -> None:
     notes = paths[0].with_name(NOTES)
     known = dict(read_notes(notes.parent)) if kept(folder, notes) else {}
     with written(folder, notes) as beside:
-        write_json(beside, known | {path.name: file_digest(path) for path in paths})
+        write_json(beside, known | {path.name: noted_digest(path) for path in paths})
 
 
 def as_noted(folder: RunFolder, place: Path, wanted: Callable[[str], bool] = lambda name: True) -> bool:
@@ -155,7 +155,7 @@ def as_noted(folder: RunFolder, place: Path, wanted: Callable[[str], bool] = lam
         path = place / name
         if not path.is_file():
             good = False
-        elif file_digest(path) != digest:
+        elif noted_digest(path) != digest:
             good = False
             put_aside(folder, DamagedFile(path, "was changed after it was written"))
     return good
