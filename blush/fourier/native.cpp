@@ -1,6 +1,6 @@
 // Scalar-tap, vector-arithmetic kernels for what torch does slowly on a CPU: trilinear slices, their
-// insertion, sparse score blocks and weighted sums. Every function has a twin in plain torch
-// (blush/fourier/project.py, backproject.py, blush/expectation/sparse.py); tests hold them together.
+// insertion, sparse score blocks and weighted sums. Every function has a twin in plain torch (blush/fourier/project.py,
+// backproject.py, many_maps.py, many_sums.py, blush/expectation/sparse.py); tests hold them together.
 //
 // Layouts, all float32:
 //   volume  (d, d, h) complex, interleaved; d = 2 r + 1, h = r + 1; z and y centred at r, x >= 0
@@ -314,6 +314,250 @@ void blush_accumulate_pairs(const float* z, const float* c, const float* phases,
       }
     }
   }
+}
+
+}  // extern "C"
+
+// Several maps at one orientation for every image (blush/fourier/many_maps.py and many_sums.py). Arrays of maps and
+// sums are voxel-major, so that the eight indices and weights of a pixel serve all of them:
+//   maps  (d, d, h, groups, 2, P) and sums (d, d, h, groups, C, P); P = 1, 2, 4 or 8 maps in a group ("lanes"),
+//   C = 3 channels (real, imaginary, weight), 4 where P = 1.
+// Chunks of pixels are outermost: a chunk is a thin shell of the sphere, which stays in the cache for all images.
+template <int P> struct Lanes;
+template <> struct Lanes<1> { typedef float voxel __attribute__((vector_size(8))); typedef v4 pair; };
+template <> struct Lanes<2> { typedef v4 voxel; typedef v8 pair; };
+template <> struct Lanes<4> { typedef v8 voxel; typedef v16 pair; };
+template <> struct Lanes<8> { typedef v16 voxel; };
+
+template <typename V> static inline V load(const float* p) { V v; std::memcpy(&v, p, sizeof(V)); return v; }
+template <typename V> static inline void store(float* p, V v) { std::memcpy(p, &v, sizeof(V)); }
+
+struct Cells {
+  int64_t sx, sy, sz;  // floats from a cell to its neighbours
+  Cells(int64_t r, int64_t floats) : sx(floats), sy(floats * (r + 1)), sz(floats * (r + 1) * (2 * r + 1)) {}
+};
+
+// Lines of the cache that the pixel `ahead` of this one will need.
+static constexpr int ahead = 12;
+template <int bytes> static inline void fetch(const float* p, const Cells& c) {
+  for (int b = 0; b < bytes; b += 64)
+    for (const float* q : {p, p + c.sy, p + c.sz, p + c.sz + c.sy}) __builtin_prefetch((const char*)q + b);
+}
+
+// Samples of one group's maps at every pixel of a chunk: (chunk, 2, P), before the reflection's conjugate.
+template <int P> static void gather(const float* maps, const Cells& c, const Taps& t, int m, float* samples) {
+  for (int i = 0; i < m; ++i) {
+    if (i + ahead < m) fetch<16 * P>(maps + c.sx * t.corner[i + ahead], c);
+    const float* p = maps + c.sx * t.corner[i];
+    const float fx = t.fx[i], fy = t.fy[i], fz = t.fz[i], gx = 1.f - fx, gy = 1.f - fy, gz = 1.f - fz;
+    typedef typename Lanes<P>::voxel V;
+    if constexpr (P < 8) {
+      typedef typename Lanes<P>::pair W;
+      const W v = (load<W>(p) * gy + load<W>(p + c.sy) * fy) * gz +
+                  (load<W>(p + c.sz) * gy + load<W>(p + c.sz + c.sy) * fy) * fz;
+      V half[2];
+      std::memcpy(half, &v, sizeof(v));
+      store<V>(samples + 2 * P * i, half[0] * gx + half[1] * fx);
+    } else {
+      const float* q = p + c.sx;
+      const V lower = (load<V>(p) * gy + load<V>(p + c.sy) * fy) * gz +
+                      (load<V>(p + c.sz) * gy + load<V>(p + c.sz + c.sy) * fy) * fz;
+      const V upper = (load<V>(q) * gy + load<V>(q + c.sy) * fy) * gz +
+                      (load<V>(q + c.sz) * gy + load<V>(q + c.sz + c.sy) * fy) * fz;
+      store<V>(samples + 2 * P * i, lower * gx + upper * fx);
+    }
+  }
+}
+
+struct Views {  // orientations of images, and the pixels at which they are sampled
+  int64_t r;
+  float pad;
+  const float* matrices;
+  int64_t rows;
+  const float *kx, *ky;
+  int64_t n;
+
+  // work(row, begin, pixels of the chunk, taps)
+  template <typename Chosen, typename Work> void each(Chosen chosen, Work work) const {
+    Taps t;
+    for (int64_t begin = 0; begin < n; begin += Taps::chunk) {
+      const int m = (int)std::min<int64_t>(Taps::chunk, n - begin);
+      for (int64_t row = 0; row < rows; ++row) {
+        if (!chosen(row)) continue;
+        t.locate(matrices + 9 * row, kx + begin, ky + begin, m, r, pad);
+        work(row, begin, m, t);
+      }
+    }
+  }
+};
+
+static bool any(const float* share, int64_t count) {
+  return std::any_of(share, share + count, [](float s) { return s != 0.f; });
+}
+static bool every(int64_t) { return true; }
+
+template <int P> static void project_many(const float* maps, int64_t groups, const Views& v, int64_t k, float* slices) {
+  const Cells c(v.r, 2 * P * groups);
+  float samples[Taps::chunk * 2 * P];
+  v.each(every, [&](int64_t row, int64_t begin, int m, const Taps& t) {
+    for (int64_t g = 0; g < groups; ++g) {
+      gather<P>(maps + 2 * P * g, c, t, m, samples);
+      for (int64_t l = 0; l < P && P * g + l < k; ++l) {
+        float* re = slices + (row * k + P * g + l) * 2 * v.n + begin;
+        float* im = re + v.n;
+        for (int i = 0; i < m; ++i) {
+          re[i] = samples[2 * P * i + l];
+          im[i] = samples[2 * P * i + P + l] * t.sign[i];
+        }
+      }
+    }
+  });
+}
+
+template <int P> static void score_many(const float* maps, int64_t groups, const Views& v, const float* image,
+                                        const float* power, double* scores) {
+  const Cells c(v.r, 2 * P * groups);
+  float samples[Taps::chunk * 2 * P];
+  v.each(every, [&](int64_t row, int64_t begin, int m, const Taps& t) {
+    const float *re = image + row * 2 * v.n + begin, *im = re + v.n, *w = power + row * v.n + begin;
+    for (int64_t g = 0; g < groups; ++g) {
+      gather<P>(maps + 2 * P * g, c, t, m, samples);
+      double total[P] = {};
+      for (int i = 0; i < m; ++i) {
+        const float *s = samples + 2 * P * i, x = re[i], y = im[i] * t.sign[i], q = w[i];
+        for (int l = 0; l < P; ++l) total[l] += x * s[l] + y * s[P + l] - q * (s[l] * s[l] + s[P + l] * s[P + l]);
+      }
+      for (int l = 0; l < P; ++l) scores[(row * groups + g) * P + l] += total[l];
+    }
+  });
+}
+
+template <int P> static void predict_many(const float* maps, int64_t groups, const Views& v, const float* share,
+                                          float* mean, float* square) {
+  const Cells c(v.r, 2 * P * groups);
+  const int64_t lanes = P * groups;
+  float samples[Taps::chunk * 2 * P];
+  v.each([&](int64_t row) { return any(share + row * lanes, lanes); },
+         [&](int64_t row, int64_t begin, int m, const Taps& t) {
+    float *re = mean + row * 2 * v.n + begin, *im = re + v.n, *sq = square + row * v.n + begin;
+    for (int64_t g = 0; g < groups; ++g) {
+      const float* part = share + row * lanes + P * g;
+      if (!any(part, P)) continue;
+      gather<P>(maps + 2 * P * g, c, t, m, samples);
+      for (int l = 0; l < P; ++l) {
+        const float w = part[l];
+        if (w == 0.f) continue;
+        for (int i = 0; i < m; ++i) {
+          const float a = samples[2 * P * i + l], b = samples[2 * P * i + P + l];
+          re[i] += w * a;
+          im[i] += w * b * t.sign[i];
+          sq[i] += w * (a * a + b * b);
+        }
+      }
+    }
+  });
+}
+
+// One cell of the sums of a group: share x (real, imaginary, weight) of a pixel, and its addition.
+template <int P> struct Cell;
+template <> struct Cell<1> {
+  typedef v4 part;
+  static part spread(float x, float y, float q) { return part{x, y, q, 0.f}; }
+};
+template <> struct Cell<2> {
+  typedef v8 part;
+  static part spread(float x, float y, float q) { return part{x, x, y, y, q, q, 0.f, 0.f}; }
+};
+template <> struct Cell<4> {
+  typedef v16 part;
+  static part spread(float x, float y, float q) { return part{x, x, x, x, y, y, y, y, q, q, q, q, 0.f, 0.f, 0.f, 0.f}; }
+};
+template <> struct Cell<8> {
+  typedef v16 part;
+  static part spread(float x, float y, float) { return part{x, x, x, x, x, x, x, x, y, y, y, y, y, y, y, y}; }
+};
+
+template <int P> static void insert_many(float* sums, int64_t groups, const Views& v, const float* image,
+                                         const float* power, const float* share) {
+  constexpr int C = P == 8 ? 3 : 4;
+  typedef typename Cell<P>::part V;
+  const Cells c(v.r, C * P * groups);
+  const int64_t lanes = P * groups;
+  v.each([&](int64_t row) { return any(share + row * lanes, lanes); },
+         [&](int64_t row, int64_t begin, int m, const Taps& t) {
+    const float *re = image + row * 2 * v.n + begin, *im = re + v.n, *w = power + row * v.n + begin;
+    for (int64_t g = 0; g < groups; ++g) {
+      const float* part = share + row * lanes + P * g;
+      if (!any(part, P)) continue;
+      float repeated[4 * P] = {};
+      for (int k = 0; k < 3; ++k) std::memcpy(repeated + k * P, part, P * sizeof(float));
+      const V shares = load<V>(repeated);
+      const v8 weights = P == 8 ? load8(part) : v8{};
+      float* group = sums + C * P * g;
+      for (int i = 0; i < m; ++i) {
+        if (i + ahead < m) fetch<8 * C * P>(group + c.sx * t.corner[i + ahead], c);
+        const V value = shares * Cell<P>::spread(re[i], im[i] * t.sign[i], w[i]);
+        const v8 weight = weights * w[i];
+        const float fx = t.fx[i], fy = t.fy[i], fz = t.fz[i], gx = 1.f - fx, gy = 1.f - fy, gz = 1.f - fz;
+        auto add = [&](float* p, float tap) {
+          store<V>(p, load<V>(p) + value * tap);
+          if constexpr (P == 8) store8(p + 16, load8(p + 16) + weight * tap);
+        };
+        auto pair = [&](float* p, float tap) { add(p, gx * tap); add(p + c.sx, fx * tap); };
+        float* p = group + c.sx * t.corner[i];
+        pair(p, gy * gz);
+        pair(p + c.sy, fy * gz);
+        pair(p + c.sz, gy * fz);
+        pair(p + c.sz + c.sy, fy * fz);
+      }
+    }
+  });
+}
+
+extern "C" {
+
+// Every function: maps or sums, lanes of a group P, groups, then the views; see blush/fourier/many_maps.py.
+#define FOR_LANES(P, call) \
+  switch (P) { \
+    case 1: call(1); break; \
+    case 2: call(2); break; \
+    case 4: call(4); break; \
+    default: call(8); \
+  }
+
+void blush_project_many(const float* maps, int64_t lanes, int64_t groups, int64_t r, float pad, const float* matrices,
+                        int64_t rows, const float* kx, const float* ky, int64_t n, int64_t k, float* slices) {
+  const Views v{r, pad, matrices, rows, kx, ky, n};
+#define CALL(P) project_many<P>(maps, groups, v, k, slices)
+  FOR_LANES(lanes, CALL)
+#undef CALL
+}
+
+void blush_score_many(const float* maps, int64_t lanes, int64_t groups, int64_t r, float pad, const float* matrices,
+                      int64_t rows, const float* kx, const float* ky, int64_t n, const float* image, const float* power,
+                      double* scores) {
+  const Views v{r, pad, matrices, rows, kx, ky, n};
+#define CALL(P) score_many<P>(maps, groups, v, image, power, scores)
+  FOR_LANES(lanes, CALL)
+#undef CALL
+}
+
+void blush_predict_many(const float* maps, int64_t lanes, int64_t groups, int64_t r, float pad, const float* matrices,
+                        int64_t rows, const float* kx, const float* ky, int64_t n, const float* share, float* mean,
+                        float* square) {
+  const Views v{r, pad, matrices, rows, kx, ky, n};
+#define CALL(P) predict_many<P>(maps, groups, v, share, mean, square)
+  FOR_LANES(lanes, CALL)
+#undef CALL
+}
+
+void blush_insert_many(float* sums, int64_t lanes, int64_t groups, int64_t r, float pad, const float* matrices,
+                       int64_t rows, const float* kx, const float* ky, int64_t n, const float* image,
+                       const float* power, const float* share) {
+  const Views v{r, pad, matrices, rows, kx, ky, n};
+#define CALL(P) insert_many<P>(sums, groups, v, image, power, share)
+  FOR_LANES(lanes, CALL)
+#undef CALL
 }
 
 }  // extern "C"
