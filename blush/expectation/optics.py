@@ -93,3 +93,8 @@ class OpticsTables:
             even,
             self.dtype,
         )
+
+    def transfer(self, particles: ParticleSet, ctf: Tensor) -> Tensor:
+        """What multiplies the reference to predict an image: the CTF, or CTF^2 where images are premultiplied."""
+        optics = torch.from_numpy(particles.optics_index).to(self.kx.device).long()
+        return torch.where(self.premultiplied[optics, None], ctf.square(), ctf)

@@ -47,6 +47,18 @@ def packed_transform(images: Tensor, pixels: Packed) -> Tensor:
     return spectrum * (sign.to(images.dtype) / n**2)
 
 
+def image_of(spectrum: Tensor, pixels: Packed) -> Tensor:
+    """Images (n, N, N) whose `packed_transform` is the planar (n, 2, p), zero beyond the first p pixels."""
+    n, count = pixels.box_px, spectrum.shape[-1]
+    sign = 1 - 2 * ((pixels.kx[:count] + pixels.ky[:count]) % 2)
+    values = torch.complex(spectrum[:, 0], spectrum[:, 1]) * (sign.to(spectrum.dtype) * n**2)
+    full = values.new_zeros(len(spectrum), n * (n // 2 + 1))
+    full[:, pixels.index[:count]] = values
+    full = full.view(-1, n, n // 2 + 1)
+    full[:, n // 2 + 1 :, 0] = full[:, 1 : n // 2, 0].flip(1).conj()  # the mates that the half plane leaves out
+    return torch.fft.irfft2(full, s=(n, n))
+
+
 def prepare(
     images: Tensor,
     factor: Tensor,

@@ -88,7 +88,8 @@ class Expectation:
         scale = model.scale[group].to(self.device, self.dtype)
         euler = torch.from_numpy(np.stack([particles.rot_deg, particles.tilt_deg, particles.psi_deg], 1))
         blocks = (particles.take(rows) for rows in np.array_split(np.arange(len(particles)), CTF_BLOCKS))
-        transfer = [self._transfer(block, self.tables.ctf(block, self.n_pixels)) for block in blocks if len(block)]
+        tables = self.tables
+        transfer = [tables.transfer(block, tables.ctf(block, self.n_pixels)) for block in blocks if len(block)]
         rotation_deg, shift_px = expected_accuracy(
             model.component.sphere,
             euler.to(self.device),
@@ -99,11 +100,6 @@ class Expectation:
             seed,
         )
         return rotation_deg, shift_px * model.pixel_size_angst
-
-    def _transfer(self, particles: ParticleSet, ctf: Tensor) -> Tensor:
-        """What multiplies the reference to predict an image: the CTF, or CTF^2 where images are premultiplied."""
-        optics = torch.from_numpy(particles.optics_index).to(self.device).long()
-        return torch.where(self.tables.premultiplied[optics, None], ctf.square(), ctf)
 
     def _load(self, particles: ParticleSet) -> Block:
         model, device = self.model, self.device
@@ -132,7 +128,7 @@ class Expectation:
         return Block(
             particles,
             images,
-            transfer=self._transfer(particles, ctf),
+            transfer=self.tables.transfer(particles, ctf),
             data_factor=torch.where(premultiplied, torch.ones_like(ctf), scale[:, None] * ctf) * inverse_noise,
             inverse_noise=inverse_noise,
             scale=scale,

@@ -2,11 +2,14 @@
 
 import hashlib
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 from blush.config import RunConfig
 from blush.jobs import steps
