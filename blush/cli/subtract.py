@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 def subtract(
     source: Annotated[
-        Path | None, typer.Argument(help="Folder of a finished run, or a particle STAR file with poses.")
+        Path | None, typer.Argument(help="Folder of a finished run, particle STAR file with poses, or _optimiser.star.")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the new stacks and table.")] = None,
     mask: Annotated[Path | None, typer.Option(help="1 on what stays, 0 on what is subtracted.")] = None,

@@ -36,7 +36,7 @@ from blush.jobs.subtraction_plan import (
     new_centre,
     read_mask,
 )
-from blush.jobs.subtraction_source import TITLE, Source, open_source
+from blush.jobs.subtraction_source import TITLE, ImageSet, Source, open_source
 
 __all__ = ["Subtraction", "subtract"]
 
@@ -58,7 +58,7 @@ def subtract(
     Parameters
     ----------
     place
-        Folder of a finished run, or a particle STAR file with poses.
+        Folder of a finished run, particle STAR file with poses, or RELION's `_optimiser.star`.
     tell
         Takes sentences for the user: amplitudes, warnings.
     progress
@@ -76,15 +76,16 @@ def subtract(
     new_box = box_px if wanted.box_px is None else wanted.box_px
     block = block_size(box_px, wanted.memory_gb)
     centre_px = new_centre(mask, wanted.recentre)
-    parts = list(divided(source, wanted.images_per_stack))
-    claim(source, wanted, parts, new_box)
+    parts = {images.label: list(divided(images, wanted.images_per_stack)) for images in source.sets}
+    listed = [part for own in parts.values() for part in own]
+    claim(source, wanted, listed, new_box)
     for warning in doubts(source, mask, centre_px, new_box):
         tell(f"warning: {warning}")
     work = _Work(source, mask, centre_px, new_box, wanted, block, tell, progress)
-    for half in source.halves():
-        work.run(half, [part for part in parts if part.half == half])
+    for images in source.sets:
+        work.run(images, parts[images.label])
     _write_kept(source, mask, centre_px, new_box, wanted.output)
-    return _write_table(source, work, parts)
+    return _write_table(source, work, listed)
 
 
 @dataclass
@@ -100,13 +101,13 @@ class _Work:
     tell: Callable[[str], None]
     progress: Callable[[str, int, int], None]
 
-    def run(self, half: int, parts: list[Part]) -> None:
-        """Write the stacks of a half that are not there yet."""
+    def run(self, images: ImageSet, parts: list[Part]) -> None:
+        """Write those stacks of some images that are not there yet."""
         missing = [part for part in parts if not self._is_there(part)]
         if not missing:
             return
-        volume = self.source.volume(half)
-        amplitude = self._amplitude(volume, half, np.concatenate([part.rows for part in parts]))
+        volume = self.source.volume(images.map)
+        amplitude = self._amplitude(volume, images)
         background = self._background(amplitude * volume * (1 - self.mask))
         del volume
         total, done = sum(len(part.rows) for part in missing), 0
@@ -117,7 +118,7 @@ class _Work:
                 for rows in self._blocks(part.rows):
                     append(self._subtracted(background, rows))
                     done += len(rows)
-                    self.progress(_stage(half, "subtract"), done, total)
+                    self.progress(_stage(images, "subtract"), done, total)
 
     def _is_there(self, part: Part) -> bool:
         """Whether an earlier call completed this stack; a name is given to complete ones alone."""
@@ -152,8 +153,8 @@ class _Work:
             whole_px = recentred(particles, self.centre_px)[0]
         return moved_and_cropped(images, whole_px, self.box_px).cpu().numpy()
 
-    def _amplitude(self, volume: Tensor, half: int, rows: NDArray[np.int64]) -> float:
-        """Least-squares amplitude of the whole map in the images of a half; 1 where it is given.
+    def _amplitude(self, volume: Tensor, wanted: ImageSet) -> float:
+        """Least-squares amplitude of the whole map in some images; 1 where it is given.
 
         Raises
         ------
@@ -162,6 +163,7 @@ class _Work:
         """
         if (self.wanted.scale or ("given" if self.source.own else "fit")) == "given":
             return 1.0
+        rows = wanted.rows
         chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), FITTED_IMAGES)).astype(np.int64)]
         background, fit = self._background(volume), AmplitudeFit()
         done = 0
@@ -169,26 +171,28 @@ class _Work:
             particles, images, factor = self._images(block)
             fit.add(images, background.images(particles, factor))
             done += len(block)
-            self.progress(_stage(half, "fit"), done, len(chosen))
+            self.progress(_stage(wanted, "fit"), done, len(chosen))
         amplitude, error = fit.result()
         if not amplitude > _LEAST_SIGNIFICANCE * error:
             remedy = "check contrast, poses and pixel size; --scale given subtracts the map as it is"
             value = f"amplitude {amplitude:.3g} ± {error:.2g}"
-            path = str(self.source.maps[-1 if half == 2 else 0])
-            raise BlushError(TITLE, [Problem("the images do not show this map", remedy, path, value=value)])
-        self.tell(f"{_stage(half, 'amplitude')} {amplitude:.4f} ± {error:.4f} ({len(chosen)} images)")
+            problem = Problem("the images do not show this map", remedy, str(wanted.map), value=value)
+            raise BlushError(TITLE, [problem])
+        self.tell(f"{_stage(wanted, 'amplitude')} {amplitude:.4f} ± {error:.4f} ({len(chosen)} images)")
         return amplitude
 
 
-def _stage(half: int, what: str) -> str:
-    """What is being done to which half."""
-    return f"half {half}: {what}" if half else what
+def _stage(images: ImageSet, what: str) -> str:
+    """What is being done to which images."""
+    return f"{images.label}: {what}" if images.label else what
 
 
 def _write_kept(source: Source, mask: Tensor, centre_px: Tensor | None, box_px: int, output: Path) -> None:
     """Mask and masked map in the frame of the new images: reference and mask of what comes next."""
-    halves = source.halves() if len(source.maps) > 1 else (source.halves()[0],)
-    average = torch.stack([source.volume(half) for half in halves]).mean(0)
+    counts = [len(images.rows) for images in source.sets]
+    average = torch.zeros_like(mask)
+    for images, count in zip(source.sets, counts, strict=True):
+        average += source.volume(images.map) * (count / sum(counts))
     shift = (0, 0, 0) if centre_px is None else tuple(int(-x) for x in centre_px.flip(0))
     first = len(mask) // 2 - box_px // 2
     window = slice(first, first + box_px)

@@ -25,7 +25,7 @@ from blush.io.mrc import read_volume
 from blush.io.noted import noted_digest
 from blush.io.particle_columns import BLOCK
 from blush.jobs.subtracted_table import CENTRE
-from blush.jobs.subtraction_source import TITLE, Source
+from blush.jobs.subtraction_source import TITLE, ImageSet, Source
 
 IMAGES_PER_STACK = 10_000
 _LARGEST_BLOCK = 256
@@ -73,20 +73,17 @@ class Subtraction:
 
 @dataclass(frozen=True)
 class Part:
-    """A stack to be written: its name, half-set, and rows of the table."""
+    """A stack to be written: its name, and rows of the table."""
 
     name: str
-    half: int
     rows: NDArray[np.int64]
 
 
-def divided(source: Source, size: int) -> Iterator[Part]:
-    """Stacks of at most `size` images, none of them with images of both halves."""
-    for half in source.halves():
-        rows = np.flatnonzero(source.particles.half == half)
-        infix = f"half{half:d}_" if half else ""
-        for number, begin in enumerate(range(0, len(rows), size), start=1):
-            yield Part(f"subtracted_{infix}{number:04d}.mrcs", half, rows[begin : begin + size])
+def divided(images: ImageSet, size: int) -> Iterator[Part]:
+    """Stacks of at most `size` images."""
+    infix = f"{images.label}_" if images.label else ""
+    for number, begin in enumerate(range(0, len(images.rows), size), start=1):
+        yield Part(f"subtracted_{infix}{number:04d}.mrcs", images.rows[begin : begin + size])
 
 
 def peak_bytes(box_px: int, block: int) -> int:
@@ -168,7 +165,8 @@ def claim(source: Source, wanted: Subtraction, parts: list[Part], box_px: int) -
 
 def doubts(source: Source, mask: Tensor, centre_px: Tensor | None, box_px: int) -> Iterator[str]:
     """What is possible, but seldom meant."""
-    if len(source.maps) == 1 and len(source.halves()) > 1:
+    of_map = [(images.map, half) for images in source.sets for half in np.unique(source.particles.half[images.rows])]
+    if len(set(of_map)) > len(source.maps):
         yield (
             "one map for both half-sets: what is subtracted from an image was made with the other half's images, too; "
             "give both half-maps where an FSC between the halves is to follow"

@@ -37,6 +37,22 @@ postprocess: {mask: final_mask.mrc}
 truth: {particles: truth.star, map: true_map.mrc, mask: true_mask.mrc}
 compute: {device: cpu}
 """
+OPTIMISER = """data_optimiser_general
+_rlnExperimentalDataStarFile posed.star
+_rlnModelStarFile run_model.star
+"""
+MODEL = """data_model_general
+_rlnNormCorrectionAverage 1
+data_model_classes
+loop_
+_rlnReferenceImage
+half1.mrc
+data_model_groups
+loop_
+_rlnGroupNumber
+_rlnGroupScaleCorrection
+1 1
+"""
 CALL = "run_it003_half1_class001_external_reconstruct.star"
 HALVES = ["half1.mrc", "half2.mrc"]
 COMMANDS: dict[str, tuple[list[str], list[str]]] = {
@@ -61,6 +77,15 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
         ["denoise", *HALVES, "--out", "out", "--method", "blush", "--weights", "net.safetensors", "--mask", "mask.mrc"],
         [*HALVES, "mask.mrc", "net.safetensors"],
     ),
+    "subtract": (
+        ["subtract", "posed.star", "--map", "half1.mrc", "--mask", "mask.mrc", "--output", "out"],
+        ["posed.star", "stack.mrcs", "half1.mrc", "mask.mrc", "mtf.star"],
+    ),
+    "subtract-optimiser": (
+        ["subtract", "run_optimiser.star", "--mask", "mask.mrc", "--output", "out"],
+        ["run_optimiser.star", "run_model.star"],
+    ),
+    "revert": (["subtract", "--revert", "subtracted.star", "--output", "out"], ["subtracted.star"]),
     "lafter": (["lafter", *HALVES, "--out", "out.mrc", "--mask", "mask.mrc"], [*HALVES, "mask.mrc"]),
     "external": (["external-reconstruct", CALL, "--config", "call.yaml"], [CALL, "call.yaml"]),
     "import-weights": (["import-weights", "bundle.gz", "out.safetensors"], ["bundle.gz"]),
@@ -126,6 +151,12 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = "".join(f"{i + 1}@stack.mrcs 1 10000\n" for i in range(4))
     for name in ("particles", "truth"):
         (root / f"{name}.star").write_text(PARTICLES + rows)
+    angles = "_rlnAngleRot\n_rlnAngleTilt\n_rlnAnglePsi\n_rlnGroupNumber\n"
+    posed = "".join(f"{i + 1}@stack.mrcs 1 10000 {i} 20 30 1\n" for i in range(4))
+    (root / "posed.star").write_text(PARTICLES + angles + posed)
+    (root / "subtracted.star").write_text(f"{PARTICLES}_rlnImageOriginalName\n1@x.mrcs 1 10000 1@stack.mrcs\n")
+    (root / "run_optimiser.star").write_text(OPTIMISER)
+    (root / "run_model.star").write_text(MODEL)
     weights = "regulariser: {name: blush, blush: {weights: net.safetensors}}\n"
     (root / "run.yaml").write_text(CONFIG)
     (root / "weights.yaml").write_text(CONFIG + weights)

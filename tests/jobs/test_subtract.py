@@ -200,7 +200,7 @@ def test_a_stopped_call_goes_on_to_the_same_bytes(clean, tmp_path, monkeypatch):
     part = dataclasses.replace(whole, output=tmp_path / "part")
 
     def stop(stage, done, total):
-        if stage.startswith("half 2"):
+        if stage.startswith("half2"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -351,7 +351,7 @@ def test_the_command_says_what_it_did_and_what_is_wrong(clean, tmp_path, monkeyp
     code, said = call(clean.star, *options)
     assert code == 0
     assert said.out.strip() == str(tmp_path / "out/particles_subtracted.star")
-    assert said.err.startswith("half 1: amplitude 0.9999 ")
+    assert said.err.startswith("half1: amplitude 0.9999 ")
     code, said = call("--revert", tmp_path / "out/particles_subtracted.star", "--output", tmp_path / "back")
     assert (code, said.out.strip()) == (0, str(tmp_path / "back/original.star"))
     assert call(clean.star, "--output", tmp_path)[1].err.startswith(

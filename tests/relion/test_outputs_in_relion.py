@@ -13,6 +13,7 @@ import pytest
 from blush.io.mrc import read_volume, write_volume
 from blush.io.particles import read_particles
 from blush.io.star import read_star, write_star
+from blush.jobs.subtract import Subtraction, subtract
 from blush.refine.outputs import DirectionTable, OutputParticles, write_iteration_outputs
 from blush.refine.start import FirstSampling, ParticleGeometry, first_state
 from blush.refine.state import ControlSettings
@@ -180,6 +181,24 @@ def test_relion_subtracts_signal_from_the_final_optimiser(run):
     parallel(run, 2, "relion_particle_subtract_mpi", *arguments)
     table = read_star(run / "subtracted/particles_subtracted.star")["particles"]
     assert len(table["rlnImageName"]) == N
+    assert_same_images(run, table)
+
+
+def assert_same_images(run: Path, table: dict) -> None:
+    """`blush subtract` on the same optimiser, in the shells that RELION's present image size holds."""
+    star = subtract(run / "results/run_optimiser.star", Subtraction(run / "mask.mrc", run / "ours"))
+    ours, blocks = read_particles(star)
+    theirs, _ = read_particles(run / "subtracted/particles_subtracted.star")
+    place = {str(name): row for row, name in enumerate(table["rlnImageOriginalName"])}
+    theirs = theirs.take(np.array([place[str(name)] for name in blocks["particles"]["rlnImageOriginalName"]]))
+    k = np.fft.fftfreq(BOX, 1 / BOX)
+    size = int(read_star(run / "results/run_half1_model.star")["model_general"]["rlnCurrentImageSize"][0])
+    inside = np.hypot(k[:, None], k) < size // 2 - 1
+    before = read_particles(run / "results/run_data.star")[0].images()
+    found, expected, original = (np.fft.fft2(x)[:, inside] for x in (ours.images(), theirs.images(), before))
+    assert inside.sum() > 50
+    assert np.linalg.norm(found - expected) < 1e-4 * np.linalg.norm(original - expected)
+    assert {path.name for path in (run / "ours").glob("*.mrcs")} == {f"subtracted_half{h}_0001.mrcs" for h in (1, 2)}
 
 
 def test_relion_continues_the_refinement_from_an_iteration(run):
