@@ -2,7 +2,8 @@
 
 The sums are stored cell by cell (`blush/fourier/lanes.py`). Memory: 4 C d^2 h L bytes in float32, twice that in
 float64, with d = 2 r + 1 and h = r + 1 of the sphere, L lanes (the number of volumes, rounded up to 1, 2, 4 or a
-multiple of 8) and C = 4 channels, or 3 from 5 volumes on. `unpack` adds 16 d^2 h bytes for every volume.
+multiple of 8) and C = 4 channels, or 3 from 5 volumes on; for a call, 8 kB for every image of up to 4096. `unpack` adds
+16 d^2 h bytes for every volume.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@
 #include <cstring>
 #include <cmath>
 #include <algorithm>
+#include <memory>
+#include <type_traits>
 #include <vector>
 
 typedef float v4 __attribute__((vector_size(16)));
@@ -320,54 +322,85 @@ void blush_accumulate_pairs(const float* z, const float* c, const float* phases,
 
 // Several maps at one orientation for every image (blush/fourier/many_maps.py and many_sums.py). Arrays of maps and
 // sums are voxel-major, so that the eight indices and weights of a pixel serve all of them:
-//   maps  (d, d, h, groups, 2, P) and sums (d, d, h, groups, C, P); P = 1, 2, 4 or 8 maps in a group ("lanes"),
-//   C = 3 channels (real, imaginary, weight), 4 where P = 1.
-// Chunks of pixels are outermost: a chunk is a thin shell of the sphere, which stays in the cache for all images.
+//   maps  (d, d, h, groups, 2, P) and sums (d, d, h, groups, channels, P): P = 1, 2, 4 or 8 maps in a group ("lanes");
+//   channels are real, imaginary, weight and, unless P = 8, an unused one
+// An image's cells lie far apart, so one image after the other would find none in the cache. Therefore pixels go in
+// chunks, which are thin shells of the sphere; what all images have there is sorted by slab of z before it is used.
+typedef float v2 __attribute__((vector_size(8)));
+
+// Vectors of a group: both parts of all maps at a cell, of two neighbours along x, one part, and a cell of the sums.
 template <int P> struct Lanes;
-template <> struct Lanes<1> { typedef float voxel __attribute__((vector_size(8))); typedef v4 pair; };
-template <> struct Lanes<2> { typedef v4 voxel; typedef v8 pair; };
-template <> struct Lanes<4> { typedef v8 voxel; typedef v16 pair; };
-template <> struct Lanes<8> { typedef v16 voxel; };
+template <> struct Lanes<1> { typedef v2 cell; typedef v4 pair; typedef float part; typedef v4 sum; };
+template <> struct Lanes<2> { typedef v4 cell; typedef v8 pair; typedef v2 part; typedef v8 sum; };
+template <> struct Lanes<4> { typedef v8 cell; typedef v16 pair; typedef v4 part; typedef v16 sum; };
+template <> struct Lanes<8> { typedef v16 cell; typedef v8 part; typedef v16 sum; };
 
 template <typename V> static inline V load(const float* p) { V v; std::memcpy(&v, p, sizeof(V)); return v; }
 template <typename V> static inline void store(float* p, V v) { std::memcpy(p, &v, sizeof(V)); }
+static inline double widen(float x) { return x; }
+template <typename V> static inline auto widen(V v) {
+  typedef double wide __attribute__((vector_size(2 * sizeof(V))));
+  return __builtin_convertvector(v, wide);
+}
+static inline float across(float x) { return x; }
+template <typename V> static inline float across(V v) {  // sum of the lanes
+  float s[sizeof(V) / 4];
+  std::memcpy(s, &v, sizeof(V));
+  for (int w = sizeof(V) / 8; w; w /= 2)
+    for (int i = 0; i < w; ++i) s[i] += s[i + w];
+  return s[0];
+}
 
 struct Cells {
   int64_t sx, sy, sz;  // floats from a cell to its neighbours
   Cells(int64_t r, int64_t floats) : sx(floats), sy(floats * (r + 1)), sz(floats * (r + 1) * (2 * r + 1)) {}
 };
 
-// Lines of the cache that the pixel `ahead` of this one will need.
-static constexpr int ahead = 12;
-template <int bytes> static inline void fetch(const float* p, const Cells& c) {
-  for (int b = 0; b < bytes; b += 64)
-    for (const float* q : {p, p + c.sy, p + c.sz, p + c.sz + c.sy}) __builtin_prefetch((const char*)q + b);
-}
-
-// Samples of one group's maps at every pixel of a chunk: (chunk, 2, P), before the reflection's conjugate.
-template <int P> static void gather(const float* maps, const Cells& c, const Taps& t, int m, float* samples) {
-  for (int i = 0; i < m; ++i) {
-    if (i + ahead < m) fetch<16 * P>(maps + c.sx * t.corner[i + ahead], c);
-    const float* p = maps + c.sx * t.corner[i];
-    const float fx = t.fx[i], fy = t.fy[i], fz = t.fz[i], gx = 1.f - fx, gy = 1.f - fy, gz = 1.f - fz;
-    typedef typename Lanes<P>::voxel V;
-    if constexpr (P < 8) {
-      typedef typename Lanes<P>::pair W;
-      const W v = (load<W>(p) * gy + load<W>(p + c.sy) * fy) * gz +
-                  (load<W>(p + c.sz) * gy + load<W>(p + c.sz + c.sy) * fy) * fz;
-      V half[2];
-      std::memcpy(half, &v, sizeof(v));
-      store<V>(samples + 2 * P * i, half[0] * gx + half[1] * fx);
-    } else {
-      const float* q = p + c.sx;
-      const V lower = (load<V>(p) * gy + load<V>(p + c.sy) * fy) * gz +
-                      (load<V>(p + c.sz) * gy + load<V>(p + c.sz + c.sy) * fy) * fz;
-      const V upper = (load<V>(q) * gy + load<V>(q + c.sy) * fy) * gz +
-                      (load<V>(q + c.sz) * gy + load<V>(q + c.sz + c.sy) * fy) * fz;
-      store<V>(samples + 2 * P * i, lower * gx + upper * fx);
-    }
+// The lines of the cache of two cells along x, and of their neighbours.
+template <int floats> static inline void fetch(const float* p, const Cells& c) {
+  for (int k = 0; k < 2 * floats; k += 16) {
+    __builtin_prefetch(p + k);
+    __builtin_prefetch(p + k + c.sy);
+    __builtin_prefetch(p + k + c.sz);
+    __builtin_prefetch(p + k + c.sz + c.sy);
   }
 }
+
+// Trilinear sample of one group's maps; p is the corner.
+template <int P>
+static inline typename Lanes<P>::cell between(const float* p, const Cells& c, float fx, float fy, float fz) {
+  typedef typename Lanes<P>::cell V;
+  const float gx = 1.f - fx, gy = 1.f - fy, gz = 1.f - fz;
+  if constexpr (P < 8) {
+    typedef typename Lanes<P>::pair W;
+    const W v = (load<W>(p) * gy + load<W>(p + c.sy) * fy) * gz +
+                (load<W>(p + c.sz) * gy + load<W>(p + c.sz + c.sy) * fy) * fz;
+    V x[2];
+    std::memcpy(x, &v, sizeof(v));
+    return x[0] * gx + x[1] * fx;
+  } else {
+    const float* q = p + c.sx;
+    const V lower = (load<V>(p) * gy + load<V>(p + c.sy) * fy) * gz +
+                    (load<V>(p + c.sz) * gy + load<V>(p + c.sz + c.sy) * fy) * fz;
+    const V upper = (load<V>(q) * gy + load<V>(q + c.sy) * fy) * gz +
+                    (load<V>(q + c.sz) * gy + load<V>(q + c.sz + c.sy) * fy) * fz;
+    return lower * gx + upper * fx;
+  }
+}
+
+static bool any(const float* share, int64_t count) {
+  return std::any_of(share, share + count, [](float s) { return s != 0.f; });
+}
+
+struct Sample {
+  int32_t cell, row;
+  float fx, fy, fz, x, y, q;  // x, y and q: what belongs to the pixel; y changes sign where the point was reflected
+};
+
+struct Source {  // x, y and q of every pixel, with a step from image to image
+  const float *x, *y, *q;
+  int64_t step, step_q;
+};
 
 struct Views {  // orientations of images, and the pixels at which they are sampled
   int64_t r;
@@ -376,188 +409,228 @@ struct Views {  // orientations of images, and the pixels at which they are samp
   int64_t rows;
   const float *kx, *ky;
   int64_t n;
+  static constexpr int slab = 4, rows_at_once = 4096, chunk = Taps::chunk, ahead = 8;
 
-  // work(row, begin, pixels of the chunk, taps)
-  template <typename Chosen, typename Work> void each(Chosen chosen, Work work) const {
-    Taps t;
-    for (int64_t begin = 0; begin < n; begin += Taps::chunk) {
-      const int m = (int)std::min<int64_t>(Taps::chunk, n - begin);
-      for (int64_t row = 0; row < rows; ++row) {
-        if (!chosen(row)) continue;
-        t.locate(matrices + 9 * row, kx + begin, ky + begin, m, r, pad);
-        work(row, begin, m, t);
+  Source of(const float* image, const float* power) const { return {image, image + n, power, 2 * n, n}; }
+
+  // work(sample, one some places ahead) for all samples of the chosen images, and done(images, pixels) after a chunk.
+  template <typename Chosen, typename Work, typename Done>
+  void each(Chosen chosen, const Source& source, Work work, Done done) const {
+    const int64_t block = std::min<int64_t>(rows, rows_at_once), slabs = (2 * r + 1) / slab + 2;
+    std::unique_ptr<Sample[]> samples(new Sample[block * chunk + ahead]());
+    std::vector<int64_t> place(slabs + 1);
+    for (int64_t first = 0; first < rows; first += block) {
+      std::vector<int64_t> some;
+      for (int64_t row = first; row < std::min(first + block, rows); ++row)
+        if (chosen(row)) some.push_back(row);
+      for (int64_t begin = 0; begin < n; begin += chunk) {
+        const int m = (int)std::min<int64_t>(chunk, n - begin);
+        sort(some, begin, m, source, samples.get(), place);
+        const Sample* s = samples.get();
+        for (const Sample* end = s + some.size() * m; s < end; ++s) work(*s, s[ahead]);
+        done(some, begin, m);
       }
+    }
+  }
+
+ private:
+  // Not inlined: both passes of the sort must round alike.
+  __attribute__((noinline)) void locate(int64_t row, int64_t begin, int m, Taps& t, int32_t* where) const {
+    const float scale = 1.f / ((float)slab * (2 * r + 1) * (r + 1));
+    t.locate(matrices + 9 * row, kx + begin, ky + begin, m, r, pad);
+    for (int i = 0; i < m; ++i) where[i] = (int32_t)(t.corner[i] * scale);
+  }
+
+  // A counting sort: samples by slab, in a slab by image, then pixel.
+  void sort(const std::vector<int64_t>& some, int64_t begin, int m, const Source& source, Sample* samples,
+            std::vector<int64_t>& place) const {
+    Taps t;
+    int32_t where[chunk];
+    std::fill(place.begin(), place.end(), 0);
+    for (int64_t row : some) {
+      locate(row, begin, m, t, where);
+      for (int i = 0; i < m; ++i) ++place[where[i] + 1];
+    }
+    for (size_t k = 1; k < place.size(); ++k) place[k] += place[k - 1];
+    for (int64_t row : some) {
+      locate(row, begin, m, t, where);
+      const float *x = source.x + row * source.step + begin, *y = source.y + row * source.step + begin;
+      const float* q = source.q + row * source.step_q + begin;
+      for (int i = 0; i < m; ++i)
+        samples[place[where[i]]++] = {t.corner[i], (int32_t)row, t.fx[i],           t.fy[i],
+                                      t.fz[i],     x[i],         y[i] * t.sign[i], q[i]};
     }
   }
 };
 
-static bool any(const float* share, int64_t count) {
-  return std::any_of(share, share + count, [](float s) { return s != 0.f; });
-}
-static bool every(int64_t) { return true; }
-
 template <int P> static void project_many(const float* maps, int64_t groups, const Views& v, int64_t k, float* slices) {
   const Cells c(v.r, 2 * P * groups);
+  Taps t;
   float samples[Taps::chunk * 2 * P];
-  v.each(every, [&](int64_t row, int64_t begin, int m, const Taps& t) {
-    for (int64_t g = 0; g < groups; ++g) {
-      gather<P>(maps + 2 * P * g, c, t, m, samples);
-      for (int64_t l = 0; l < P && P * g + l < k; ++l) {
-        float* re = slices + (row * k + P * g + l) * 2 * v.n + begin;
-        float* im = re + v.n;
-        for (int i = 0; i < m; ++i) {
-          re[i] = samples[2 * P * i + l];
-          im[i] = samples[2 * P * i + P + l] * t.sign[i];
+  for (int64_t begin = 0; begin < v.n; begin += Taps::chunk) {
+    const int m = (int)std::min<int64_t>(Taps::chunk, v.n - begin);
+    for (int64_t row = 0; row < v.rows; ++row) {
+      t.locate(v.matrices + 9 * row, v.kx + begin, v.ky + begin, m, v.r, v.pad);
+      for (int64_t g = 0; g < groups; ++g) {
+        const float* group = maps + 2 * P * g;
+        for (int i = 0; i < m; ++i)
+          store(samples + 2 * P * i, between<P>(group + c.sx * t.corner[i], c, t.fx[i], t.fy[i], t.fz[i]));
+        for (int64_t l = 0; l < P && P * g + l < k; ++l) {
+          float* re = slices + (row * k + P * g + l) * 2 * v.n + begin;
+          float* im = re + v.n;
+          for (int i = 0; i < m; ++i) {
+            re[i] = samples[2 * P * i + l];
+            im[i] = samples[2 * P * i + P + l] * t.sign[i];
+          }
         }
       }
     }
-  });
+  }
 }
 
 template <int P> static void score_many(const float* maps, int64_t groups, const Views& v, const float* image,
                                         const float* power, double* scores) {
+  typedef typename Lanes<P>::part H;
+  typedef decltype(widen(H())) D;
   const Cells c(v.r, 2 * P * groups);
-  float samples[Taps::chunk * 2 * P];
-  v.each(every, [&](int64_t row, int64_t begin, int m, const Taps& t) {
-    const float *re = image + row * 2 * v.n + begin, *im = re + v.n, *w = power + row * v.n + begin;
+  v.each([](int64_t) { return true; }, v.of(image, power), [&](const Sample& s, const Sample& next) {
     for (int64_t g = 0; g < groups; ++g) {
-      gather<P>(maps + 2 * P * g, c, t, m, samples);
-      double total[P] = {};
-      for (int i = 0; i < m; ++i) {
-        const float *s = samples + 2 * P * i, x = re[i], y = im[i] * t.sign[i], q = w[i];
-        for (int l = 0; l < P; ++l) total[l] += x * s[l] + y * s[P + l] - q * (s[l] * s[l] + s[P + l] * s[P + l]);
-      }
-      for (int l = 0; l < P; ++l) scores[(row * groups + g) * P + l] += total[l];
+      const float* group = maps + 2 * P * g;
+      fetch<2 * P>(group + c.sx * next.cell, c);
+      const auto cell = between<P>(group + c.sx * s.cell, c, s.fx, s.fy, s.fz);
+      H h[2];
+      std::memcpy(h, &cell, sizeof(cell));
+      D total;
+      double* out = scores + (s.row * groups + g) * P;
+      std::memcpy(&total, out, sizeof(D));
+      total += widen(h[0] * s.x + h[1] * s.y - (h[0] * h[0] + h[1] * h[1]) * s.q);
+      std::memcpy(out, &total, sizeof(D));
     }
-  });
+  }, [](auto&&...) {});
 }
 
 template <int P> static void predict_many(const float* maps, int64_t groups, const Views& v, const float* share,
                                           float* mean, float* square) {
+  typedef typename Lanes<P>::part H;
   const Cells c(v.r, 2 * P * groups);
   const int64_t lanes = P * groups;
-  float samples[Taps::chunk * 2 * P];
-  v.each([&](int64_t row) { return any(share + row * lanes, lanes); },
-         [&](int64_t row, int64_t begin, int m, const Taps& t) {
-    float *re = mean + row * 2 * v.n + begin, *im = re + v.n, *sq = square + row * v.n + begin;
+  std::vector<float> pixel(3 * v.n, 1.f);  // x: place in the chunk; y: the sign of the reflection
+  for (int64_t k = 0; k < v.n; ++k) pixel[k] = k % Views::chunk;
+  std::vector<float> found(std::min<int64_t>(v.rows, Views::rows_at_once) * Views::chunk * 4);
+  const auto place = [&](int64_t row, int64_t i) {
+    return found.data() + 4 * (row % Views::rows_at_once * Views::chunk + i);
+  };
+  const auto work = [&](const Sample& s, const Sample& next) {
+    v4 total = {};
     for (int64_t g = 0; g < groups; ++g) {
-      const float* part = share + row * lanes + P * g;
-      if (!any(part, P)) continue;
-      gather<P>(maps + 2 * P * g, c, t, m, samples);
-      for (int l = 0; l < P; ++l) {
-        const float w = part[l];
-        if (w == 0.f) continue;
-        for (int i = 0; i < m; ++i) {
-          const float a = samples[2 * P * i + l], b = samples[2 * P * i + P + l];
-          re[i] += w * a;
-          im[i] += w * b * t.sign[i];
-          sq[i] += w * (a * a + b * b);
-        }
+      const float* group = maps + 2 * P * g;
+      fetch<2 * P>(group + c.sx * next.cell, c);
+      const auto cell = between<P>(group + c.sx * s.cell, c, s.fx, s.fy, s.fz);
+      H h[2], w;
+      std::memcpy(h, &cell, sizeof(cell));
+      std::memcpy(&w, share + s.row * lanes + P * g, sizeof(H));
+      total += v4{across(w * h[0]), across(w * h[1]) * s.y, across(w * (h[0] * h[0] + h[1] * h[1])), 0.f};
+    }
+    store(place(s.row, (int64_t)s.x), total);
+  };
+  v.each([&](int64_t row) { return any(share + row * lanes, lanes); },
+         {pixel.data(), pixel.data() + v.n, pixel.data() + 2 * v.n, 0, 0}, work,
+         [&](const std::vector<int64_t>& some, int64_t begin, int m) {
+    for (int64_t row : some) {
+      float *re = mean + row * 2 * v.n + begin, *im = re + v.n, *sq = square + row * v.n + begin;
+      const float* p = place(row, 0);
+      for (int i = 0; i < m; ++i) {
+        re[i] = p[4 * i];
+        im[i] = p[4 * i + 1];
+        sq[i] = p[4 * i + 2];
       }
     }
   });
 }
 
-// One cell of the sums of a group: share x (real, imaginary, weight) of a pixel, and its addition.
-template <int P> struct Cell;
-template <> struct Cell<1> {
-  typedef v4 part;
-  static part spread(float x, float y, float q) { return part{x, y, q, 0.f}; }
-};
-template <> struct Cell<2> {
-  typedef v8 part;
-  static part spread(float x, float y, float q) { return part{x, x, y, y, q, q, 0.f, 0.f}; }
-};
-template <> struct Cell<4> {
-  typedef v16 part;
-  static part spread(float x, float y, float q) { return part{x, x, x, x, y, y, y, y, q, q, q, q, 0.f, 0.f, 0.f, 0.f}; }
-};
-template <> struct Cell<8> {
-  typedef v16 part;
-  static part spread(float x, float y, float) { return part{x, x, x, x, x, x, x, x, y, y, y, y, y, y, y, y}; }
-};
+template <int P> static inline typename Lanes<P>::sum spread(float x, float y, float q) {
+  if constexpr (P == 1) return v4{x, y, q, 0.f};
+  else if constexpr (P == 2) return v8{x, x, y, y, q, q, 0.f, 0.f};
+  else if constexpr (P == 4) return v16{x, x, x, x, y, y, y, y, q, q, q, q, 0.f, 0.f, 0.f, 0.f};
+  else return v16{x, x, x, x, x, x, x, x, y, y, y, y, y, y, y, y};  // the weights have a vector of their own
+}
 
 template <int P> static void insert_many(float* sums, int64_t groups, const Views& v, const float* image,
                                          const float* power, const float* share) {
-  constexpr int C = P == 8 ? 3 : 4;
-  typedef typename Cell<P>::part V;
-  const Cells c(v.r, C * P * groups);
+  typedef typename Lanes<P>::sum V;
+  constexpr int channels = P == 8 ? 3 : 4, width = sizeof(V) / 4;
+  const Cells c(v.r, channels * P * groups);
   const int64_t lanes = P * groups;
-  v.each([&](int64_t row) { return any(share + row * lanes, lanes); },
-         [&](int64_t row, int64_t begin, int m, const Taps& t) {
-    const float *re = image + row * 2 * v.n + begin, *im = re + v.n, *w = power + row * v.n + begin;
+  std::vector<float> repeated(v.rows * groups * width);  // once for every channel
+  for (int64_t k = 0; k < v.rows * groups; ++k)
+    for (int j = 0; j < width; ++j) repeated[k * width + j] = share[k * P + j % P];
+  v.each([&](int64_t row) { return any(share + row * lanes, lanes); }, v.of(image, power),
+         [&](const Sample& s, const Sample& next) {
+    const float fx = s.fx, fy = s.fy, fz = s.fz, gx = 1.f - fx, gy = 1.f - fy, gz = 1.f - fz;
     for (int64_t g = 0; g < groups; ++g) {
-      const float* part = share + row * lanes + P * g;
-      if (!any(part, P)) continue;
-      float repeated[4 * P] = {};
-      for (int k = 0; k < 3; ++k) std::memcpy(repeated + k * P, part, P * sizeof(float));
-      const V shares = load<V>(repeated);
-      const v8 weights = P == 8 ? load8(part) : v8{};
-      float* group = sums + C * P * g;
-      for (int i = 0; i < m; ++i) {
-        if (i + ahead < m) fetch<8 * C * P>(group + c.sx * t.corner[i + ahead], c);
-        const V value = shares * Cell<P>::spread(re[i], im[i] * t.sign[i], w[i]);
-        const v8 weight = weights * w[i];
-        const float fx = t.fx[i], fy = t.fy[i], fz = t.fz[i], gx = 1.f - fx, gy = 1.f - fy, gz = 1.f - fz;
-        auto add = [&](float* p, float tap) {
-          store<V>(p, load<V>(p) + value * tap);
-          if constexpr (P == 8) store8(p + 16, load8(p + 16) + weight * tap);
-        };
-        auto pair = [&](float* p, float tap) { add(p, gx * tap); add(p + c.sx, fx * tap); };
-        float* p = group + c.sx * t.corner[i];
-        pair(p, gy * gz);
-        pair(p + c.sy, fy * gz);
-        pair(p + c.sz, gy * fz);
-        pair(p + c.sz + c.sy, fy * fz);
-      }
+      const float* shares = repeated.data() + (s.row * groups + g) * width;
+      if (groups > 1 && !any(shares, P)) continue;
+      float* group = sums + channels * P * g;
+      fetch<channels * P>(group + c.sx * next.cell, c);
+      const V value = load<V>(shares) * spread<P>(s.x, s.y, s.q);
+      v8 weight = {};
+      if constexpr (P == 8) weight = load8(shares) * s.q;
+      auto add = [&](float* p, float tap) {
+        store<V>(p, load<V>(p) + value * tap);
+        if constexpr (P == 8) store8(p + 16, load8(p + 16) + weight * tap);
+      };
+      auto pair = [&](float* p, float tap) { add(p, gx * tap); add(p + c.sx, fx * tap); };
+      float* p = group + c.sx * s.cell;
+      pair(p, gy * gz);
+      pair(p + c.sy, fy * gz);
+      pair(p + c.sz, gy * fz);
+      pair(p + c.sz + c.sy, fy * fz);
     }
-  });
+  }, [](auto&&...) {});
+}
+
+template <typename Call> static void for_lanes(int64_t lanes, Call call) {
+  switch (lanes) {
+    case 1: return call(std::integral_constant<int, 1>());
+    case 2: return call(std::integral_constant<int, 2>());
+    case 4: return call(std::integral_constant<int, 4>());
+    default: return call(std::integral_constant<int, 8>());
+  }
 }
 
 extern "C" {
 
-// Every function: maps or sums, lanes of a group P, groups, then the views; see blush/fourier/many_maps.py.
-#define FOR_LANES(P, call) \
-  switch (P) { \
-    case 1: call(1); break; \
-    case 2: call(2); break; \
-    case 4: call(4); break; \
-    default: call(8); \
-  }
+// Every function: maps or sums, lanes of a group, groups, then the views. Shares are (rows, groups lanes).
 
+// slices (rows, k, 2, n) of the first k lanes.
 void blush_project_many(const float* maps, int64_t lanes, int64_t groups, int64_t r, float pad, const float* matrices,
                         int64_t rows, const float* kx, const float* ky, int64_t n, int64_t k, float* slices) {
   const Views v{r, pad, matrices, rows, kx, ky, n};
-#define CALL(P) project_many<P>(maps, groups, v, k, slices)
-  FOR_LANES(lanes, CALL)
-#undef CALL
+  for_lanes(lanes, [&](auto p) { project_many<decltype(p)::value>(maps, groups, v, k, slices); });
 }
 
+// scores (rows, groups lanes) += Re< image, slice > - sum_k power |slice|^2
 void blush_score_many(const float* maps, int64_t lanes, int64_t groups, int64_t r, float pad, const float* matrices,
                       int64_t rows, const float* kx, const float* ky, int64_t n, const float* image, const float* power,
                       double* scores) {
   const Views v{r, pad, matrices, rows, kx, ky, n};
-#define CALL(P) score_many<P>(maps, groups, v, image, power, scores)
-  FOR_LANES(lanes, CALL)
-#undef CALL
+  for_lanes(lanes, [&](auto p) { score_many<decltype(p)::value>(maps, groups, v, image, power, scores); });
 }
 
+// mean (rows, 2, n) = sum of share slice and square (rows, n) = sum of share |slice|^2, of images that have a share.
 void blush_predict_many(const float* maps, int64_t lanes, int64_t groups, int64_t r, float pad, const float* matrices,
                         int64_t rows, const float* kx, const float* ky, int64_t n, const float* share, float* mean,
                         float* square) {
   const Views v{r, pad, matrices, rows, kx, ky, n};
-#define CALL(P) predict_many<P>(maps, groups, v, share, mean, square)
-  FOR_LANES(lanes, CALL)
-#undef CALL
+  for_lanes(lanes, [&](auto p) { predict_many<decltype(p)::value>(maps, groups, v, share, mean, square); });
 }
 
+// The adjoint: share image (rows, 2, n) and share power (rows, n) are added to sums.
 void blush_insert_many(float* sums, int64_t lanes, int64_t groups, int64_t r, float pad, const float* matrices,
                        int64_t rows, const float* kx, const float* ky, int64_t n, const float* image,
                        const float* power, const float* share) {
   const Views v{r, pad, matrices, rows, kx, ky, n};
-#define CALL(P) insert_many<P>(sums, groups, v, image, power, share)
-  FOR_LANES(lanes, CALL)
-#undef CALL
+  for_lanes(lanes, [&](auto p) { insert_many<decltype(p)::value>(sums, groups, v, image, power, share); });
 }
 
 }  // extern "C"

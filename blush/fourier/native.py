@@ -25,6 +25,7 @@ from blush.errors import BlushError, Problem
 
 SOURCE = Path(__file__).with_name("native.cpp")
 FLAGS = (
+    "-std=gnu++17",
     "-O3",
     "-march=native",
     "-mprefer-vector-width=512",

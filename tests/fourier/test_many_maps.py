@@ -73,8 +73,7 @@ def test_slices_are_those_of_a_loop_over_the_whole_sphere(count, real):
                 assert abs(complex(*found[i, k, :, p].tolist()) - expected) < 40 * eps(real) * largest
 
 
-@pytest.mark.parametrize("count", COUNTS)
-@pytest.mark.parametrize(("box", "r_max"), [(16, 6), (50, 25)])
+@pytest.mark.parametrize(("count", "box", "r_max"), [*((count, 16, 6) for count in COUNTS), (3, 50, 25), (8, 50, 25)])
 def test_slices_are_those_of_every_map_alone(box, r_max, count, real):
     maps, rotations, pixels = spheres(count, box, r_max, real), random_rotations(7), packed(box)
     n = pixels.count(r_max)
@@ -135,8 +134,8 @@ def test_predictions_are_weighted_sums_of_slices(count, real):
 
 @pytest.mark.parametrize("count", [3, 11])
 def test_a_block_is_its_images_one_by_one(count, real):
-    maps, rotations, pixels = interleave(spheres(count, 50, 25, real)), random_rotations(5), packed(50)
-    n = pixels.inside(25)
+    maps, rotations, pixels = interleave(spheres(count, 34, 17, real)), random_rotations(5), packed(34)
+    n = pixels.inside(17)
     image, power, share = draw(5, 2, n, seed=2, dtype=real), draw(5, n, seed=3, dtype=real), draw(5, count, seed=4)
 
     def compute(rows: slice):
@@ -147,6 +146,22 @@ def test_a_block_is_its_images_one_by_one(count, real):
     for whole, *parts in zip(compute(slice(0, 5)), *(compute(slice(i, i + 1)) for i in range(5)), strict=True):
         torch.testing.assert_close(torch.cat(parts), whole, rtol=10 * eps(real), atol=10 * eps(real))
     assert [len(part) for part in compute(slice(0, 0))] == [0, 0, 0, 0]
+
+
+def test_thousands_of_images_are_each_its_own(real):
+    """More than the compiled kernels sort at once."""
+    maps, pixels = spheres(3, 8, 3, real), packed(8)
+    rotations, n = random_rotations(4200), pixels.inside(3)
+    image, power = draw(4200, 2, n, seed=2, dtype=real), draw(4200, n, seed=3, dtype=real).square()
+    share = draw(4200, 3, seed=4, dtype=real)
+    slices = torch.stack([project(sphere, rotations, pixels, n) for sphere in maps], 1).double()
+    mean, square = predict_many(interleave(maps), rotations, share, pixels, n)
+    scores = score_many(interleave(maps), rotations, image, power, pixels)
+    squares = slices.square().sum(2)
+    cross = (image[:, None].double() * slices).sum((2, 3)) - (power[:, None].double() * squares).sum(2)
+    assert (mean - (share[..., None, None].double() * slices).sum(1)).abs().max() < 20 * eps(real) * slices.abs().max()
+    assert (square - (share[..., None].double() * squares).sum(1)).abs().max() < 50 * eps(real) * squares.max()
+    assert (scores - cross).abs().max() < 100 * eps(real) * cross.abs().max()
 
 
 @pytest.mark.parametrize("count", [3, 8])

@@ -67,8 +67,7 @@ def test_sums_are_those_of_a_loop_over_the_whole_sphere(count, real):
         assert not found[..., 3].any()
 
 
-@pytest.mark.parametrize("count", COUNTS)
-@pytest.mark.parametrize(("box", "r_max"), [(16, 6), (50, 25)])
+@pytest.mark.parametrize(("count", "box", "r_max"), [*((count, 16, 6) for count in COUNTS), (3, 50, 25), (8, 50, 25)])
 def test_sums_are_those_of_every_volume_alone(box, r_max, count, real):
     rotations, pixels = random_rotations(9), packed(box)
     image, power, share = problem(9, count, pixels.inside(r_max), real)
@@ -81,6 +80,17 @@ def test_sums_are_those_of_every_volume_alone(box, r_max, count, real):
         insert(alone, rotations, share[:, k, None, None] * image, share[:, k, None] * power, pixels)
         assert (volume.box_px, volume.r_max, volume.pad) == (box, r_max, 2)
         assert (volume.grid - alone.grid).abs().max() < 20 * eps(real) * alone.grid.abs().max()
+
+
+def test_thousands_of_images_are_all_inserted(real):
+    """More than the compiled kernels sort at once; the sum of all weights tells."""
+    rotations, pixels = random_rotations(4200), packed(8)
+    image, power, share = problem(4200, 3, pixels.inside(3), real)
+    sums = empty_sums(3, 8, 3, dtype=real)
+    insert_many(sums, rotations, image, power, share, pixels)
+    total = (share.double()[..., None] * power.double()[:, None]).sum((0, 2))
+    found = torch.stack([volume.weight.double().sum() for volume in sums.unpack()])
+    torch.testing.assert_close(found, total, rtol=20 * eps(real), atol=0)
 
 
 def test_what_has_no_share_is_not_touched(real):
