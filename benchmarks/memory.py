@@ -66,8 +66,8 @@ def step(folder: str, box: str, name: str) -> None:
         "start": lambda: steps.start(run),
         "expectation": lambda: [steps.expectation_shard(run, 1, 1, shard) for shard in (0, 1)],
         "other half": lambda: [steps.expectation_shard(run, 1, 2, shard) for shard in (0, 1)],
-        "reduce": lambda: steps.reduce_half(run, 1, 1),
-        "other reduce": lambda: steps.reduce_half(run, 1, 2),
+        "reduce": lambda: steps.reduce_subset(run, 1, 1),
+        "other reduce": lambda: steps.reduce_subset(run, 1, 2),
         "maps": lambda: steps.denoise_and_trail(run, 1),
     }[name]()
     print(json.dumps(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))

@@ -65,20 +65,19 @@ def make_set(folder: Path, rows: int) -> None:
 
 
 def invent_statistics(run: Path) -> None:
-    """What `reduce_half` and `denoise_and_trail` would have left for `converge` in iteration 1."""
+    """What `reduce_subset` and `denoise_and_trail` would have left for `converge` in iteration 1."""
     from blush.io.files import save_npz
     from blush.jobs.inputs import TABLE_COLUMNS, read_plan
     from blush.jobs.layout import RunFolder
     from blush.jobs.sealed import written
     from blush.refine.state import load_state
-    from blush.refine.subset import Subset
 
     folder, plan = RunFolder(run), read_plan(run)
     state = load_state(folder.state(0))
     groups, shells = state.noise.shape[1:]
     rng = np.random.default_rng(2)
     folder.iteration(1).mkdir()
-    for half, rows in zip(Subset, plan.rows, strict=True):
+    for half, rows in zip(plan.subsets, plan.rows, strict=True):
         statistics = {f"table_{name}": rng.uniform(0.1, 1, len(rows)) for name in TABLE_COLUMNS}
         statistics |= {
             "noise": np.ones((groups, shells)),

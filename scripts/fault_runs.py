@@ -170,12 +170,12 @@ def _walk(place: Path) -> None:
         steps.start(run)
         keep("started")
         for n in range(1, LAST + 1):
-            for half in (1, 2):
+            for half in steps.subsets(run):
                 for shard in range(steps.shards(run, half)):
                     steps.expectation_shard(run, n, half, shard)
                     if (n, half, shard) == (LAST, 2, 0):
                         keep("shards")
-                steps.reduce_half(run, n, half)
+                steps.reduce_subset(run, n, half)
             if n == LAST:
                 keep("sums")
             steps.denoise_and_trail(run, n)

@@ -35,6 +35,7 @@ from blush.jobs.settings import take_up
 from blush.maximization.halves import join_low_resolution, join_shell
 from blush.maximization.reconstruct import reconstruct
 from blush.refine.state import load_state
+from blush.refine.subset import HALVES
 from blush.simulate.particle import build_particle_of
 from blush.simulate.particle_set import simulate
 from blush.simulate.settings import Belt, SimulateConfig
@@ -124,7 +125,7 @@ def unregularised(run: Path, iteration: int) -> tuple[Tensor, Tensor]:
     """Half-maps as the regulariser of an iteration was given them."""
     folder, config = RunFolder(run.absolute()), read_config(run.absolute())
     state = load_state(folder.state(iteration - 1))
-    one, two = (load_sums(folder, iteration, half, state.box_px, torch.device("cpu")) for half in (1, 2))
+    one, two = (load_sums(folder, iteration, half, state.box_px, torch.device("cpu")) for half in HALVES)
     if not state.final:
         join = config.refinement.low_resolution_join_angst
         shell = join_shell(state.box_px, state.pixel_size_angst, join, state.resolution_angst)

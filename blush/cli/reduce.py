@@ -1,9 +1,11 @@
-"""`blush reduce`: the sum of one half's shards."""
+"""`blush reduce`: the sum of one subset's shards."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from blush.cli.expectation import SubsetOption
 
 
 def register(app: typer.Typer) -> None:
@@ -14,15 +16,15 @@ def register(app: typer.Typer) -> None:
 def reduce(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     iteration: Annotated[int, typer.Option(min=1, help="Number of the iteration.")],
-    half: Annotated[int, typer.Option(min=1, max=2, help="Half-set.")],
+    subset: SubsetOption,
     here: Annotated[bool, typer.Option("--here", help="Compute in this process, without workers.")] = False,
 ) -> None:
-    """Add up one half's shards in their fixed order."""
+    """Add up one subset's shards in their fixed order."""
     if here:
         from blush.jobs import steps
 
-        typer.echo(str(steps.reduce_half(run, iteration, half)))
+        typer.echo(str(steps.reduce_subset(run, iteration, subset)))
         return
     from blush.jobs import pooled
 
-    pooled.reduce(run, iteration, half, typer.echo)
+    pooled.reduce(run, iteration, subset, typer.echo)

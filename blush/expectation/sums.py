@@ -16,6 +16,11 @@ ADDED = ("noise", "weight", "scale_cross", "scale_power", "directions", "offset_
 """Statistics that add up over shards, beside the grid."""
 
 
+def grid_name(k: int) -> str:
+    """Name among arrays of the sums of reference k, counted from 0."""
+    return f"grid_{k + 1:03d}"
+
+
 @dataclass
 class Sums:
     """Sufficient statistics of a shard (docs/algorithm.md, section 3), all float64 apart from the grids.
@@ -68,13 +73,7 @@ class Sums:
             self.table[name] = torch.cat((self.table[name], column)) if name in self.table else column
 
     def arrays(self) -> dict[str, NDArray[np.float32] | NDArray[np.float64]]:
-        """Every statistic by name; `grid` is (references, d, d, h, 3), without the padding channel."""
-        grid = np.empty((len(self.volumes), *self.volumes[0].grid.shape[:3], 3), _numpy_type(self.volumes[0].grid))
-        for one, volume in zip(grid, self.volumes, strict=True):
-            torch.from_numpy(one).copy_(volume.grid[..., :3])
-        out = {"grid": grid} | {name: getattr(self, name).cpu().numpy() for name in ADDED}
+        """Every statistic by name; each reference's grid is (d, d, h, 3), without the padding channel."""
+        grids = {grid_name(k): volume.grid[..., :3].cpu().contiguous().numpy() for k, volume in enumerate(self.volumes)}
+        out = grids | {name: getattr(self, name).cpu().numpy() for name in ADDED}
         return out | {f"table_{name}": column.numpy().astype(np.float64) for name, column in self.table.items()}
-
-
-def _numpy_type(values: Tensor) -> np.dtype:
-    return values.new_empty(0, device="cpu").numpy().dtype

@@ -9,7 +9,6 @@ from blush.jobs import steps
 from blush.jobs.recover import recover
 from blush.jobs.settings import take_up
 from blush.refine.state import RefinementState
-from blush.refine.subset import Subset
 
 MOST_RECOVERIES = 3
 """A disk that damages files faster than this is not worth continuing on."""
@@ -44,10 +43,10 @@ def autorefine(config: RunConfig) -> Path:
 
 
 def iterate(run: Path, iteration: int) -> RefinementState:
-    """One iteration: both halves' shards and sums, new references, new state."""
-    for half in Subset:
-        for shard in steps.missing_shards(run, iteration, half):
-            steps.expectation_shard(run, iteration, half, shard)
-        steps.reduce_half(run, iteration, half)
+    """One iteration: all subsets' shards and sums, new references, new state."""
+    for subset in steps.subsets(run):
+        for shard in steps.missing_shards(run, iteration, subset):
+            steps.expectation_shard(run, iteration, subset, shard)
+        steps.reduce_subset(run, iteration, subset)
     steps.denoise_and_trail(run, iteration)
     return steps.converge(run, iteration)

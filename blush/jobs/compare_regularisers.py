@@ -186,7 +186,7 @@ def _refine(run: Path, pool: Path, notify: Notify) -> None:
         state = steps.latest_state(run)
     while state is not None and not state.converged:
         iteration = state.iteration + 1
-        pooled.half_sums(run, iteration, notify, pool)
+        pooled.all_sums(run, iteration, notify, pool)
         pooled.denoise_and_trail(run, iteration, notify, pool)
         state = steps.converge(run, iteration)
     pooled.postprocess(run, notify, pool)

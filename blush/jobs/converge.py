@@ -1,4 +1,4 @@
-"""The checkpoint of the loop: what both halves measured becomes the state of the next iteration. No torch here."""
+"""The checkpoint of the loop: what all subsets measured becomes the state of the next iteration. No torch here."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def converge(root: Path, iteration: int) -> RefinementState:
         return load_state(folder.state(iteration))
     config, plan = read_config(root), read_plan(root)
     before = replace(load_state(checked(folder, folder.state(iteration - 1))), settings=control_settings(config))
-    measured = [load_npz(checked(folder, folder.statistics(iteration, half))) for half in Subset]
+    measured = [load_npz(checked(folder, folder.statistics(iteration, subset))) for subset in plan.subsets]
     old, new = load_npz(checked(folder, folder.poses(iteration - 1))), {}
     new = gather_poses(old, measured, plan, keep_norm=before.first_cc or not config.refinement.norm_correction)
     spectra = load_npz(checked(folder, folder.spectra(iteration)))
@@ -55,7 +55,7 @@ def converge(root: Path, iteration: int) -> RefinementState:
     state = next_state(before, result)
     with written(folder, folder.poses(iteration)) as beside:
         save_npz(beside, new)
-    _save_directions(folder, iteration, before, measured)
+    _save_directions(folder, iteration, before, dict(zip(plan.subsets, measured, strict=True)))
     if before.final or config.refinement.iteration_tables:
         write_outputs(root, iteration, before, state, new, measured)
     folder.log(
@@ -68,12 +68,12 @@ def converge(root: Path, iteration: int) -> RefinementState:
 
 
 def gather_poses(old: Arrays, measured: list[Arrays], plan: Plan, *, keep_norm: bool) -> Arrays:
-    """Per-particle table in import order from the halves' tables in processing order."""
+    """Per-particle table in import order from the subsets' tables in processing order."""
     new = {name: np.array(old[name]) for name in TABLE_COLUMNS}
-    for rows, half in zip(plan.rows, measured, strict=True):
+    for rows, found in zip(plan.rows, measured, strict=True):
         for name in TABLE_COLUMNS:
             if not (keep_norm and name == "norm_correction"):
-                new[name][rows] = half[f"table_{name}"]
+                new[name][rows] = found[f"table_{name}"]
     return new
 
 
@@ -130,20 +130,22 @@ def _offset_widths(before: RefinementState, measured: list[Arrays]) -> NDArray[n
     return np.array([update_sigma_offset(float(m["offset_square"]), float(m["weight"].sum())) for m in measured])
 
 
-def _save_directions(folder: RunFolder, iteration: int, before: RefinementState, measured: list[Arrays]) -> None:
-    arrays = {half.infix: m["directions"] for half, m in zip(Subset, measured, strict=True)}
+def _save_directions(
+    folder: RunFolder, iteration: int, before: RefinementState, measured: dict[Subset, Arrays]
+) -> None:
+    arrays = {subset.infix: m["directions"] for subset, m in measured.items()}
     with written(folder, folder.directions(iteration)) as beside:
         save_npz(beside, arrays | {"healpix_order": np.array(before.healpix_order)})
 
 
 def _tidy(folder: RunFolder, iteration: int, keep: int) -> None:
     """Remove shard results of this iteration, and sums, maps and foreign files of those that are no longer kept."""
-    for path in folder.iteration(iteration).glob("half*_shard*.npz"):
+    for path in folder.iteration(iteration).glob("*_shard[0-9]*.npz"):
         path.unlink(missing_ok=True)
     for n in range(iteration - keep, 0, -1):
         old = [
-            *folder.iteration(n).glob("half?_sums.npz"),
-            *(folder.reference(n, half) for half in Subset),
+            *folder.iteration(n).glob("*_sums*.npz"),
+            *folder.present_references(n),
             folder.iteration(n) / "mask.mrc",
         ]
         present = [path for path in old if path.exists()]

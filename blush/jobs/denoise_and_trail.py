@@ -23,12 +23,13 @@ from blush.io.mrc import read_volume, write_volume
 from blush.jobs.inputs import environment, read_config
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.reduce import load_sums
+from blush.jobs.references import maps_of
 from blush.jobs.sealed import checked, kept, written
 from blush.maximization.halves import add_halves, half_sum_fsc, join_low_resolution, join_shell, shared_part
 from blush.maximization.reconstruct import reconstruct
 from blush.maximization.spectra import reference_noise, signal_to_noise
 from blush.refine.state import RefinementState, load_state
-from blush.refine.subset import Subset
+from blush.refine.subset import HALVES, Subset
 from blush.regularise.base import HalfMaps
 from blush.regularise.drive import Policy, Regularised, drive
 from blush.regularise.select import regulariser
@@ -50,7 +51,8 @@ def denoise_and_trail(root: Path, iteration: int) -> Path:
     folder, watch = RunFolder(root), Stopwatch()
     target = folder.spectra(iteration)
     state = load_state(checked(folder, folder.state(iteration - 1)))
-    if kept(folder, target, folder.diagnostics(iteration), *folder.maps(iteration, final=state.final)):
+    maps = maps_of(folder, iteration, state, final=state.final)
+    if kept(folder, target, folder.diagnostics(iteration), *maps):
         return target
     config = read_config(root)
     device, _ = environment(config)
@@ -80,7 +82,7 @@ def restore_diagnostics(root: Path, iteration: int) -> Path:
 
 def _load(folder: RunFolder, state: RefinementState, device: torch.device) -> Pair:
     """D and W of both halves, after the iteration that follows `state`."""
-    one, two = (load_sums(folder, state.iteration + 1, half, state.box_px, device) for half in Subset)
+    one, two = (load_sums(folder, state.iteration + 1, half, state.box_px, device) for half in HALVES)
     return one, two
 
 
@@ -122,10 +124,10 @@ def _references(
     watch = Stopwatch()
     made = _drive(config, given)
     seconds = watch.read()
-    for half, reference in zip(Subset, made.references, strict=True):
+    for half, reference in zip(HALVES, made.references, strict=True):
         if state.first_cc:
             reference = low_pass(reference, config.initial_lowpass_angst, state.pixel_size_angst)
-        with written(folder, folder.reference(iteration, half)) as beside:
+        with written(folder, folder.map(iteration, half, "reference")) as beside:
             write_volume(beside, (reference * mask).cpu().numpy(), state.pixel_size_angst)
     return {"fsc": fsc, "fsc_unmasked": unmasked, "ssnr": ssnr, "tau2": tau2, "sigma2_ref": noise}, {
         "regulariser": made.diagnostics,
@@ -164,15 +166,15 @@ def _final_maps(
     mask = solvent_mask(folder, config, state, add_halves(*halves), shell)
     maps = [cache(_maker(half, None)) for half in halves]
     fsc, unmasked = half_map_fsc(config, state, halves, mask, maps)
-    for half in Subset:
-        with written(folder, folder.unfiltered(half)) as beside:
-            write_volume(beside, maps[half.index]().cpu().numpy(), state.pixel_size_angst)
+    for half, unfiltered in zip(HALVES, maps, strict=True):
+        with written(folder, folder.map(None, half, "unfiltered")) as beside:
+            write_volume(beside, unfiltered().cpu().numpy(), state.pixel_size_angst)
     total = add_halves(*halves)
-    del halves, maps  # the largest arrays of a refinement
+    del halves, maps, unfiltered  # the largest arrays of a refinement
     ssnr = signal_to_noise(fsc, joined=True)
     noise = reference_noise(total)
     tau2 = ssnr * noise
-    with written(folder, folder.final_map) as beside:
+    with written(folder, folder.map(None, Subset.ALL, "final")) as beside:
         write_volume(beside, reconstruct(total, tau2).cpu().numpy(), state.pixel_size_angst)
     spectra = {
         "fsc": fsc,

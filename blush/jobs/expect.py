@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -19,30 +21,34 @@ from blush.geometry.sampling import OrientationGrid, offset_grid
 from blush.io.files import load_npz, save_npz
 from blush.io.mrc import read_volume
 from blush.io.particles import ParticleSet
-from blush.jobs.inputs import Plan, environment, read_config, read_frozen_particles, read_plan, shard_key, with_poses
+from blush.jobs.inputs import Plan, environment, read_config, read_frozen_particles, read_plan, with_poses
 from blush.jobs.layout import RunFolder, Stopwatch
+from blush.jobs.references import references_for
 from blush.jobs.sealed import checked, kept, written
+from blush.jobs.shards import shard_key
 from blush.refine.state import RefinementState, load_state
 from blush.refine.subset import Subset
 
 _ACCURACY_STREAM = 2
 SCALE_SSNR = 3.0
 
-_prepared: dict[tuple[Path, int, int, str], Expectation] = {}
-"""The last slices of this process, by what they were made from: the shards of a half share them."""
+_prepared: dict[tuple[Path, Subset, str], Expectation] = {}
+"""The last slices of this process, by what they were made from: the shards of a subset share them."""
 
 
 def build_model(
-    folder: RunFolder, state: RefinementState, half: int, device: torch.device, dtype: torch.dtype
+    folder: RunFolder, state: RefinementState, subset: Subset, fold: int, device: torch.device, dtype: torch.dtype
 ) -> Model:
-    """What `state` says about half `half`, for the next expectation step."""
-    reference, _ = read_volume(checked(folder, folder.reference(state.iteration, half)))
+    """What `state` says about the images of a subset and fold, for the next expectation step."""
     radius = state.current_size_px // 2
-    sphere = transform(torch.from_numpy(reference).to(device, dtype), radius)
+    volumes = (read_volume(checked(folder, path))[0] for path in references_for(folder, state, subset, fold))
+    spheres = [transform(torch.from_numpy(volume).to(device, dtype), radius) for volume in volumes]
+    priors = _direction_priors(folder, state, subset, len(spheres))
     grid = OrientationGrid.build(state.healpix_order, state.symmetry, state.perturbation)
-    offsets, index = offset_grid(state.offset_range_angst, state.offset_step_angst), Subset(half).index
+    offsets = offset_grid(state.offset_range_angst, state.offset_step_angst)
+    index = read_plan(folder.root).position(subset)
     return Model(
-        component=Component((Reference(sphere, log_prior_direction=_direction_prior(folder, state, half)),), grid),
+        component=Component(tuple(map(Reference, spheres, repeat(0.0), priors)), grid),
         pixel_size_angst=state.pixel_size_angst,
         particle_diameter_angst=state.particle_diameter_angst,
         coarse_radius=min(radius, state.coarse_size_px // 2),
@@ -63,37 +69,47 @@ def _tensor(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(values))
 
 
-def _direction_prior(folder: RunFolder, state: RefinementState, half: int) -> Tensor | None:
-    """Log of the learned histogram over its mean, while it belongs to the present grid."""
+def _direction_priors(
+    folder: RunFolder, state: RefinementState, subset: Subset, n_references: int
+) -> Sequence[Tensor | None]:
+    """Log of each reference's learned histogram over its mean, while it belongs to the present grid."""
+    nothing = [None] * n_references
     if state.local or not state.iteration:
-        return None
+        return nothing
     arrays = load_npz(checked(folder, folder.directions(state.iteration)))
     if int(arrays["healpix_order"]) != state.healpix_order:
-        return None
-    histogram = torch.from_numpy(arrays[Subset(half).infix])
-    return (histogram / histogram.mean()).clamp_min(1e-30).log()
+        return nothing
+    histograms = torch.from_numpy(arrays[subset.infix]).chunk(n_references)
+    return [(histogram / histogram.mean()).clamp_min(1e-30).log() for histogram in histograms]
 
 
-def expectation_shard(root: Path, iteration: int, half: int, shard: int) -> Path:
+def expectation_shard(root: Path, iteration: int, subset: Subset, shard: int) -> Path:
     """Compute a shard's sufficient statistics, unless the file is there already."""
-    folder = RunFolder(root)
-    target = folder.shard(iteration, half, shard, shard_key(folder, iteration, half))
+    folder, plan = RunFolder(root), read_plan(root)
+    state = load_state(checked(folder, folder.state(iteration - 1)))
+    fold = plan.fold(subset, shard)
+    key = shard_key(folder, state, subset, fold)
+    target = folder.shard(iteration, subset, shard, key)
     if kept(folder, target):
         return target
     watch = Stopwatch()
     config = read_config(root)
     device, dtype = environment(config)
-    state = load_state(checked(folder, folder.state(iteration - 1)))
-    frozen, plan = read_frozen_particles(root), read_plan(root)
-    rows = plan.shard(half, shard)
+    frozen = read_frozen_particles(root)
+    rows = plan.shard(subset, shard)
     particles = with_poses(frozen, load_npz(checked(folder, folder.poses(iteration - 1))), rows)
-    step = _expectation(folder, iteration, half, state, frozen, device, dtype, config.compute.memory_gb * 1e9)
+    if (folder.root, subset, key) not in _prepared:
+        _prepared.clear()
+        model = build_model(folder, state, subset, fold, device, dtype)
+        step = Expectation(model, frozen, dtype, device, config.compute.memory_gb * 1e9)
+        _prepared[folder.root, subset, key] = step
+    step = _prepared[folder.root, subset, key]
 
     def report(done: int) -> None:
         folder.log(
             iteration=iteration,
             stage="expectation",
-            half=half,
+            subset=subset.infix,
             shard=shard,
             done=done,
             total=len(rows),
@@ -102,7 +118,7 @@ def expectation_shard(root: Path, iteration: int, half: int, shard: int) -> Path
         )
 
     sums = step.run(particles, report)
-    measures_accuracy = half == 1 and shard == 0 and not state.first_cc
+    measures_accuracy = plan.position(subset) == 0 and shard == 0 and not state.first_cc
     accuracy = _accuracy(step, folder, frozen, plan, state) if measures_accuracy else {}
     arrays = sums.arrays() | accuracy
     with written(folder, target) as beside:
@@ -110,7 +126,7 @@ def expectation_shard(root: Path, iteration: int, half: int, shard: int) -> Path
     folder.log(
         iteration=iteration,
         stage="shard",
-        half=half,
+        subset=subset.infix,
         shard=shard,
         done=len(rows),
         total=len(rows),
@@ -121,26 +137,8 @@ def expectation_shard(root: Path, iteration: int, half: int, shard: int) -> Path
     return target
 
 
-def _expectation(
-    folder: RunFolder,
-    iteration: int,
-    half: int,
-    state: RefinementState,
-    frozen: ParticleSet,
-    device: torch.device,
-    dtype: torch.dtype,
-    memory_bytes: float,
-) -> Expectation:
-    key = (folder.root, iteration, half, shard_key(folder, iteration, half))
-    if key not in _prepared:
-        _prepared.clear()
-        model = build_model(folder, state, half, device, dtype)
-        _prepared[key] = Expectation(model, frozen, dtype, device, memory_bytes)
-    return _prepared[key]
-
-
 def accuracy_rows(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """At most 100 of a half's particles at random: the same for the same seed, in ascending order."""
+    """At most 100 of a subset's particles at random: the same for the same seed, in ascending order."""
     chosen = np.random.default_rng([_ACCURACY_STREAM, seed]).permutation(len(rows))[:PARTICLES]
     return np.sort(rows[chosen])
 
@@ -148,7 +146,7 @@ def accuracy_rows(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
 def _accuracy(
     step: Expectation, folder: RunFolder, frozen: ParticleSet, plan: Plan, state: RefinementState
 ) -> dict[str, np.ndarray]:
-    """Expected accuracies from some particles of half 1, wherever in its stacks they are."""
+    """Expected accuracies from some particles of the first subset, wherever in its stacks they are."""
     seed = state.seed * 1000 + state.iteration
     rows = accuracy_rows(plan.rows[0], seed)
     rotation_deg, offset_angst = step.accuracy(with_poses(frozen, load_npz(folder.poses(state.iteration)), rows), seed)

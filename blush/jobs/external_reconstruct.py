@@ -28,7 +28,7 @@ from blush.jobs.rendezvous import Rendezvous
 from blush.maximization.halves import half_sum_fsc
 from blush.maximization.reconstruct import divide
 from blush.maximization.spectra import reference_noise
-from blush.refine.subset import Subset
+from blush.refine.subset import HALVES, Subset
 from blush.regularise.base import HalfMaps
 from blush.regularise.drive import Policy, drive
 from blush.regularise.protocol import Call, Floats, Name, read_call, read_sums, write_result
@@ -149,7 +149,7 @@ def _load(
     first, second = (read_sums(each, dtype, device) for each in calls)
     meeting.reach(2)  # the caller may remove the files of a half as soon as its program has ended
     _check_pair(calls, other_star)
-    return (first, second), (calls[0].fudge * calls[0].tau2, calls[1].fudge * calls[1].tau2), half.index
+    return (first, second), (calls[0].fudge * calls[0].tau2, calls[1].fudge * calls[1].tau2), HALVES.index(half)
 
 
 def _check_pair(calls: list[Call], other_star: Path) -> None:

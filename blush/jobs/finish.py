@@ -23,6 +23,7 @@ from blush.jobs.summary import write_summary
 from blush.maximization.halves import join_shell
 from blush.refine.schedule import angular_step_deg
 from blush.refine.state import RefinementState
+from blush.refine.subset import HALVES, Subset
 from blush.validate.compare import compare_with_truth
 from blush.validate.doubts import Evidence, doubts
 from blush.validate.local_resolution import local_resolution_files
@@ -60,11 +61,11 @@ def postprocess(root: Path) -> Path:
         autob_highres_angst=state.resolution_angst,
     )
     target.mkdir(exist_ok=True)
-    halves = (checked(folder, folder.unfiltered(1)), checked(folder, folder.unfiltered(2)))
+    first, second = (checked(folder, folder.map(None, half, "unfiltered")) for half in HALVES)
     result = postprocess_files(
-        target, *halves, source, config.seed, sharpening, randomise_from_fsc=options.randomise_from_fsc
+        target, first, second, source, config.seed, sharpening, randomise_from_fsc=options.randomise_from_fsc
     )
-    local_resolution_files(target, *halves, config.seed, None, result.bfactor_angst2)
+    local_resolution_files(target, first, second, config.seed, None, result.bfactor_angst2)
     names = ["mask.mrc", "postprocess.mrc", "postprocess_masked.mrc", "locres.mrc", "locres_filtered.mrc"]
     made = [target / name for name in (*names, "fsc.xml", "postprocess.star")]
     compared = target / "truth.json"
@@ -119,7 +120,8 @@ def _compare(folder: RunFolder, config: RunConfig, state: RefinementState) -> di
     """Map and poses against the truth of simulated data; empty for real data."""
     if config.truth is None:
         return {}
-    volumes = [read_volume(path)[0] for path in (checked(folder, folder.final_map), config.truth.map)]
+    final = checked(folder, folder.map(None, Subset.ALL, "final"))
+    volumes = [read_volume(path)[0] for path in (final, config.truth.map)]
     mask = None if config.truth.mask is None else torch.from_numpy(read_volume(config.truth.mask)[0])
     poses = load_npz(checked(folder, folder.poses(state.iteration)))
     columns: dict[str, Any] = {name: poses[name] for name in POSE_COLUMNS}

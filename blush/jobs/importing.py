@@ -11,12 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from blush.config import RunConfig
 from blush.errors import BlushError, Problem, condensed
 from blush.fourier.filter import resize_volume
-from blush.geometry.symmetry import operators
 from blush.io.check import Findings, check_inputs
 from blush.io.copies import drawn_together
 from blush.io.files import save_npz, write_json
@@ -26,15 +24,11 @@ from blush.io.seal import is_sealed, read_seal
 from blush.io.star import write_star
 from blush.jobs.layout import RunFolder
 from blush.jobs.memory import check_memory
+from blush.jobs.planning import assign_halves, largest_shard, plan_shards
 from blush.jobs.sealed import blank, read_identity, run_digest, write_identity, written
 from blush.jobs.settings import decisive_settings, file_digest, input_files
 from blush.jobs.surroundings import check_method, check_surroundings
-from blush.refine.subset import Subset
 from blush.regularise.select import regulariser
-
-PARTICLES_PER_SHARD = 2500
-FEWEST_SHARDS = 4
-_HALF_STREAM = 2
 
 
 def import_run(config: RunConfig) -> Path:
@@ -51,8 +45,9 @@ def import_run(config: RunConfig) -> Path:
     if findings.particles is None:
         raise BlushError(f"{config.particles} holds no particles")
     particles = findings.particles
-    half = assign_halves(particles, config.seed, drawn_together(particles, findings.blocks["particles"]))
-    plan = plan_shards(particles, half, config)
+    together = drawn_together(particles, findings.blocks["particles"])
+    half = assign_halves(particles, config.seed, together)
+    plan = plan_shards(particles, half, config, together)
     for warning in condensed(findings.warnings):
         sys.stderr.write(f"blush: warning: {warning}\n")
     _claim(folder, identity(config, particles))
@@ -94,8 +89,9 @@ def check_run(config: RunConfig) -> Findings:
         problems += _problems(error, "regulariser")
     if particles is not None and not problems:
         try:
-            half = assign_halves(particles, config.seed, drawn_together(particles, findings.blocks["particles"]))
-            findings.warnings += check_memory(config, particles, largest_shard(plan_shards(particles, half, config)))
+            together = drawn_together(particles, findings.blocks["particles"])
+            plan = plan_shards(particles, assign_halves(particles, config.seed, together), config, together)
+            findings.warnings += check_memory(config, particles, largest_shard(plan))
             refuse_another(RunFolder(config.run_dir.absolute()), identity(config, particles))
         except BlushError as error:
             problems += _problems(error, None)
@@ -106,43 +102,6 @@ def _problems(error: BlushError, where: str | None) -> list[Problem]:
     """The mistakes of an error, or the error as one."""
     stated = [problem for problem in error.problems if isinstance(problem, Problem)]
     return stated or [Problem(str(error), where=where)]
-
-
-def assign_halves(particles: ParticleSet, seed: int, group: NDArray[np.int64] | None = None) -> NDArray[np.int8]:
-    """The half-sets of the STAR file, or two random ones of equal size.
-
-    Parameters
-    ----------
-    group
-        (n,) what rows are drawn together with, filaments or images: the halves are as equal as these allow.
-    """
-    if (particles.half > 0).all():
-        return particles.half
-    together = np.arange(len(particles)) if group is None else group
-    sizes = np.bincount(together)
-    order = np.random.default_rng([_HALF_STREAM, seed]).permutation(len(sizes))
-    half = np.full(len(sizes), 2, dtype=np.int8)
-    middle = np.cumsum(sizes[order]) - sizes[order] / 2  # so that neither half stays empty, however long the first is
-    half[order[middle <= len(particles) // 2]] = 1
-    return half[together]
-
-
-def plan_shards(particles: ParticleSet, half: NDArray[np.int8], config: RunConfig) -> dict[str, NDArray[Any]]:
-    """Rows of each half in the order of the stacks, cut into shards of nearly equal size."""
-    plan: dict[str, NDArray[Any]] = {"operators": operators(config.symmetry).numpy(), "half": half}
-    by_stack = np.lexsort((particles.image_index, particles.stack_index))
-    for subset in Subset:
-        rows = by_stack[half[by_stack] == subset]
-        wanted = config.compute.shards_per_half
-        shards = max(FEWEST_SHARDS, -(-len(rows) // PARTICLES_PER_SHARD)) if wanted == "auto" else wanted
-        plan[f"rows_{subset.infix}"] = rows
-        plan[f"edges_{subset.infix}"] = np.linspace(0, len(rows), min(shards, len(rows)) + 1).round().astype(np.int64)
-    return plan
-
-
-def largest_shard(plan: dict[str, NDArray[Any]]) -> int:
-    """Images of the largest shard of a plan."""
-    return max(int(np.diff(plan[f"edges_{subset.infix}"]).max()) for subset in Subset)
 
 
 def _import_map(source: Path, target: Path, box_px: int, pixel_size_angst: float, stated_angst: float | None) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from blush.config import RunConfig
@@ -16,10 +15,9 @@ from blush.config.embedded import EmbeddedConfig
 from blush.errors import BlushError, Problem
 from blush.io.files import as_written, load_npz, read_record
 from blush.io.particles import ParticleSet
-from blush.io.seal import is_sealed
 from blush.jobs.layout import RunFolder
-from blush.jobs.sealed import checked, content_digest
-from blush.refine.state import ALGORITHM_VERSION, RefinementState, load_state
+from blush.jobs.sealed import checked
+from blush.refine.state import RefinementState, load_state
 from blush.refine.subset import Subset
 
 if TYPE_CHECKING:
@@ -35,27 +33,64 @@ class Plan:
 
     Attributes
     ----------
+    subsets
+        In the order of all arrays of the run that have one entry for each.
     rows
-        Import rows of each half in processing order; index 0 is half 1.
+        Import rows of each subset in processing order, fold after fold.
     edges
-        Shard s of a half holds rows[edges[s]:edges[s + 1]].
+        Shard s of a subset holds rows[edges[s]:edges[s + 1]].
+    folds
+        Fold of each shard of a subset, ascending from 0.
     operators
         (m, 3, 3) point-group operators, identity first.
     """
 
-    rows: tuple[NDArray[np.int64], NDArray[np.int64]]
-    edges: tuple[NDArray[np.int64], NDArray[np.int64]]
+    subsets: tuple[Subset, ...]
+    rows: tuple[NDArray[np.int64], ...]
+    edges: tuple[NDArray[np.int64], ...]
+    folds: tuple[NDArray[np.int64], ...]
     operators: NDArray[np.float64]
 
-    def shard(self, half: int, shard: int) -> NDArray[np.int64]:
+    @classmethod
+    def of(cls, arrays: dict[str, NDArray[Any]]) -> Plan:
+        """The plan that `plan_shards` drew."""
+        subsets = tuple(subset for subset in Subset if f"rows_{subset.infix}" in arrays)
+        rows, edges, folds = (
+            tuple(arrays[f"{name}_{subset.infix}"] for subset in subsets) for name in ("rows", "edges", "folds")
+        )
+        return cls(subsets, rows, edges, folds, arrays["operators"])
+
+    def position(self, subset: Subset) -> int:
+        """Index of a subset in arrays that have one entry for each.
+
+        Raises
+        ------
+        BlushError
+            The run has no such subset.
+        """
+        if subset not in self.subsets:
+            remedy = f"use one of {', '.join(one.infix for one in self.subsets)}"
+            raise BlushError("no such subset", [Problem("is none of this run", remedy, value=subset.infix)])
+        return self.subsets.index(subset)
+
+    def shard(self, subset: Subset, shard: int) -> NDArray[np.int64]:
         """Import rows of a shard."""
-        index = Subset(half).index
+        index = self.position(subset)
         edges = self.edges[index]
         return self.rows[index][edges[shard] : edges[shard + 1]]
 
-    def n_shards(self, half: int) -> int:
-        """Shards of a half."""
-        return len(self.edges[Subset(half).index]) - 1
+    def n_shards(self, subset: Subset) -> int:
+        """Shards of a subset."""
+        return len(self.edges[self.position(subset)]) - 1
+
+    def fold(self, subset: Subset, shard: int) -> int:
+        """Fold in which a shard lies as a whole."""
+        return int(self.folds[self.position(subset)][shard])
+
+    @property
+    def n_folds(self) -> int:
+        """Folds of each subset."""
+        return 1 + max(int(folds.max(initial=0)) for folds in self.folds)
 
 
 def read_config(root: Path) -> RunConfig:
@@ -104,11 +139,7 @@ def _read_config(path: Path, _time: int) -> RunConfig:
 def _read_plan(path: Path, _time: int) -> Plan:
     arrays = load_npz(_checked(path))
     with as_written(path):
-        return Plan(
-            (arrays["rows_half1"], arrays["rows_half2"]),
-            (arrays["edges_half1"], arrays["edges_half2"]),
-            arrays["operators"],
-        )
+        return Plan.of(arrays)
 
 
 @lru_cache(maxsize=2)
@@ -125,30 +156,6 @@ def with_poses(particles: ParticleSet, poses: dict[str, NDArray[np.float64]], ro
     """Particles at `rows`, posed as an iteration left them."""
     columns: dict[str, Any] = {name: poses[name][rows] for name in POSE_COLUMNS}
     return replace(particles.take(rows), **columns)
-
-
-def shard_key(folder: RunFolder, iteration: int, half: int) -> str:
-    """Digest of all that a half's expectation step depends on: the run's identity, its state, poses and reference.
-
-    The digests are those in the files' seals; the step that loads a file compares it with its seal.
-
-    Raises
-    ------
-    DamagedFile
-        If one of these files is missing or bears no seal.
-    """
-    digest, previous = xxhash.xxh3_128(str(ALGORITHM_VERSION).encode()), iteration - 1
-    paths = (folder.identity, folder.state(previous), folder.poses(previous), folder.reference(previous, half))
-    for path in paths:
-        digest.update(content_digest(path).encode())
-    return digest.hexdigest()[:12]
-
-
-def missing_shards(root: Path, iteration: int, half: int) -> list[int]:
-    """Shards of a half whose results are not on disk yet, or were cut short; `reduce_half` reads them whole."""
-    folder, plan = RunFolder(root), read_plan(root)
-    key = shard_key(folder, iteration, half)
-    return [s for s in range(plan.n_shards(half)) if not is_sealed(folder.shard(iteration, half, s, key))]
 
 
 def environment(config: RunConfig | EmbeddedConfig) -> tuple[torch.device, torch.dtype]:

@@ -6,17 +6,26 @@ import json
 import os
 import resource
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from blush.io.files import told_if_unwritable
-from blush.refine.subset import Subset
+from blush.refine.subset import HALVES, Subset
+
+Kind = Literal["reference", "unfiltered", "final"]
+"""Maps of a run: what the next iteration compares images with, a half-map of the end, the map of the end."""
+
+
+def fold_mark(fold: int) -> str:
+    """What marks a fold's sums: nothing for the first, which may be the only one."""
+    return f"_fold{fold}" if fold else ""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of one refinement, `<output>/<name>`."""
+    """Paths of one run, `<output>/<name>`."""
 
     root: Path
 
@@ -46,21 +55,25 @@ class RunFolder:
         """Direction histograms after iteration n."""
         return self.iteration(n) / "directions.npz"
 
-    def shard(self, n: int, half: int, shard: int, key: str) -> Path:
+    def shard(self, n: int, subset: Subset, shard: int, key: str) -> Path:
         """Result of one shard; `key` names the inputs it belongs to, so that no stale one is ever summed."""
-        return self.iteration(n) / f"{Subset(half).infix}_shard{shard:04d}_{key}.npz"
+        return self.iteration(n) / f"{subset.infix}_shard{shard:04d}_{key}.npz"
 
-    def shard_list(self, n: int, half: int) -> Path:
-        """Number of a half's shards, there once all of them are."""
-        return self.iteration(n) / f"{Subset(half).infix}_shards.json"
+    def shard_list(self, n: int, subset: Subset) -> Path:
+        """Number of a subset's shards, there once all of them are."""
+        return self.iteration(n) / f"{subset.infix}_shards.json"
 
-    def sums(self, n: int, half: int) -> Path:
-        """D and W of a half, symmetrised."""
-        return self.iteration(n) / f"{Subset(half).infix}_sums.npz"
+    def sums(self, n: int, subset: Subset, fold: int = 0) -> Path:
+        """D and W of every reference from one fold of a subset, symmetrised."""
+        return self.iteration(n) / f"{subset.infix}_sums{fold_mark(fold)}.npz"
 
-    def statistics(self, n: int, half: int) -> Path:
-        """Everything else that a half's shards measured."""
-        return self.iteration(n) / f"{Subset(half).infix}_statistics.npz"
+    def statistics(self, n: int, subset: Subset) -> Path:
+        """Everything else that a subset's shards measured."""
+        return self.iteration(n) / f"{subset.infix}_statistics.npz"
+
+    def reduced(self, n: int, subset: Subset, n_folds: int) -> tuple[Path, ...]:
+        """All that is summed up of a subset."""
+        return (*(self.sums(n, subset, fold) for fold in range(n_folds)), self.statistics(n, subset))
 
     def spectra(self, n: int) -> Path:
         """FSC, tau2 and sigma2 of the maps of iteration n."""
@@ -74,18 +87,42 @@ class RunFolder:
         """Files that a regulariser exchanges with another program."""
         return self.iteration(n) / "regulariser"
 
-    def reference(self, n: int, half: int) -> Path:
-        """Reference that iteration n made for iteration n + 1."""
-        return self.root / f"run_it{n:03d}_{Subset(half).infix}_class001.mrc"
+    def map(self, n: int | None, subset: Subset, kind: Kind, k: int = 0, without: int | None = None) -> Path:
+        """The map of reference k, counted from 0, of a subset.
 
-    def unfiltered(self, half: int) -> Path:
-        """Final unregularised half-map."""
-        return self.root / f"run_{Subset(half).infix}_class001_unfil.mrc"
+        Parameters
+        ----------
+        n
+            Iteration that makes a reference, for the next one; maps of the end have no number: None.
+        without
+            Fold of whose images a reference knows nothing; None for all of the subset's.
 
-    @property
-    def final_map(self) -> Path:
-        """Final map of both halves."""
-        return self.root / "run_class001.mrc"
+        Raises
+        ------
+        ValueError
+            Where a reference has no number, or a map of the end one, or is to leave a fold out.
+        """
+        mark = f"_{subset.infix}" if subset in HALVES else ""
+        if kind == "reference" and n is not None:
+            if without is not None:
+                return self.iteration(n) / f"{mark[1:]}{mark and '_'}without{without}_class{k + 1:03d}.mrc"
+            return self.root / f"run_it{n:03d}{mark}_class{k + 1:03d}.mrc"
+        if kind == "reference" or n is not None or without is not None:
+            raise ValueError("references belong to an iteration and may leave a fold out, maps of the end do not")
+        return self.root / f"run{mark}_class{k + 1:03d}{'_unfil' if kind == 'unfiltered' else ''}.mrc"
+
+    def final_maps(self, subsets: Sequence[Subset], n_references: int) -> tuple[Path, ...]:
+        """Maps of the end: half-maps of every reference where there are halves, and its map from all images."""
+        halves = [subset for subset in subsets if subset in HALVES]
+        return (
+            *(self.map(None, half, "unfiltered", k) for half in halves for k in range(n_references)),
+            *(self.map(None, Subset.ALL, "final", k) for k in range(n_references)),
+        )
+
+    def present_references(self, n: int) -> list[Path]:
+        """Those references of iteration n that are there, of any subset and with or without a fold."""
+        left_out = self.iteration(n).glob("*without[0-9]*_class[0-9]*.mrc")
+        return sorted([*self.root.glob(f"run_it{n:03d}_*class[0-9]*.mrc"), *left_out])
 
     def newest(self) -> int:
         """Number of the last iteration that left a state; -1 before the start."""
@@ -95,12 +132,6 @@ class RunFolder:
         """Every file of `import/`; the mask is there if one was given."""
         names = ["particles.npz", "particles.star", "plan.npz", "reference.mrc", "config.json"]
         return tuple(self.imported / name for name in [*names, *(["mask.mrc"] if mask else [])])
-
-    def maps(self, n: int, *, final: bool) -> tuple[Path, ...]:
-        """Maps that iteration n makes: the references of the next one, or after the last one those of the end."""
-        if final:
-            return (self.unfiltered(1), self.unfiltered(2), self.final_map)
-        return (self.reference(n, 1), self.reference(n, 2))
 
     @property
     def progress(self) -> Path:

@@ -17,6 +17,7 @@ from blush.errors import BlushError, Problem
 from blush.io.seal import DamagedFile, LostParts
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import kept
+from blush.refine.subset import Subset
 
 Result = TypeVar("Result")
 Maker = Callable[[], Any]
@@ -71,8 +72,13 @@ def _maker(folder: RunFolder, name: str) -> Maker:
     run = folder.root
     for pattern, make in _MAKERS.items():
         if found := re.fullmatch(pattern, name):
-            return lambda: make(run, *(int(group) for group in found.groups()))
+            return lambda: make(run, *(_argument(group) for group in found.groups()))
     raise ValueError(f"no step makes {name}")
+
+
+def _argument(text: str) -> int:
+    """A number, or the subset of a name."""
+    return int(text) if text.isdecimal() else Subset.named(text)
 
 
 def _import(run: Path) -> None:
@@ -88,16 +94,16 @@ def _start(run: Path) -> None:
     start(run)
 
 
-def _expectation(run: Path, iteration: int, half: int, shard: int) -> None:
+def _expectation(run: Path, iteration: int, subset: Subset, shard: int) -> None:
     from blush.jobs.expect import expectation_shard
 
-    expectation_shard(run, iteration, half, shard)
+    expectation_shard(run, iteration, subset, shard)
 
 
-def _reduce(run: Path, iteration: int, half: int) -> None:
-    from blush.jobs.reduce import reduce_half
+def _reduce(run: Path, iteration: int, subset: Subset) -> None:
+    from blush.jobs.reduce import reduce_subset
 
-    reduce_half(run, iteration, half)
+    reduce_subset(run, iteration, subset)
 
 
 def _denoise(run: Path, iteration: int) -> None:
@@ -124,14 +130,16 @@ def _converge(run: Path, iteration: int) -> None:
     converge(run, iteration)
 
 
+_SUBSET = "half[12]|all"
 _MAKERS: dict[str, Callable[..., None]] = {
     r"\.identity\.json|import/.+": _import,
     r"it000/.+|run_it000_.+": _start,
-    r"it(\d+)/half([12])_shard(\d+)_.+": _expectation,
-    r"it(\d+)/half([12])_(?:sums|statistics)\.npz": _reduce,
+    rf"it(\d+)/({_SUBSET})_shard(\d+)_.+": _expectation,
+    rf"it(\d+)/({_SUBSET})_(?:sums(?:_fold\d+)?|statistics)\.npz": _reduce,
     r"it(\d+)/maps\.json": _diagnostics,
     r"it(\d+)/maps\.npz": _denoise,
-    r"run_it(\d+)_half[12]_class001\.mrc": _denoise,
-    r"run_(?:class001|half[12]_class001_unfil)\.mrc": _last_maps,
+    r"run_it(\d+)(?:_half[12])?_class\d+\.mrc": _denoise,
+    r"it(\d+)/(?:half[12]_)?without\d+_class\d+\.mrc": _denoise,
+    r"run_(?:half[12]_)?class\d+(?:_unfil)?\.mrc": _last_maps,
     r"it(\d+)/(?:state\.json|poses\.npz|directions\.npz)": _converge,
 }

@@ -14,6 +14,7 @@ from blush.cluster.client import Notify, run_tasks, stop_pool
 from blush.cluster.resident import pool_folder
 from blush.cluster.task import Task
 from blush.errors import BlushError, Problem
+from blush.refine.subset import Subset
 
 
 def start(run: Path, notify: Notify, pool: Path | None = None) -> None:
@@ -21,59 +22,62 @@ def start(run: Path, notify: Notify, pool: Path | None = None) -> None:
     _run(run, [_task(run, "start", "start")], notify, pool)
 
 
-def expectation(run: Path, iteration: int, half: int, notify: Notify, pool: Path | None = None) -> Path:
-    """Every shard of a half that is not on disk yet; then the list of them all.
+def expectation(run: Path, iteration: int, subset: Subset, notify: Notify, pool: Path | None = None) -> Path:
+    """Every shard of a subset that is not on disk yet; then the list of them all.
 
     Returns
     -------
-    RUN/itNNN/halfH_shards.json, which is there once all shards are.
+    RUN/itNNN/SUBSET_shards.json, which is there once all shards are.
     """
-    _run(run, _shards_to_do(run, iteration, half, notify), notify, pool)
-    return _list_shards(run, iteration, half)
+    _run(run, _shards_to_do(run, iteration, subset, notify), notify, pool)
+    return _list_shards(run, iteration, subset)
 
 
-def half_sums(run: Path, iteration: int, notify: Notify, pool: Path | None = None) -> None:
-    """Shards and sums of both halves, which keep more workers busy than one half's."""
-    _run(run, [task for half in (1, 2) for task in _shards_to_do(run, iteration, half, notify)], notify, pool)
-    for half in (1, 2):
-        _list_shards(run, iteration, half)
-    _run(run, [_reduction(run, iteration, half) for half in (1, 2)], notify, pool)
-
-
-def _shards_to_do(run: Path, iteration: int, half: int, notify: Notify) -> list[Task]:
-    """Tasks for the shards of a half that are not on disk."""
+def all_sums(run: Path, iteration: int, notify: Notify, pool: Path | None = None) -> None:
+    """Shards and sums of all subsets, which keep more workers busy than those of one."""
     from blush.jobs import steps
 
-    missing = steps.missing_shards(run, iteration, half)
-    total = steps.shards(run, half)
-    notify(f"iteration {iteration}, half {half}: {total} shards, {total - len(missing)} done already")
-    name = f"it{iteration:03d} half{half} shard"
-    return [_task(run, f"{name}{s}", "expectation_shard", iteration, half, s) for s in missing]
+    subsets = steps.subsets(run)
+    _run(run, [task for one in subsets for task in _shards_to_do(run, iteration, one, notify)], notify, pool)
+    for subset in subsets:
+        _list_shards(run, iteration, subset)
+    _run(run, [_reduction(run, iteration, subset) for subset in subsets], notify, pool)
 
 
-def _list_shards(run: Path, iteration: int, half: int) -> Path:
-    """Write the list of a half's shards, all of which must be there."""
+def _shards_to_do(run: Path, iteration: int, subset: Subset, notify: Notify) -> list[Task]:
+    """Tasks for the shards of a subset that are not on disk."""
+    from blush.jobs import steps
+
+    missing = steps.missing_shards(run, iteration, subset)
+    total = steps.shards(run, subset)
+    notify(f"iteration {iteration}, {subset.infix}: {total} shards, {total - len(missing)} done already")
+    name = f"it{iteration:03d} {subset.infix} shard"
+    return [_task(run, f"{name}{s}", "expectation_shard", iteration, int(subset), s) for s in missing]
+
+
+def _list_shards(run: Path, iteration: int, subset: Subset) -> Path:
+    """Write the list of a subset's shards, all of which must be there."""
     from blush.io.files import write_json
     from blush.jobs import steps
     from blush.jobs.layout import RunFolder
 
-    if lost := steps.missing_shards(run, iteration, half):
+    if lost := steps.missing_shards(run, iteration, subset):
         problem = Problem("are missing though they were reported done", "look for a full disk", value=str(lost))
-        raise BlushError(f"shards of iteration {iteration}, half {half}", [problem])
-    listed = RunFolder(run).shard_list(iteration, half)
-    write_json(listed, {"half": half, "iteration": iteration, "shards": steps.shards(run, half)})
+        raise BlushError(f"shards of iteration {iteration}, {subset.infix}", [problem])
+    listed = RunFolder(run).shard_list(iteration, subset)
+    write_json(listed, {"subset": subset.infix, "iteration": iteration, "shards": steps.shards(run, subset)})
     return listed
 
 
-def reduce(run: Path, iteration: int, half: int, notify: Notify, pool: Path | None = None) -> None:
-    """`steps.reduce_half` on a worker, after shards that were lost since they were listed."""
-    if lost := _shards_to_do(run, iteration, half, notify):
+def reduce(run: Path, iteration: int, subset: Subset, notify: Notify, pool: Path | None = None) -> None:
+    """`steps.reduce_subset` on a worker, after shards that were lost since they were listed."""
+    if lost := _shards_to_do(run, iteration, subset, notify):
         _run(run, lost, notify, pool)
-    _run(run, [_reduction(run, iteration, half)], notify, pool)
+    _run(run, [_reduction(run, iteration, subset)], notify, pool)
 
 
-def _reduction(run: Path, iteration: int, half: int) -> Task:
-    return _task(run, f"it{iteration:03d} half{half} reduce", "reduce_half", iteration, half)
+def _reduction(run: Path, iteration: int, subset: Subset) -> Task:
+    return _task(run, f"it{iteration:03d} {subset.infix} reduce", "reduce_subset", iteration, int(subset))
 
 
 def denoise_and_trail(run: Path, iteration: int, notify: Notify, pool: Path | None = None) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 from blush.config import RunConfig
 from blush.io.seal import DamagedFile
 from blush.jobs import steps
+from blush.jobs.inputs import read_plan
 from blush.jobs.layout import RunFolder
 from blush.jobs.mend import mending
+from blush.jobs.references import maps_of
 from blush.jobs.sealed import as_noted, kept
 from blush.jobs.settings import take_up
 from blush.refine.state import load_state
-from blush.refine.subset import Subset
 
 SUMMARY = "summary.json"
 
@@ -34,7 +35,7 @@ def make_ready(config: RunConfig) -> None:
     """
     folder = RunFolder(config.run_dir.absolute())
     _settle_times(folder)
-    for path in folder.root.glob("it[0-9]*/half?_shards.json"):
+    for path in folder.root.glob("it[0-9]*/*_shards.json"):
         path.unlink()
     if not take_up(config):
         if folder.newest() < 0:
@@ -71,11 +72,8 @@ def recover(run: Path) -> None:
 def _whole(folder: RunFolder, n: int, newest: int) -> bool:
     """Whether an iteration's files are good, after those that can be made again were."""
     run = folder.root
-    small = [folder.state(n)] if n == 0 else [folder.state(n), folder.diagnostics(n)]
-    last = [*_large(folder, n), *folder.maps(n, final=False)] if n == 0 else _large(folder, n)
-    wanted = small + (last if n == newest else [])
     try:
-        if not kept(folder, *wanted):
+        if not _as_left(folder, n, newest):
             if n == 0:
                 steps.start(run)
             else:
@@ -85,12 +83,21 @@ def _whole(folder: RunFolder, n: int, newest: int) -> bool:
     except DamagedFile:
         return False
     if n < newest or n == 0:
-        return kept(folder, *wanted)
-    final = load_state(folder.state(n)).converged
-    if final and not as_noted(folder, run, _is_final_table):
+        return _as_left(folder, n, newest)
+    state = load_state(folder.state(n))
+    if state.converged and not as_noted(folder, run, _is_final_table):
         return False
-    statistics = [folder.statistics(n, half) for half in Subset]
-    return kept(folder, *wanted, *statistics, *folder.maps(n, final=final))
+    statistics = [folder.statistics(n, subset) for subset in read_plan(run).subsets]
+    maps = maps_of(folder, n, state, final=state.converged)
+    return _as_left(folder, n, newest) and kept(folder, *statistics, *maps)
+
+
+def _as_left(folder: RunFolder, n: int, newest: int) -> bool:
+    """Whether what an iteration leaves for good is good, and what the one after the newest reads beside maps."""
+    if n == newest == 0:
+        return _ready(folder, n)
+    lasting = [folder.state(n)] if n == 0 else [folder.state(n), folder.diagnostics(n)]
+    return kept(folder, *lasting, *(_large(folder, n) if n == newest else []))
 
 
 def _is_final_table(name: str) -> bool:
@@ -110,25 +117,29 @@ def _large(folder: RunFolder, n: int) -> list[Path]:
 def _go_back(folder: RunFolder, lost: int, newest: int) -> None:
     """Remove what followed from the lost iteration, back to the last one from which its maps can be made."""
     base = lost
-    while base > 0 and not (_summed(folder, base) or kept(folder, *_needed(folder, base - 1))):
+    while base > 0 and not (_summed(folder, base) or _ready(folder, base - 1)):
         base -= 1
     text = f"iteration {lost} of {folder.root} is damaged: iterations {base} to {newest} are made again"
     sys.stderr.write(f"blush: warning: {text}\n")
     folder.log(stage="damaged", iteration=base, fault=text)
+    plan = read_plan(folder.root)
     for n in range(newest + 1, base - 1, -1):
         made = [folder.state(n), folder.spectra(n), folder.diagnostics(n), *_large(folder, n)]
-        made += folder.maps(n, final=False)
+        made += folder.present_references(n)
         if n != base or not _summed(folder, n):
-            made += [path for half in Subset for path in (folder.sums(n, half), folder.statistics(n, half))]
+            made += [path for subset in plan.subsets for path in folder.reduced(n, subset, plan.n_folds)]
         for path in made:
             path.unlink(missing_ok=True)
 
 
 def _summed(folder: RunFolder, n: int) -> bool:
-    """Whether both halves' sums and statistics are good."""
-    return kept(folder, *(path for half in Subset for path in (folder.sums(n, half), folder.statistics(n, half))))
+    """Whether all subsets' sums and statistics are good."""
+    plan = read_plan(folder.root)
+    return kept(folder, *(path for subset in plan.subsets for path in folder.reduced(n, subset, plan.n_folds)))
 
 
-def _needed(folder: RunFolder, n: int) -> list[Path]:
-    """What the expectation step after iteration n reads."""
-    return [folder.state(n), *_large(folder, n), *folder.maps(n, final=False)]
+def _ready(folder: RunFolder, n: int) -> bool:
+    """Whether all that the expectation step after iteration n reads is good."""
+    if not kept(folder, folder.state(n), *_large(folder, n)):
+        return False
+    return kept(folder, *maps_of(folder, n, load_state(folder.state(n)), final=False))

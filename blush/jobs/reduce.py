@@ -1,4 +1,4 @@
-"""Sum of a half's shards, in a fixed order whoever computed them."""
+"""Sums of a subset's shards, in a fixed order whoever computed them."""
 
 from __future__ import annotations
 
@@ -7,42 +7,57 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from blush.expectation.sums import ADDED
+from blush.expectation.sums import ADDED, grid_name
 from blush.fourier.backproject import Accumulator, hermitian, symmetrise
 from blush.geometry.healpix import pixel_directions
 from blush.geometry.symmetry import asymmetric_unit_directions
 from blush.io.files import load_npz, save_npz
 from blush.io.seal import DamagedFile, LostParts
-from blush.jobs.inputs import environment, read_config, read_plan, shard_key
+from blush.jobs.inputs import Plan, environment, read_config, read_plan
 from blush.jobs.layout import RunFolder, Stopwatch
+from blush.jobs.references import n_references
 from blush.jobs.sealed import checked, kept, written
-from blush.refine.state import load_state
+from blush.jobs.shards import shard_files
+from blush.refine.state import RefinementState, load_state
+from blush.refine.subset import Subset
 
 
-def reduce_half(root: Path, iteration: int, half: int) -> Path:
-    """Add the shards of a half pairwise by index, make D and W Hermitian and symmetric, and write both files."""
-    folder, watch = RunFolder(root), Stopwatch()
-    target = folder.sums(iteration, half)
-    if kept(folder, target, folder.statistics(iteration, half)):
+def reduce_subset(root: Path, iteration: int, subset: Subset) -> Path:
+    """Add the shards of a subset pairwise by index; D and W, of each fold apart, are made Hermitian and symmetric.
+
+    Returns
+    -------
+    The file of statistics, written last.
+    """
+    folder, watch, plan = RunFolder(root), Stopwatch(), read_plan(root)
+    target = folder.statistics(iteration, subset)
+    if kept(folder, *folder.reduced(iteration, subset, plan.n_folds)):
         return target
     device, _ = environment(read_config(root))
-    state, plan = load_state(checked(folder, folder.state(iteration - 1))), read_plan(root)
-    key = shard_key(folder, iteration, half)
-    paths = [folder.shard(iteration, half, s, key) for s in range(plan.n_shards(half))]
-    _require(folder, target, paths)
-    total = _tree(paths)
-    grid, r_max = total.pop("grid"), state.current_size_px // 2
-    for one in grid:  # in place: at large boxes each takes a gigabyte
-        summed = hermitian(_accumulator(one, state.box_px, r_max, device))
-        one[:] = symmetrise(summed, torch.from_numpy(plan.operators)).grid[..., :3].cpu().numpy()
-        del summed
+    state = load_state(checked(folder, folder.state(iteration - 1)))
+    paths = shard_files(folder, state, plan, subset)
+    _require(folder, folder.sums(iteration, subset), paths)
+    for fold in range(plan.n_folds):
+        of_fold = [path for s, path in enumerate(paths) if plan.fold(subset, s) == fold]
+        grids = {
+            grid_name(k): _symmetric(_tree(of_fold, (grid_name(k),))[grid_name(k)], state, plan, device)
+            for k in range(n_references(state))
+        }
+        with written(folder, folder.sums(iteration, subset, fold)) as beside:
+            save_npz(beside, grids | {"r_max": np.array(state.current_size_px // 2)})
+        del grids
     grid_directions = {"directions_deg": _directions(state.healpix_order, state.symmetry)}
-    with written(folder, folder.statistics(iteration, half)) as beside:
-        save_npz(beside, total | _tables(paths) | grid_directions)
     with written(folder, target) as beside:
-        save_npz(beside, {"grid": grid, "r_max": np.array(r_max)})
-    folder.log(iteration=iteration, stage="reduce", half=half, done=1, total=1, **watch.read())
+        save_npz(beside, _tree(paths, ADDED) | _tables(paths) | grid_directions)
+    folder.log(iteration=iteration, stage="reduce", subset=subset.infix, done=1, total=1, **watch.read())
     return target
+
+
+def _symmetric(grid: np.ndarray, state: RefinementState, plan: Plan, device: torch.device) -> np.ndarray:
+    """D and W, made Hermitian and symmetric in place: at large boxes each takes a gigabyte."""
+    summed = hermitian(_accumulator(grid, state.box_px, state.current_size_px // 2, device))
+    grid[:] = symmetrise(summed, torch.from_numpy(plan.operators)).grid[..., :3].cpu().numpy()
+    return grid
 
 
 def _require(folder: RunFolder, target: Path, paths: list[Path]) -> None:
@@ -61,20 +76,15 @@ def _directions(healpix_order: int, symmetry: str) -> np.ndarray:
     return torch.stack(pixel_directions(healpix_order, index), 1).numpy()
 
 
-def _sums_of(path: Path) -> dict[str, np.ndarray]:
-    arrays = load_npz(path)
-    return {name: arrays[name] for name in ("grid", *ADDED)}
-
-
-def _tree(paths: list[Path]) -> dict[str, np.ndarray]:
+def _tree(paths: list[Path], names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Pairwise sum by shard index: ((0 + 1) + (2 + 3)) + ...; holds log2(shards) + 1 results at a time.
 
     They are added in place: at large boxes each takes a gigabyte.
     """
     if len(paths) == 1:
-        return _sums_of(paths[0])
+        return load_npz(paths[0], starts=names)
     middle = 1 << ((len(paths) - 1).bit_length() - 1)
-    left, right = _tree(paths[:middle]), _tree(paths[middle:])
+    left, right = _tree(paths[:middle], names), _tree(paths[middle:], names)
     for name in left:
         np.add(left[name], right[name], out=left[name])
     return left
@@ -93,11 +103,12 @@ def _tables(paths: list[Path]) -> dict[str, np.ndarray]:
     return {name: np.concatenate(parts) for name, parts in columns.items()} | single
 
 
-def load_sums(folder: RunFolder, iteration: int, half: int, box_px: int, device: torch.device) -> Accumulator:
-    """D and W of a half's map as `reduce_half` wrote them."""
-    arrays = load_npz(checked(folder, folder.sums(iteration, half)))
-    (grid,) = arrays["grid"]
-    return _accumulator(grid, box_px, int(arrays["r_max"]), device)
+def load_sums(
+    folder: RunFolder, iteration: int, subset: Subset, box_px: int, device: torch.device, fold: int = 0, k: int = 0
+) -> Accumulator:
+    """D and W of reference k from a fold of a subset, as `reduce_subset` wrote them; no other reference is loaded."""
+    arrays = load_npz(checked(folder, folder.sums(iteration, subset, fold)), starts=(grid_name(k), "r_max"))
+    return _accumulator(arrays[grid_name(k)], box_px, int(arrays["r_max"]), device)
 
 
 def _accumulator(grid: np.ndarray, box_px: int, r_max: int, device: torch.device) -> Accumulator:

@@ -13,19 +13,21 @@ from blush.fourier.filter import low_pass
 from blush.io.files import save_npz
 from blush.io.mrc import read_volume, write_volume
 from blush.jobs.converge import control_settings
-from blush.jobs.inputs import POSE_COLUMNS, TABLE_COLUMNS, environment, read_config, read_frozen_particles
+from blush.jobs.inputs import POSE_COLUMNS, TABLE_COLUMNS, environment, read_config, read_frozen_particles, read_plan
 from blush.jobs.layout import RunFolder, Stopwatch
+from blush.jobs.references import maps_of
 from blush.jobs.sealed import checked, kept, written
 from blush.refine.start import FirstSampling, ParticleGeometry, first_state
-from blush.refine.state import save_state
-from blush.refine.subset import Subset
+from blush.refine.state import load_state, save_state
 
 
 def start(root: Path) -> Path:
     """Write the state from which iteration 1 runs."""
     folder, watch = RunFolder(root), Stopwatch()
-    if kept(folder, folder.state(0), folder.poses(0), *folder.maps(0, final=False)):
-        return folder.state(0)
+    if kept(folder, folder.state(0), folder.poses(0)):
+        begun = load_state(folder.state(0))
+        if kept(folder, *maps_of(folder, 0, begun, final=False)):
+            return folder.state(0)
     config = read_config(root)
     environment(config)
     particles = read_frozen_particles(root)
@@ -55,14 +57,14 @@ def start(root: Path) -> Path:
         geometry,
         sampling,
         control_settings(config),
-        np.stack([noise, noise]),
+        np.stack([noise] * len(read_plan(root).subsets)),
         config.seed,
         first_cc=not config.refinement.reference_is_greyscale,
     )
     reference, _ = read_volume(checked(folder, folder.imported / "reference.mrc"))
     filtered = low_pass(torch.from_numpy(reference), config.initial_lowpass_angst, pixel).numpy()
-    for half in Subset:
-        with written(folder, folder.reference(0, half)) as beside:
+    for path in maps_of(folder, 0, state, final=False):
+        with written(folder, path) as beside:
             write_volume(beside, filtered, pixel)
     zeros = np.zeros(len(particles))
     poses = dict.fromkeys(TABLE_COLUMNS, zeros) | {"norm_correction": np.ones(len(particles))}

@@ -14,11 +14,13 @@ from blush.jobs.inputs import read_config, read_plan
 from blush.jobs.layout import RunFolder
 from blush.jobs.mend import mending
 from blush.jobs.sealed import kept
+from blush.jobs.shards import missing_shards as missing
 from blush.refine.state import RefinementState
+from blush.refine.subset import Subset
 
 __all__ = [
     "converge", "denoise_and_trail", "expectation_shard", "import_run", "latest_state", "missing_shards",
-    "postprocess", "read_config", "reduce_half", "shards", "start",
+    "postprocess", "read_config", "reduce_subset", "shards", "start", "subsets",
 ]  # fmt: skip
 
 
@@ -36,23 +38,28 @@ def start(run: Path) -> Path:
     return mending(run.absolute(), lambda: step(run.absolute()))
 
 
-def shards(run: Path, half: int) -> int:
-    """Number of shards of a half."""
-    return mending(run.absolute(), lambda: read_plan(run.absolute())).n_shards(half)
+def subsets(run: Path) -> tuple[Subset, ...]:
+    """The subsets that a run divides its images into."""
+    return mending(run.absolute(), lambda: read_plan(run.absolute())).subsets
 
 
-def expectation_shard(run: Path, iteration: int, half: int, shard: int) -> Path:
+def shards(run: Path, subset: int) -> int:
+    """Number of shards of a subset, which is given by its number, here as in all steps."""
+    return mending(run.absolute(), lambda: read_plan(run.absolute())).n_shards(Subset(subset))
+
+
+def expectation_shard(run: Path, iteration: int, subset: int, shard: int) -> Path:
     """Expectation step of one shard."""
     from blush.jobs.expect import expectation_shard as step
 
-    return mending(run.absolute(), lambda: step(run.absolute(), iteration, half, shard))
+    return mending(run.absolute(), lambda: step(run.absolute(), iteration, Subset(subset), shard))
 
 
-def reduce_half(run: Path, iteration: int, half: int) -> Path:
-    """Sum a half's shards into D and W."""
-    from blush.jobs.reduce import reduce_half as step
+def reduce_subset(run: Path, iteration: int, subset: int) -> Path:
+    """Sum a subset's shards into D and W."""
+    from blush.jobs.reduce import reduce_subset as step
 
-    return mending(run.absolute(), lambda: step(run.absolute(), iteration, half))
+    return mending(run.absolute(), lambda: step(run.absolute(), iteration, Subset(subset)))
 
 
 def denoise_and_trail(run: Path, iteration: int) -> Path:
@@ -69,12 +76,13 @@ def converge(run: Path, iteration: int) -> RefinementState:
     return mending(run.absolute(), lambda: step(run.absolute(), iteration))
 
 
-def missing_shards(run: Path, iteration: int, half: int) -> list[int]:
-    """Shards of a half that are still to be computed; none where their sum is there already."""
+def missing_shards(run: Path, iteration: int, subset: int) -> list[int]:
+    """Shards of a subset that are still to be computed; none where their sum is there already."""
     folder = RunFolder(run.absolute())
-    if kept(folder, folder.sums(iteration, half), folder.statistics(iteration, half)):
+    plan = mending(folder.root, lambda: read_plan(folder.root))
+    if kept(folder, *folder.reduced(iteration, Subset(subset), plan.n_folds)):
         return []
-    return mending(folder.root, lambda: inputs.missing_shards(folder.root, iteration, half))
+    return mending(folder.root, lambda: missing(folder.root, iteration, Subset(subset)))
 
 
 def latest_state(run: Path) -> RefinementState | None:

@@ -28,7 +28,7 @@ from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import checked
 from blush.jobs.subtraction_models import factors, is_optimiser, read_models
 from blush.refine.state import RefinementState
-from blush.refine.subset import Subset
+from blush.refine.subset import HALVES, Subset
 
 TITLE = "nothing can be subtracted"
 _OPTIMISER = "run_optimiser.star"
@@ -140,7 +140,7 @@ def _sets(particles: ParticleSet, maps: Sequence[Path], star: Path) -> tuple[Ima
         problems.append(Problem(f"is the same map as {maps[0]}", "give the other half", str(maps[1])))
     if problems:
         raise BlushError(TITLE, problems)
-    chosen = {half: maps[Subset(half).index if len(maps) == 2 else 0] for half in halves}
+    chosen = {half: maps[HALVES.index(half) if len(maps) == 2 else 0] for half in halves}
     return tuple(
         ImageSet(Subset(half).infix if half else "", chosen[half], np.flatnonzero(particles.half == half))
         for half in halves
@@ -159,7 +159,7 @@ def _of_run(root: Path, maps: Sequence[Path]) -> Source:
     frozen = read_frozen_particles(root)
     poses = load_npz(checked(folder, poses_file))
     particles = with_poses(frozen, poses, np.arange(len(frozen)))
-    own = [checked(folder, folder.unfiltered(half)) for half in Subset] if not maps else list(maps)
+    own = [checked(folder, folder.map(None, half, "unfiltered")) for half in HALVES] if not maps else list(maps)
     return Source(
         star=star,
         particles=particles,
@@ -227,7 +227,7 @@ def _of_optimiser(star: Path, maps: Sequence[Path], *, ignore_class: bool) -> So
         sets = tuple(
             ImageSet(
                 "_".join([*([Subset(half).infix] if half else []), *([f"class{k:03d}"] if n_classes > 1 else [])]),
-                models.halves[Subset(half).index if split else 0].maps[k - 1],
+                models.halves[HALVES.index(half) if split else 0].maps[k - 1],
                 np.flatnonzero((halves == half) & (classes == k)),
             )
             for half, k in np.unique(np.stack([halves, classes]), axis=1).T.tolist()

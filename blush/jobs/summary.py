@@ -36,8 +36,7 @@ def write_summary(
         "stop_reason": state.stop_reason,
         "particles": {
             "total": len(particles),
-            "half1": len(plan.rows[0]),
-            "half2": len(plan.rows[1]),
+            **{subset.infix: len(rows) for subset, rows in zip(plan.subsets, plan.rows, strict=True)},
             "optics_groups": len(particles.optics),
         },
         "box_px": state.box_px,

@@ -29,7 +29,7 @@ from blush.jobs.layout import RunFolder
 from blush.jobs.reduce import load_sums
 from blush.maximization.reconstruct import WEIGHT_FLOOR
 from blush.maximization.spectra import radial_average, shells_of_cells
-from blush.refine.subset import Subset
+from blush.refine.subset import HALVES
 from blush.regularise.drive import Policy
 from blush.regularise.map_checks import Check, Letter, Specimen, map_checks
 from blush.regularise.select import regulariser
@@ -212,7 +212,7 @@ class _Particles:
 
 def finished(run: Path, truth: Path) -> Finished:
     """What a refinement reported, and its unregularised maps against each other and against the truth."""
-    first, second = (torch.from_numpy(read_volume(RunFolder(run).unfiltered(half))[0]) for half in Subset)
+    first, second = (torch.from_numpy(read_volume(RunFolder(run).map(None, half, "unfiltered"))[0]) for half in HALVES)
     true = torch.from_numpy(read_volume(truth / "true_map.mrc")[0])
     resolution = read_record(run / "summary.json", members=("resolution_angst",))["resolution_angst"]
     shells = np.maximum(np.arange(first.shape[0] // 2 + 1, dtype=float), 1)
@@ -232,7 +232,7 @@ def evenness(run: Path) -> Floats:
     if state is None:
         raise ValueError(f"{run} holds no refinement")
     variances = []
-    for half in Subset:
+    for half in HALVES:
         sums = load_sums(RunFolder(run), state.iteration, half, state.box_px, torch.device("cpu"))
         shell, n = shells_of_cells(sums), sums.r_max + 1
         mean = radial_average(sums.weight, shell, sums.r_max + 2).to(sums.weight.dtype)[shell]

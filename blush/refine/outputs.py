@@ -17,7 +17,7 @@ from blush.refine.control_star import ModelOptions, OptimiserFiles, optimiser_bl
 from blush.refine.data_star import data_blocks, group_names
 from blush.refine.model_star import ModelPart, model_blocks
 from blush.refine.state import RefinementState
-from blush.refine.subset import Subset
+from blush.refine.subset import HALVES, Subset
 
 Floats = NDArray[np.float64]
 
@@ -144,11 +144,11 @@ def _parts(
     """
     base = (_named(run) / prefix).as_posix()
     suffix = "_unfil.mrc" if prefix == "run" else ".mrc"
-    maps = {half: f"{base}_{half.infix}_class001{suffix}" for half in Subset}
+    maps = {half: f"{base}_{half.infix}_class001{suffix}" for half in HALVES}
     joint = f"{base}_class001.mrc" if prefix == "run" else maps[Subset.FIRST]
     names = group_names(table.blocks, table.particles)
     return {
-        "": _part(state, table, names, tuple(Subset), joint, directions),
+        "": _part(state, table, names, HALVES, joint, directions),
         "_half1": _part(state, table, names, (Subset.FIRST,), maps[Subset.FIRST], directions),
         "_half2": _part(state, table, names, (Subset.SECOND,), maps[Subset.SECOND], directions),
     }
@@ -162,7 +162,7 @@ def _part(
     map_name: str,
     directions: DirectionTable | None,
 ) -> ModelPart:
-    index = [half.index for half in halves]
+    index = [HALVES.index(half) for half in halves]
     rows = np.isin(table.particles.half, halves)
     groups = table.particles.group_index
     return ModelPart(

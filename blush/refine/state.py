@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from blush.errors import BlushError, Problem
 from blush.io.files import read_record, write_json
 
-ALGORITHM_VERSION = 8
+ALGORITHM_VERSION = 9
 """Raised when the same inputs give other results: neither states nor finished work of another version are continued."""
 
 _REMEDY = "delete this iteration's folder and run the same command again, or start a new run"

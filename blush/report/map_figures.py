@@ -11,6 +11,7 @@ from matplotlib.image import imsave
 from numpy.typing import NDArray
 
 from blush.io.mrc import read_volume
+from blush.jobs.layout import RunFolder
 from blush.report.run_data import RunData, unchanged
 from blush.report.style import SERIES, drawing, svg
 
@@ -38,7 +39,8 @@ def map_images(run: RunData) -> dict[str, list[str]]:
 def best_map(run: RunData) -> Path | None:
     """The most finished map that is there."""
     candidates = [run.folder / "postprocess_masked.mrc", run.root / "run_class001.mrc"]
-    candidates += [run.root / f"run_it{s['iteration']:03d}_half1_class001.mrc" for s in reversed(run.states)]
+    folder = RunFolder(run.root)
+    candidates += [path for s in reversed(run.states) for path in folder.present_references(s["iteration"])[:1]]
     return next((path for path in candidates if path.exists()), None)
 
 

@@ -10,7 +10,6 @@ from blush.errors import BlushError, Problem
 from blush.io.files import as_written, load_npz, read_record
 from blush.jobs.layout import RunFolder
 from blush.jobs.progress import Record, progress_of
-from blush.refine.subset import Subset
 from blush.report.run_data import unchanged
 from blush.report.timing import duration
 
@@ -72,7 +71,7 @@ class Watcher:
         if not self._total and (folder.imported / "plan.npz").exists():
             plan = load_npz(unchanged(folder.imported / "plan.npz"))
             with as_written(folder.imported / "plan.npz"):
-                self._total = sum(len(plan[f"rows_{half.infix}"]) for half in Subset)
+                self._total = sum(len(rows) for name, rows in plan.items() if name.startswith("rows_"))
         refined = bool(self.states) and bool(self.states[-1].get("converged"))
         iteration = len(self.states) - refined if self.states else 0
         mine = [record for record in self.records if record.get("iteration") == iteration]
@@ -117,7 +116,7 @@ def _stage(records: list[Record], refined: bool) -> str:
 
 def _pace(records: Iterable[Record], total: int) -> tuple[int, float | None]:
     """Particles done in an iteration, and seconds left at the pace since its first record began."""
-    latest = {(r.get("half"), r.get("shard")): r for r in records if r["stage"] in _EXPECTATION}
+    latest = {(r.get("subset"), r.get("shard")): r for r in records if r["stage"] in _EXPECTATION}
     done = sum(int(record.get("done", 0)) for record in latest.values())
     if not done or not total:
         return done, None

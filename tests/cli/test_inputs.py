@@ -96,8 +96,8 @@ CASES = [(name, file) for name, (_, files) in COMMANDS.items() for file in files
 RUN_COMMANDS = {
     "start": ["start", "RUN", "--here"],
     "start in a pool": ["start", "RUN"],
-    "expectation": ["expectation", "RUN", "--iteration", "1", "--half", "1", "--here"],
-    "reduce": ["reduce", "RUN", "--iteration", "1", "--half", "1", "--here"],
+    "expectation": ["expectation", "RUN", "--iteration", "1", "--subset", "half1", "--here"],
+    "reduce": ["reduce", "RUN", "--iteration", "1", "--subset", "half1", "--here"],
     "denoise-and-trail": ["denoise-and-trail", "RUN", "--iteration", "1", "--here"],
     "converge": ["converge", "RUN", "--iteration", "1"],
     "postprocess": ["postprocess", "RUN"],

@@ -6,7 +6,7 @@ import pytest
 from blush.io.check import check_particles
 from blush.io.copies import drawn_together, expansion
 from blush.io.mrc import write_volume
-from blush.jobs.importing import assign_halves
+from blush.jobs.planning import assign_halves
 
 
 def expand(project, halves=True, angles=(0.0, 120.0, 240.0)):

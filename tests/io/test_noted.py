@@ -17,6 +17,7 @@ from blush.io.seal import DamagedFile
 from blush.io.star import write_star
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import as_noted, note, write_identity, written
+from blush.refine.subset import Subset
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def folder(tmp_path: Path) -> RunFolder:
     write_star(tmp_path / "run_data.star", {"particles": {"rlnImageName": ["1@a.mrcs", "2@a.mrcs"]}}, "by Blush")
     volumes = np.random.default_rng(3).standard_normal((3, 8, 8, 8)).astype(np.float32)
     for number in (1, 2):
-        with written(folder, folder.unfiltered(number)) as beside:
+        with written(folder, folder.map(None, Subset(number), "unfiltered")) as beside:
             write_volume(beside, volumes[number], 2.0)
     write_volume(tmp_path / "postprocess.mrc", volumes[0], 2.0)
     note(folder, [tmp_path / "run_data.star", tmp_path / "postprocess.mrc"])
@@ -44,7 +45,7 @@ def test_what_is_as_it_was_written_passes(folder: RunFolder) -> None:
     for path in folder.root.iterdir():
         check_own(path)
     assert as_noted(folder, folder.root)
-    read_half_maps(folder.unfiltered(1), folder.unfiltered(2))
+    read_half_maps(folder.map(None, Subset.FIRST, "unfiltered"), folder.map(None, Subset.SECOND, "unfiltered"))
 
 
 def test_a_changed_table_is_no_input_until_it_has_another_name(folder: RunFolder) -> None:
@@ -57,14 +58,14 @@ def test_a_changed_table_is_no_input_until_it_has_another_name(folder: RunFolder
 
 
 def test_a_changed_map_is_no_reference_nor_half_until_its_seal_is_cleared(folder: RunFolder) -> None:
-    half = folder.unfiltered(1)
+    half = folder.map(None, Subset.FIRST, "unfiltered")
     flip(half, 1024 + 400)
     with pytest.raises(BlushError, match=rf"{half.name}: was changed after it was written.*clear the second label"):
-        read_half_maps(half, folder.unfiltered(2))
+        read_half_maps(half, folder.map(None, Subset.SECOND, "unfiltered"))
     assert "was changed after it was written" in str(check_map(half, "reference")[0])
     with mrcfile.open(half, "r+") as opened:
         opened.header.label[1] = b""
-    read_half_maps(half, folder.unfiltered(2))
+    read_half_maps(half, folder.map(None, Subset.SECOND, "unfiltered"))
     assert check_map(half, "reference") == []
 
 

@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from blush.config import RunConfig
+from blush.io.particles import ParticleSet, read_particles
 from blush.jobs import steps
 from blush.jobs.autorefine import iterate
 from blush.simulate.particle_set import simulate
@@ -27,6 +28,12 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     imaging = {"n_particles": 48, "box_px": 32, "pixel_size_angst": 6.5, "particles_per_micrograph": 12}
     simulate(load_settings(None, {"imaging": imaging, "noise": {"snr": 0.3}, "output": out}))
     return out
+
+
+@pytest.fixture(scope="session")
+def particles(simulated: Path) -> ParticleSet:
+    """The 48 particles."""
+    return read_particles(simulated / "particles.star")[0]
 
 
 @pytest.fixture(scope="session")

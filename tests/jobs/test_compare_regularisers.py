@@ -26,6 +26,7 @@ from blush.jobs.compare_regularisers import (
 )
 from blush.jobs.layout import RunFolder
 from blush.jobs.settings import run_settings
+from blush.refine.subset import Subset
 
 LAST = 2
 
@@ -188,7 +189,12 @@ def test_an_interrupted_member_goes_on_to_the_same_bytes(compared, write_config,
     copy = tmp_path / "results/tiny_comparison"
     shutil.copytree(folder, copy)
     run = RunFolder(copy / "lowpass_seed1")
-    for path in (run.state(LAST), run.spectra(LAST), run.final_map, copy / "lowpass_seed1/summary.json"):
+    for path in (
+        run.state(LAST),
+        run.spectra(LAST),
+        run.map(None, Subset.ALL, "final"),
+        copy / "lowpass_seed1/summary.json",
+    ):
         path.unlink()
     comparison = plan_comparison(write_config(tmp_path), ["wiener", "lowpass"])
     wiener, lowpass = comparison.members
@@ -197,7 +203,7 @@ def test_an_interrupted_member_goes_on_to_the_same_bytes(compared, write_config,
     with shared_pool(comparison) as pool:
         refine_member(lowpass, pool, silent)
     assert is_finished(lowpass)
-    assert run.final_map.read_bytes() == (folder / "lowpass_seed1/run_class001.mrc").read_bytes()
+    assert run.map(None, Subset.ALL, "final").read_bytes() == (folder / "lowpass_seed1/run_class001.mrc").read_bytes()
 
 
 def test_other_postprocessing_is_done_again_and_nothing_else(compared, write_config, tmp_path):

@@ -15,11 +15,12 @@ from blush.jobs.layout import RunFolder
 from blush.refine.changes import pose_change
 from blush.refine.convergence import IterationResult
 from blush.refine.state import RefinementState, load_state
+from blush.refine.subset import HALVES, Subset
 
 
 def plan() -> Plan:
     rows = (np.array([4, 0, 2]), np.array([5, 1, 3]))
-    return Plan(rows, (np.array([0, 3]), np.array([0, 3])), np.eye(3)[None])
+    return Plan(HALVES, rows, (np.array([0, 3]),) * 2, (np.zeros(1, np.int64),) * 2, np.eye(3)[None])
 
 
 @pytest.mark.parametrize("keep_norm", [False, True])
@@ -38,7 +39,7 @@ def test_poses_are_what_the_halves_measured(finished):
     folder, rows = RunFolder(finished), read_plan(finished).rows
     poses = load_npz(folder.poses(2))
     for half in (1, 2):
-        statistics = load_npz(folder.statistics(2, half))
+        statistics = load_npz(folder.statistics(2, Subset(half)))
         for name in ("rot_deg", "pmax", "norm_correction", "log_likelihood"):
             assert np.array_equal(poses[name][rows[half - 1]], statistics[f"table_{name}"])
 
@@ -78,7 +79,7 @@ def test_corrections_that_are_off_stay_at_one(make_config, tmp_path):
 def result_of(finished, before: RefinementState, *changes: dict) -> IterationResult:
     """What iteration 2 measured, with statistics of half 1 and 2 changed."""
     folder = RunFolder(finished)
-    measured = [load_npz(folder.statistics(2, half)) | changes[half - 1] for half in (1, 2)]
+    measured = [load_npz(folder.statistics(2, Subset(half))) | changes[half - 1] for half in (1, 2)]
     old, new = load_npz(folder.poses(1)), load_npz(folder.poses(2))
     spectra = load_npz(folder.spectra(2))
     particles = read_frozen_particles(finished)
@@ -118,7 +119,7 @@ def test_widths_of_offsets_are_the_half_s_own(half, finished):
 @pytest.mark.parametrize("half", [1, 2])
 def test_directions_are_those_that_the_half_measured(half, finished):
     folder = RunFolder(finished)
-    written, measured = load_npz(folder.directions(2)), load_npz(folder.statistics(2, half))
+    written, measured = load_npz(folder.directions(2)), load_npz(folder.statistics(2, Subset(half)))
     assert np.array_equal(written[f"half{half}"], measured["directions"])
     assert not np.array_equal(written["half1"], written["half2"])
     assert written["healpix_order"] == 1

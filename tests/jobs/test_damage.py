@@ -87,7 +87,7 @@ def stopped(config, moment: str) -> Path:
         for shard in steps.missing_shards(run, 2, half):
             steps.expectation_shard(run, 2, half, shard)
         if moment != "expected":
-            steps.reduce_half(run, 2, half)
+            steps.reduce_subset(run, 2, half)
     if moment == "maximised":
         steps.denoise_and_trail(run, 2)
     return run
@@ -182,7 +182,7 @@ def test_the_remedies_that_steps_print_work(moments, make_config, tmp_path):
     for path in run.glob("it002/half2_shard000[01]_*.npz"):
         path.unlink()
     with pytest.raises(LostParts, match=r"lacks 2 of 3 shards.*run the same command again, which computes them"):
-        steps.reduce_half(run, 2, 2)
+        steps.reduce_subset(run, 2, 2)
     (run / "run_it001_half1_class001.mrc").unlink()
     flip(run / "it001/half1_sums.npz", run)
     with pytest.raises(DamagedFile, match=r"cannot be made again alone.*command that refines this run, given again"):

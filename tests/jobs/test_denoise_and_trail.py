@@ -21,6 +21,7 @@ from blush.maximization.halves import half_sum_fsc, join_low_resolution
 from blush.maximization.reconstruct import reconstruct
 from blush.maximization.spectra import reference_noise
 from blush.refine.state import load_state
+from blush.refine.subset import Subset
 from blush.regularise.drive import Regularised
 from blush.validate.half_map_doubts import half_map_doubts
 from blush.validate.phase_randomise import solvent_corrected_fsc
@@ -33,7 +34,10 @@ def again(run, iteration, monkeypatch):
     monkeypatch.setattr(module, "half_map_fsc", lambda *_: (np.full(17, 0.9), np.full(17, 0.9)))
     folder.spectra(iteration).unlink()
     steps.denoise_and_trail(run, iteration)
-    return [power_spectrum(torch.from_numpy(read_volume(folder.reference(iteration, h))[0]).double()) for h in (1, 2)]
+    return [
+        power_spectrum(torch.from_numpy(read_volume(folder.map(iteration, Subset(h), "reference"))[0]).double())
+        for h in (1, 2)
+    ]
 
 
 @pytest.mark.parametrize("iteration", [1, 2])
@@ -62,8 +66,8 @@ def test_the_final_map_is_filtered_by_the_signal_of_both_halves(finished):
 def test_the_final_halves_are_their_own_sums_and_nothing_else(half, finished):
     """Nothing is joined, filtered or masked: D / W of that half alone."""
     folder = RunFolder(finished)
-    sums = [load_sums(folder, 3, number, 32, torch.device("cpu")) for number in (1, 2)]
-    written, _ = read_volume(folder.unfiltered(half))
+    sums = [load_sums(folder, 3, Subset(number), 32, torch.device("cpu")) for number in (1, 2)]
+    written, _ = read_volume(folder.map(None, Subset(half), "unfiltered"))
     assert np.array_equal(written, reconstruct(sums[half - 1]).numpy())
     assert not np.allclose(written, reconstruct(sums[2 - half]).numpy(), rtol=0.1)
 
@@ -74,7 +78,7 @@ def test_references_are_empty_outside_of_the_mask(finished):
     z, y, x = np.indices((32, 32, 32)) - 16
     outside = np.sqrt(x**2 + y**2 + z**2) > 170 / 2 / 6.5 + 5
     for half in (1, 2):
-        reference, _ = read_volume(folder.reference(2, half))
+        reference, _ = read_volume(folder.map(2, Subset(half), "reference"))
         assert not reference[outside].any()
         assert reference.any()
 
@@ -83,7 +87,7 @@ def test_the_fsc_is_that_of_both_halves_up_to_the_size_in_use(finished):
     """Corrected for the mask with the iteration's seed; beyond half the current size nothing was compared."""
     folder, config = RunFolder(finished), read_config(finished)
     state = replace(load_state(folder.state(1)), current_size_px=20)
-    sums = [load_sums(folder, 2, half, 32, torch.device("cpu")) for half in (1, 2)]
+    sums = [load_sums(folder, 2, Subset(half), 32, torch.device("cpu")) for half in (1, 2)]
     generator = torch.Generator().manual_seed(1)
     first, second = (torch.randn(32, 32, 32, generator=generator) for _ in range(2))
     mask = torch.ones(32, 32, 32)
@@ -112,7 +116,7 @@ def test_a_regulariser_is_given_each_half_s_own_and_each_half_gets_its_own(run, 
     folder.spectra(2).unlink()
     steps.denoise_and_trail(run, 2)
     given, shell = seen[0], read_json(folder.diagnostics(2))["join_shell"]
-    own = [load_sums(folder, 2, half, 32, torch.device("cpu")) for half in (1, 2)]
+    own = [load_sums(folder, 2, Subset(half), 32, torch.device("cpu")) for half in (1, 2)]
     joined = join_low_resolution(*own, shell)
     fsc = np.clip(given.fsc, 0.001, 0.999)
     for half in (0, 1):
@@ -122,7 +126,7 @@ def test_a_regulariser_is_given_each_half_s_own_and_each_half_gets_its_own(run, 
         np.testing.assert_allclose(given.tau2[half], fsc / (1 - fsc) * noise, rtol=1e-12)
         assert torch.equal(given.unregularised(half), reconstruct(joined[half]))
         assert torch.equal(given.wiener(half), reconstruct(joined[half], given.tau2[half]))
-        assert read_volume(folder.reference(2, half + 1))[0].max() == half + 1
+        assert read_volume(folder.map(2, Subset(half + 1), "reference"))[0].max() == half + 1
     assert not np.array_equal(given.tau2[0], given.tau2[1])
 
 
@@ -131,7 +135,7 @@ def test_the_automatic_mask_sees_joined_shells_alone(run):
     folder, config = RunFolder(run), read_config(run)
     state = load_state(folder.state(1))
     assert config.mask == "auto"
-    first, second = (load_sums(folder, 2, half, 32, torch.device("cpu")) for half in (1, 2))
+    first, second = (load_sums(folder, 2, Subset(half), 32, torch.device("cpu")) for half in (1, 2))
     total = Accumulator(first.grid + second.grid, 32, first.r_max)
     beyond = sphere_k2(total.radius) > (2 * 5) ** 2
     other = Accumulator(torch.where(beyond[..., None], 100 * total.grid.flip(0), total.grid), 32, first.r_max)

@@ -13,6 +13,7 @@ from blush.jobs.inputs import POSE_COLUMNS, read_frozen_particles, with_poses
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import written
 from blush.refine.state import load_state
+from blush.refine.subset import Subset
 
 CPU = torch.device("cpu")
 
@@ -20,7 +21,7 @@ CPU = torch.device("cpu")
 def built(finished, half=1, iteration=2, **changes):
     folder = RunFolder(finished)
     state = replace(load_state(folder.state(iteration)), **changes)
-    return state, build_model(folder, state, half, CPU, torch.float64)
+    return state, build_model(folder, state, Subset(half), 0, CPU, torch.float64)
 
 
 @pytest.mark.parametrize("perturbation", [0.0, 0.3, -0.45])
@@ -76,7 +77,7 @@ def test_particles_have_the_poses_of_the_iteration_before(run):
     for moved_angst in (0.0, 13.0):
         with written(folder, folder.poses(1)) as beside:
             save_npz(beside, poses | {"offset_x_angst": poses["offset_x_angst"] + moved_angst})
-        found.append(load_npz(expectation_shard(run, 2, 1, 0))["noise"])
+        found.append(load_npz(expectation_shard(run, 2, Subset.FIRST, 0))["noise"])
     assert not np.allclose(found[0], found[1], rtol=1e-3)
 
 

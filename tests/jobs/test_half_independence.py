@@ -21,6 +21,7 @@ from blush.jobs.autorefine import iterate
 from blush.jobs.inputs import read_plan
 from blush.jobs.layout import RunFolder
 from blush.refine.state import load_state
+from blush.refine.subset import Subset
 from blush.regularise.wiener import Unregularised
 
 BOX, PIXEL_ANGST, LAST = 32, 6.5, 3
@@ -73,7 +74,7 @@ def results(folder, half):
     """Everything that is a half's own, by name."""
     rows, out = read_plan(folder.root).rows[half - 1], {}
     for n in range(1, LAST + 1):
-        for path in (folder.statistics(n, half), folder.sums(n, half)):
+        for path in (folder.statistics(n, Subset(half)), folder.sums(n, Subset(half))):
             single = ("accuracy_rotation_deg", "accuracy_offset_angst")
             out |= {f"{path.name} {n} {k}": v for k, v in load_npz(path).items() if k not in single}
         out |= {f"pose {n} {name}": column[rows] for name, column in load_npz(folder.poses(n)).items()}
@@ -81,7 +82,9 @@ def results(folder, half):
         state = load_state(folder.state(n))
         for name in ("noise", "scale", "norm_average", "sigma_offset_angst"):
             out[f"{name} {n}"] = np.array(getattr(state, name)[half - 1])
-    maps = [folder.reference(n, half) for n in range(1, LAST)] + [folder.unfiltered(half)]
+    maps = [folder.map(n, Subset(half), "reference") for n in range(1, LAST)] + [
+        folder.map(None, Subset(half), "unfiltered")
+    ]
     return out | {path.name: np.frombuffer(path.read_bytes(), np.uint8) for path in maps}
 
 
@@ -97,5 +100,6 @@ def test_a_half_does_not_know_the_images_of_the_other(half, simulated, make_conf
     for name, values in expected.items():
         assert_array_equal(found[name], values, err_msg=name)
     expected, found = results(plain, other), results(changed, other)
-    for name in (f"half{other}_sums.npz {LAST} grid", f"noise {LAST}", plain.unfiltered(other).name):
+    final = plain.map(None, Subset(other), "unfiltered").name
+    for name in (f"half{other}_sums.npz {LAST} grid_001", f"noise {LAST}", final):
         assert not np.array_equal(expected[name], found[name]), name

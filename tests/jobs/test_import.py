@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,75 +10,10 @@ from blush.config import RunConfig
 from blush.errors import BlushError
 from blush.io.files import read_json
 from blush.io.mrc import read_volume, write_volume
-from blush.io.particles import ParticleSet, read_particles
 from blush.io.star import read_star
 from blush.jobs import importing, steps
-from blush.jobs.importing import assign_halves, identity, plan_shards
+from blush.jobs.importing import identity
 from blush.jobs.inputs import read_config, read_frozen_particles, read_plan
-
-
-@pytest.fixture
-def particles(simulated) -> ParticleSet:
-    return read_particles(simulated / "particles.star")[0]
-
-
-def with_count(particles: ParticleSet, count: int) -> ParticleSet:
-    return particles.take(np.arange(count) % len(particles))
-
-
-@pytest.mark.parametrize("count", [2, 3, 48, 101])
-@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
-def test_random_halves_are_equal_and_follow_the_seed(particles, count, seed):
-    drawn = replace(with_count(particles, count), half=np.zeros(count, np.int8))
-    half = assign_halves(drawn, seed)
-    assert set(half.tolist()) == {1, 2}
-    assert abs(int((half == 1).sum()) - int((half == 2).sum())) <= 1
-    assert np.array_equal(half, assign_halves(drawn, seed))
-    if count > 40:
-        assert not np.array_equal(half, assign_halves(drawn, seed + 1 if seed < 2**32 - 1 else 0))
-
-
-def test_halves_of_the_star_file_are_kept(particles):
-    given = np.array([1, 1, 2] * 16, np.int8)
-    assert np.array_equal(assign_halves(replace(particles, half=given), 1), given)
-
-
-@pytest.mark.parametrize("shards", ["auto", 1, 3, 7, 500])
-@pytest.mark.parametrize("count", [2, 9, 48])
-def test_the_plan_cuts_every_half_into_whole_shards(particles, make_config, tmp_path, count, shards):
-    given = with_count(particles, count)
-    half = assign_halves(replace(given, half=np.zeros(count, np.int8)), 1)
-    plan = plan_shards(given, half, make_config(tmp_path, compute={"shards_per_half": shards, "device": "cpu"}))
-    rows = [plan["rows_half1"], plan["rows_half2"]]
-    assert sorted(np.concatenate(rows).tolist()) == list(range(count))
-    for number, mine in zip((1, 2), rows, strict=True):
-        assert (half[mine] == number).all()
-        order = given.stack_index[mine].astype(np.int64) * 10**6 + given.image_index[mine]
-        assert (np.diff(order) >= 0).all()  # in the order of the stacks
-        edges = plan[f"edges_half{number}"]
-        sizes = np.diff(edges)
-        assert (edges[0], edges[-1]) == (0, len(mine))
-        assert sizes.min() >= 1
-        assert sizes.max() - sizes.min() <= 1
-        wanted = 4 if shards == "auto" else shards
-        assert len(sizes) == min(wanted, len(mine))
-
-
-def test_large_halves_have_more_shards(particles, make_config, tmp_path, monkeypatch):
-    monkeypatch.setattr(importing, "PARTICLES_PER_SHARD", 3)
-    config = make_config(tmp_path, compute={"device": "cpu"})
-    plan = plan_shards(particles, np.repeat(np.array([1, 2], np.int8), 24), config)
-    assert len(plan["edges_half1"]) == 8 + 1
-
-
-def test_the_plan_does_not_depend_on_the_workers(particles, make_config, tmp_path):
-    half = np.repeat(np.array([1, 2], np.int8), 24)
-    plans = [
-        plan_shards(particles, half, make_config(tmp_path, compute={"workers": workers, "device": device}))
-        for workers, device in ((1, "cpu"), (16, "cuda:1"))
-    ]
-    for name in plans[0]:
-        assert np.array_equal(plans[0][name], plans[1][name])
 
 
 def test_import_freezes_what_the_run_needs(make_config, tmp_path):
@@ -250,14 +184,3 @@ def test_a_stated_pixel_size_stands_for_the_header(tmp_path):
     array, pixel_size_angst = read_volume(tmp_path / "imported.mrc")
     np.testing.assert_array_equal(array, volume)
     assert pixel_size_angst == pytest.approx(6.5)
-
-
-@pytest.mark.parametrize("sizes", [(6, 2), (2, 6), (1, 1), (2, 1), (1, 2), (9, 1, 1), (3, 3, 3)])
-@pytest.mark.parametrize("seed", range(6))
-def test_filaments_lie_whole_in_halves_of_which_none_is_empty(particles, sizes, seed):
-    filament = np.repeat(np.arange(len(sizes)), sizes)
-    drawn = with_count(particles, len(filament))
-    half = assign_halves(replace(drawn, half=np.zeros(len(filament), np.int8)), seed, filament)
-    assert [len(set(half[filament == number].tolist())) for number in range(len(sizes))] == [1] * len(sizes)
-    assert set(half.tolist()) == {1, 2}
-    assert abs(int((half == 1).sum()) - int((half == 2).sum())) <= max(sizes)

@@ -12,10 +12,11 @@ from blush.io.files import load_npz, read_json, write_json
 from blush.io.mrc import read_volume, write_volume
 from blush.jobs import steps
 from blush.jobs.autorefine import iterate
-from blush.jobs.inputs import missing_shards, shard_key
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import written
+from blush.jobs.shards import missing_shards, shard_key
 from blush.refine.state import load_state
+from blush.refine.subset import Subset
 
 LAST = 3
 
@@ -38,7 +39,7 @@ def delete(run: Path, *patterns: str) -> None:
 
 def replace_reference(folder: RunFolder, volume: np.ndarray, pixel_size_angst: float) -> None:
     """Another reference of half 1 after iteration 1, written as the run writes it."""
-    with written(folder, folder.reference(1, 1)) as beside:
+    with written(folder, folder.map(1, Subset.FIRST, "reference")) as beside:
         write_volume(beside, volume, pixel_size_angst)
 
 
@@ -66,7 +67,7 @@ def test_shards_that_are_done_are_not_done_again(run, finished, digests):
     delete(run, "it002", "it003", "run_it002_*")
     done = steps.expectation_shard(run, 2, 1, 1)
     time = done.stat().st_mtime_ns
-    assert missing_shards(run, 2, 1) == [0, 2]
+    assert missing_shards(run, 2, Subset.FIRST) == [0, 2]
     assert steps.expectation_shard(run, 2, 1, 1) == done
     assert done.stat().st_mtime_ns == time
     run_to(run, LAST)
@@ -79,28 +80,29 @@ def test_the_shard_of_another_reference_is_never_summed(run):
     folder = RunFolder(run)
     for shard in range(3):
         steps.expectation_shard(run, 2, 1, shard)
-    key = shard_key(folder, 2, 1)
-    volume, pixel = read_volume(folder.reference(1, 1))
+    state = load_state(folder.state(1))
+    key = shard_key(folder, state, Subset.FIRST, 0)
+    volume, pixel = read_volume(folder.map(1, Subset.FIRST, "reference"))
     replace_reference(folder, volume * 1.01, pixel)
-    assert shard_key(folder, 2, 1) != key
-    assert missing_shards(run, 2, 1) == [0, 1, 2]
+    assert shard_key(folder, state, Subset.FIRST, 0) != key
+    assert missing_shards(run, 2, Subset.FIRST) == [0, 1, 2]
     with pytest.raises(BlushError, match=r"half1_sums.npz: .*lacks 3 of 3 shards"):
-        steps.reduce_half(run, 2, 1)
+        steps.reduce_subset(run, 2, 1)
 
 
 def test_a_process_that_stays_uses_the_reference_of_now(run):
     """Workers outlive a run; slices kept from an earlier one must not serve the next (same folder, same numbers)."""
     delete(run, "it002", "it003", "run_it002_*")
     folder = RunFolder(run)
-    volume, pixel = read_volume(folder.reference(1, 1))
+    volume, pixel = read_volume(folder.map(1, Subset.FIRST, "reference"))
     first = load_npz(steps.expectation_shard(run, 2, 1, 0))
     replace_reference(folder, volume[::-1].copy(), pixel)
     second = load_npz(steps.expectation_shard(run, 2, 1, 0))
-    assert not np.array_equal(first["grid"], second["grid"])
+    assert not np.array_equal(first["grid_001"], second["grid_001"])
     replace_reference(folder, volume, pixel)
     delete(run, "it002/half1_shard0000_*.npz")
     again = load_npz(steps.expectation_shard(run, 2, 1, 0))
-    assert np.array_equal(first["grid"], again["grid"])
+    assert np.array_equal(first["grid_001"], again["grid_001"])
 
 
 def test_a_run_does_not_depend_on_its_folder(make_config, finished, tmp_path, digests):
@@ -150,10 +152,10 @@ def test_old_sums_and_references_are_removed(make_config, tmp_path):
     run_to(config.run_dir, LAST)
     folder = RunFolder(config.run_dir)
     for number in (1, 2):
-        assert not folder.sums(number, 1).exists()
-        assert not folder.reference(number, 2).exists()
+        assert not folder.sums(number, Subset.FIRST).exists()
+        assert not folder.map(number, Subset.SECOND, "reference").exists()
         assert folder.state(number).exists()
-    assert folder.sums(LAST, 1).exists()
+    assert folder.sums(LAST, Subset.FIRST).exists()
 
 
 def test_accuracies_are_measured_once_a_likelihood_is(finished):
@@ -184,7 +186,7 @@ def test_a_state_of_another_version_is_refused(run):
 def test_a_file_that_an_iteration_starts_from_is_named_when_it_is_gone(name, run):
     delete(run, name, "it002", "it003")
     with pytest.raises(BlushError, match=rf"(?s){Path(name).name}: is missing; run the same command again"):
-        missing_shards(run, 2, 1)
+        missing_shards(run, 2, Subset.FIRST)
 
 
 def test_iterations_write_tables_only_where_they_are_asked_for(run):

@@ -9,6 +9,7 @@ from blush.io.mrc import read_volume, write_volume
 from blush.jobs import steps
 from blush.jobs.layout import RunFolder
 from blush.refine.state import load_state
+from blush.refine.subset import Subset
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def started(make_config, tmp_path):
 
 def test_both_halves_start_from_the_filtered_reference(started):
     """At 40 Å, shell 5.2 of 208 Å, with an edge of two shells."""
-    first, second = (read_volume(started.reference(0, half))[0] for half in (1, 2))
+    first, second = (read_volume(started.map(0, Subset(half), "reference"))[0] for half in (1, 2))
     assert np.array_equal(first, second)
     power = power_spectrum(torch.from_numpy(first).double())
     assert float(power[3]) > 1e-3 * float(power.max())

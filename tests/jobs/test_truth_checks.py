@@ -34,6 +34,7 @@ from blush.jobs.truth_checks import (
     noise_figures,
     replaced_by_noise,
 )
+from blush.refine.subset import Subset
 from blush.regularise import select
 from blush.regularise.base import Outcome, Regulariser
 from blush.regularise.drive import Policy
@@ -185,7 +186,7 @@ def test_wiener_itself_is_judged_by_chance_alone():
 
 def _replace_sums(run, iteration, half, arrays):
     """Write sums as the run itself does, with its seal."""
-    with written(run, run.sums(iteration, half)) as beside:
+    with written(run, run.sums(iteration, Subset(half))) as beside:
         save_npz(beside, arrays)
 
 
@@ -194,16 +195,16 @@ def test_directions_seen_seldom_leave_fewer_coefficients(finished, tmp_path):
     run = RunFolder(shutil.copytree(finished, tmp_path / "run"))
     last = max(int(path.parent.name[2:]) for path in run.root.glob("it*/half1_sums.npz"))
     for half in (1, 2):
-        sums = load_npz(run.sums(last, half))
-        grid = np.zeros_like(sums["grid"])
-        middle = grid.shape[1] // 2
+        sums = load_npz(run.sums(last, Subset(half)))
+        grid = np.zeros_like(sums["grid_001"])
+        middle = grid.shape[0] // 2
         grid[..., 2] = 1
-        grid[:, middle + 1 :, ..., 2] = 0.01
-        _replace_sums(run, last, half, {"grid": grid, "r_max": sums["r_max"]})
+        grid[middle + 1 :, ..., 2] = 0.01
+        _replace_sums(run, last, half, {"grid_001": grid, "r_max": sums["r_max"]})
     share = evenness(run.root)[6:14]
     np.testing.assert_allclose(share, 50.5**2 / 5000.5, rtol=0.1)
     for half in (1, 2):
-        _replace_sums(run, last, half, {"grid": np.ones_like(grid), "r_max": sums["r_max"]})
+        _replace_sums(run, last, half, {"grid_001": np.ones_like(grid), "r_max": sums["r_max"]})
     np.testing.assert_allclose(evenness(run.root), 1, rtol=1e-6)
 
 

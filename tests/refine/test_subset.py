@@ -1,14 +1,20 @@
-"""Number, position and name of a half-set belong together."""
+"""Number and name of a subset belong together."""
 
 import json
 
 import pytest
 
-from blush.refine.subset import Subset
+from blush.refine.subset import HALVES, Subset
 
 
-def test_each_half_has_its_place_and_its_name():
-    assert [(s.value, s.index, s.infix, s.other.value) for s in Subset] == [(1, 0, "half1", 2), (2, 1, "half2", 1)]
+def test_each_half_has_its_name_and_its_other():
+    assert [(half.value, half.infix, half.other.value) for half in HALVES] == [(1, "half1", 2), (2, "half2", 1)]
+
+
+def test_all_images_have_no_other_half():
+    assert (Subset.ALL.value, Subset.ALL.infix) == (0, "all")
+    with pytest.raises(ValueError, match="no other half"):
+        _ = Subset.ALL.other
 
 
 def test_a_half_is_written_as_its_number():
@@ -16,7 +22,12 @@ def test_a_half_is_written_as_its_number():
     assert f"run_it001_half{Subset(2)}_class001.mrc" == "run_it001_half2_class001.mrc"
 
 
-@pytest.mark.parametrize("number", [0, 3])
-def test_there_are_two_halves(number):
+def test_a_subset_is_found_by_its_name():
+    assert [Subset.named(subset.infix) for subset in Subset] == list(Subset)
+    with pytest.raises(ValueError, match="'half3' is none of all, half1, half2"):
+        Subset.named("half3")
+
+
+def test_there_are_two_halves():
     with pytest.raises(ValueError, match="is not a valid Subset"):
-        Subset(number)
+        Subset(3)

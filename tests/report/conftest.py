@@ -50,7 +50,7 @@ def write_iterations(root: Path) -> None:
         write_json(folder.diagnostics(n), {"iteration": n} | ({} if n == 3 else {"regulariser": regulariser}))
         for half in (1, 2):
             start = 1000.0 + 100 * n
-            common = {"iteration": n, "half": half, "shard": 0, "total": N // 2, "device": "cpu"}
+            common = {"iteration": n, "subset": f"half{half}", "shard": 0, "total": N // 2, "device": "cpu"}
             lines += [
                 {"time": start + done, "stage": stage, "seconds": float(done), "cpu_seconds": 0.5 * done, "done": done}
                 | common

@@ -15,8 +15,8 @@ def log(root, *records, tail=""):
 
 
 def record(stage, time, half=1, done=0, **more):
-    return {"stage": stage, "time": time, "iteration": 2, "half": half, "shard": 0, "done": done, "total": 20,
-            "seconds": time - 100.0} | more  # fmt: skip
+    place = {"iteration": 2, "subset": f"half{half}", "shard": 0, "total": 20}
+    return {"stage": stage, "time": time, "done": done, "seconds": time - 100.0} | place | more
 
 
 def test_before_anything_is_logged_the_next_iteration_waits(running):

@@ -14,6 +14,7 @@ from blush.jobs import steps
 from blush.jobs.inputs import read_plan
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import written
+from blush.refine.subset import Subset
 
 
 @pytest.fixture(scope="session")
@@ -39,12 +40,12 @@ def remake_references(folder, monkeypatch, change):
     """References of iteration 2 from sums of half 2 that `change` has altered, at the same FSC."""
     fixed = load_npz(folder.spectra(2))
     monkeypatch.setattr(maps_step, "half_map_fsc", lambda *_: (fixed["fsc"], fixed["fsc_unmasked"]))
-    sums = load_npz(folder.sums(2, 2))
-    with written(folder, folder.sums(2, 2)) as beside:
-        save_npz(beside, {"grid": change(sums["grid"][0])[None], "r_max": sums["r_max"]})
+    sums = load_npz(folder.sums(2, Subset.SECOND))
+    with written(folder, folder.sums(2, Subset.SECOND)) as beside:
+        save_npz(beside, {"grid_001": change(sums["grid_001"]), "r_max": sums["r_max"]})
     folder.spectra(2).unlink()
     steps.denoise_and_trail(folder.root, 2)
-    return [folder.reference(2, half).read_bytes() for half in (1, 2)]
+    return [folder.map(2, Subset(half), "reference").read_bytes() for half in (1, 2)]
 
 
 def outside(grid, shell, pad=2):
@@ -56,7 +57,7 @@ def outside(grid, shell, pad=2):
 @pytest.mark.parametrize("mask", ["auto", "sphere"])
 def test_references_are_independent_beyond_the_joined_shells(mask, copy, monkeypatch):
     folder = copy(mask)
-    before = [folder.reference(2, half).read_bytes() for half in (1, 2)]
+    before = [folder.map(2, Subset(half), "reference").read_bytes() for half in (1, 2)]
     shell = read_json(folder.diagnostics(2))["join_shell"]
 
     def disturb(grid):
@@ -71,7 +72,7 @@ def test_references_are_independent_beyond_the_joined_shells(mask, copy, monkeyp
 def test_the_joined_shells_are_shared(copy, monkeypatch):
     """Shows that the test above would see what passes from half to half."""
     folder = copy("sphere")
-    before = folder.reference(2, 1).read_bytes()
+    before = folder.map(2, Subset.FIRST, "reference").read_bytes()
     shell = read_json(folder.diagnostics(2))["join_shell"]
     after = remake_references(folder, monkeypatch, lambda g: np.where(outside(g, shell)[..., None], g, 1.1 * g))
     assert after[0] != before
@@ -94,8 +95,8 @@ def test_expectation_of_a_half_knows_nothing_of_the_other(copy):
     histogram = load_npz(folder.directions(2))
     with written(folder, folder.directions(2)) as beside:
         save_npz(beside, histogram | {"half2": histogram["half2"][::-1].copy()})
-    volume, pixel = read_volume(folder.reference(2, 2))
-    with written(folder, folder.reference(2, 2)) as beside:
+    volume, pixel = read_volume(folder.map(2, Subset.SECOND, "reference"))
+    with written(folder, folder.map(2, Subset.SECOND, "reference")) as beside:
         write_volume(beside, 1.3 * volume[::-1], pixel)
     changed = load_npz(steps.expectation_shard(folder.root, 3, 1, 0))
     assert plain.keys() == changed.keys()

@@ -131,7 +131,7 @@ def refine_iterations(truth, output, iterations, backwards=False, **changes) -> 
         for half in (1, 2)[::order]:
             for shard in range(steps.shards(run, half))[::order]:
                 steps.expectation_shard(run, iteration, half, shard)
-            steps.reduce_half(run, iteration, half)
+            steps.reduce_subset(run, iteration, half)
         steps.denoise_and_trail(run, iteration)
         state = steps.converge(run, iteration)
     if state.converged:

@@ -72,7 +72,7 @@ def stopped(config_file, moment):
         for shard in steps.missing_shards(folder, 2, half):
             steps.expectation_shard(folder, 2, half, shard)
         if moment == "maximised":
-            steps.reduce_half(folder, 2, half)
+            steps.reduce_subset(folder, 2, half)
     if moment == "maximised":
         steps.denoise_and_trail(folder, 2)
     return folder

@@ -92,7 +92,7 @@ def test_a_killed_run_continues_to_the_same_bytes_past_a_truncated_file(make_con
     until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in clients))
     assert not (folder / "it002" / "half1_shards.json").exists()
     (folder / "it002").mkdir(exist_ok=True)
-    (folder / "it002" / "half1_shards.json").write_text('{"half": 1, "iter')
+    (folder / "it002" / "half1_shards.json").write_text('{"subset": "half1", "iter')
     kill_pool(folder)
     said = run(snakemake(config))
     assert re.search(r"expectation:\n(.*\n){0,4}.*it002/half1_shards.json", said), said

@@ -10,8 +10,11 @@ from blush.io.files import read_json
 from blush.io.json_text import SEAL_KEY
 from blush.io.seal import DamagedFile
 from blush.jobs.layout import RunFolder
+from blush.jobs.references import n_references
 from blush.jobs.sealed import checked
 from blush.jobs.settings import file_digest, run_settings
+from blush.jobs.subsets import subsets_of
+from blush.refine.state import load_state
 from snakemake.exceptions import WorkflowError
 from snakemake.io import IOFile
 
@@ -160,10 +163,11 @@ def results_of_last_iteration(wildcards):
 
 
 def results_at_the_end():
-    """Maps and tables that a finished refinement leaves."""
+    """Maps and tables that a finished run leaves."""
     folder = RunFolder(RUN_CONFIG.run_dir)
+    count = n_references(load_state(folder.state(folder.newest())))
     tables = [folder.root / f"run_{name}.star" for name in ("data", "model")]
-    return [folder.final_map, folder.unfiltered(1), folder.unfiltered(2), *tables]
+    return [*folder.final_maps(subsets_of(RUN_CONFIG), count), *tables]
 
 
 def lost_results():

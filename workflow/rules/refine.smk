@@ -7,11 +7,11 @@ rule expectation:
         ancient(previous_state),
         ancient("<run>/import/plan.npz"),
     output:
-        temp("<run>/it{n}/half{half}_shards.json"),
+        temp("<run>/it{n}/{subset}_shards.json"),
     log:
-        "<run>/logs/it{n}_expectation_half{half}.log",
+        "<run>/logs/it{n}_expectation_{subset}.log",
     benchmark:
-        "<run>/benchmarks/it{n}_expectation_half{half}.tsv"
+        "<run>/benchmarks/it{n}_expectation_{subset}.tsv"
     retries: 3
     conda:
         "../../envs/blush.yaml"
@@ -23,19 +23,19 @@ rule expectation:
         run=RUN_CONFIG.run_dir,
         algorithm=ALGORITHM_VERSION,
     shell:
-        "blush expectation {params.run:q} --iteration {wildcards.n} --half {wildcards.half} > {log:q} 2>&1"
+        "blush expectation {params.run:q} --iteration {wildcards.n} --subset {wildcards.subset} > {log:q} 2>&1"
 
 
 rule reduce:
     input:
-        ancient("<run>/it{n}/half{half}_shards.json"),
+        ancient("<run>/it{n}/{subset}_shards.json"),
     output:
-        sums=update("<run>/it{n}/half{half}_sums.npz"),
-        statistics=update("<run>/it{n}/half{half}_statistics.npz"),
+        sums=update(expand("<run>/it{{n}}/{{subset}}_sums{fold}.npz", fold=FOLDS)),
+        statistics=update("<run>/it{n}/{subset}_statistics.npz"),
     log:
-        "<run>/logs/it{n}_reduce_half{half}.log",
+        "<run>/logs/it{n}_reduce_{subset}.log",
     benchmark:
-        "<run>/benchmarks/it{n}_reduce_half{half}.tsv"
+        "<run>/benchmarks/it{n}_reduce_{subset}.tsv"
     retries: 3
     conda:
         "../../envs/blush.yaml"
@@ -46,12 +46,12 @@ rule reduce:
         run=RUN_CONFIG.run_dir,
         algorithm=ALGORITHM_VERSION,
     shell:
-        "blush reduce {params.run:q} --iteration {wildcards.n} --half {wildcards.half} > {log:q} 2>&1"
+        "blush reduce {params.run:q} --iteration {wildcards.n} --subset {wildcards.subset} > {log:q} 2>&1"
 
 
 rule denoise_and_trail:
     input:
-        ancient(expand("<run>/it{{n}}/half{half}_sums.npz", half=(1, 2))),
+        ancient(expand("<run>/it{{n}}/{subset}_sums{fold}.npz", subset=SUBSETS, fold=FOLDS)),
     output:
         spectra=update("<run>/it{n}/maps.npz"),
         diagnostics=update("<run>/it{n}/maps.json"),
@@ -76,7 +76,7 @@ checkpoint converge:
     input:
         ancient(previous_state),
         ancient("<run>/it{n}/maps.npz"),
-        ancient(expand("<run>/it{{n}}/half{half}_statistics.npz", half=(1, 2))),
+        ancient(expand("<run>/it{{n}}/{subset}_statistics.npz", subset=SUBSETS)),
     output:
         state=update("<run>/it{n}/state.json"),
         poses=update("<run>/it{n}/poses.npz"),

@@ -5,10 +5,14 @@ from blush.cluster.client import stop_pool
 from blush.cluster.expecting import expect_pool
 from blush.cluster.resident import pool_folder
 from blush.jobs.recover import make_ready
+from blush.jobs.layout import fold_mark
 from blush.jobs.settings import decisive_settings, input_files
+from blush.jobs.subsets import folds_of
 from blush.refine.state import ALGORITHM_VERSION
 
 RUN_CONFIG = checked_config()
+SUBSETS = [subset.infix for subset in subsets_of(RUN_CONFIG)]
+FOLDS = [fold_mark(fold) for fold in range(folds_of(RUN_CONFIG))]
 
 
 pathvars:
@@ -17,7 +21,7 @@ pathvars:
 
 wildcard_constraints:
     n=r"(?!000)\d{3}",
-    half="[12]",
+    subset="half1|half2|all",
 
 
 # Thin clients, which hand their work to the run's pool of workers; without a pool every rule is a job of its own.

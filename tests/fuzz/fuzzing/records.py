@@ -54,7 +54,7 @@ def _state(path: Path) -> None:
 def _arrays(folder: Path) -> list[bytes]:
     """Poses and sums as a run has them, packed and not."""
     poses = {name: np.linspace(0, 1, 5) for name in ("rot_deg", "tilt_deg", "psi_deg")}
-    sums = {"grid": np.ones((3, 3, 2, 3), np.float32), "r_max": np.array(2), "name": np.array("a text")}
+    sums = {"grid_001": np.ones((3, 3, 2, 3), np.float32), "r_max": np.array(2), "name": np.array("a text")}
     found = []
     for content, compressed in ((poses, False), (sums, False), (sums, True)):
         save_npz(folder / "written.npz", content, compressed=compressed)

@@ -1,0 +1,49 @@
+"""Which maps the images of a run are compared with, and which an iteration makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from blush.jobs.inputs import read_plan
+from blush.jobs.layout import RunFolder
+from blush.refine.state import RefinementState
+from blush.refine.subset import Subset
+
+
+def n_references(state: RefinementState) -> int:
+    """How many references compete for each image of a subset."""
+    return 1
+
+
+def leaves_folds_out(state: RefinementState) -> bool:
+    """Whether images are compared with references made without their fold."""
+    return False
+
+
+def references_for(folder: RunFolder, state: RefinementState, subset: Subset, fold: int) -> tuple[Path, ...]:
+    """The references that images of a fold are compared with in the iteration after `state`, one map each."""
+    without = fold if leaves_folds_out(state) else None
+    count = n_references(state)
+    return tuple(folder.map(state.iteration, subset, "reference", k, without) for k in range(count))
+
+
+def maps_of(folder: RunFolder, n: int, state: RefinementState, *, final: bool) -> tuple[Path, ...]:
+    """Every map that iteration n makes.
+
+    Parameters
+    ----------
+    state
+        The one before the iteration, or after it.
+    final
+        Whether n is the last iteration.
+    """
+    plan = read_plan(folder.root)
+    if final:
+        return folder.final_maps(plan.subsets, n_references(state))
+    left_out = (None, *(range(plan.n_folds) if leaves_folds_out(state) else ()))
+    return tuple(
+        folder.map(n, subset, "reference", k, without)
+        for without in left_out
+        for subset in plan.subsets
+        for k in range(n_references(state))
+    )
