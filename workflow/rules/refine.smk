@@ -51,7 +51,9 @@ rule reduce:
 
 rule denoise_and_trail:
     input:
-        ancient(expand("<run>/it{{n}}/{subset}_sums{fold}.npz", subset=SUBSETS, fold=FOLDS)),
+        ancient(
+            expand("<run>/it{{n}}/{subset}_sums{fold}.npz", subset=SUBSETS, fold=FOLDS)
+        ),
     output:
         spectra=update("<run>/it{n}/maps.npz"),
         diagnostics=update("<run>/it{n}/maps.json"),
