@@ -28,6 +28,8 @@ class Block:
         (b,) group scale.
     shift_px
         (b, 2) whole-pixel shift already applied.
+    old_px
+        (b, 2) the offset that the particle came with, of which `shift_px` is the whole part.
     """
 
     particles: ParticleSet
@@ -37,5 +39,6 @@ class Block:
     inverse_noise: Tensor
     scale: Tensor
     shift_px: Tensor
+    old_px: Tensor
     group: Tensor
     optics: Tensor

@@ -30,11 +30,14 @@ class Weighted:
         (b, n) (s CTF)^2 / (2 sigma^2), zero at the origin.
     log_prior_shift
         (b, t) log prior of the coarse shifts.
+    confined_to
+        (b,) the one reference that each is compared with, or None: all.
     """
 
     cross: Tensor
     power: Tensor
     log_prior_shift: Tensor
+    confined_to: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,23 @@ class GlobalSearch:
         if not self.model.cross_correlation:
             scores += block.log_prior_shift[:, :, None]
             scores += self.log_prior
+        confine(scores, block.confined_to, self.model)
         return keep(scores, block.log_prior_shift[:, :, None] + self.log_prior, None, self.model)
+
+
+def is_tempered(model: Model) -> bool:
+    """Whether references share images otherwise than by their likelihood, so that each needs its own best poses."""
+    return len(model.component.references) > 1 and model.temperature != 1
+
+
+def confine(scores: Tensor, to: Tensor | None, model: Model) -> None:
+    """Leave each image (b, t, rows) the rows of one reference only, `to` (b,), in place; None: all of them."""
+    if to is None:
+        return
+    n = len(model.component.references)
+    grouped = scores.view(*scores.shape[:2], n, -1)
+    others = torch.arange(n, device=scores.device) != to[:, None]
+    grouped.masked_fill_(others[:, None, :, None], -torch.inf)
 
 
 def keep(scores: Tensor, log_prior: Tensor, row: Tensor | None, model: Model) -> Poses:
@@ -96,12 +115,16 @@ def keep(scores: Tensor, log_prior: Tensor, row: Tensor | None, model: Model) ->
     row
         (b, r) row of each column, or None where columns are the rows.
     """
-    b = scores.shape[0]
-    owner = torch.arange(b, device=scores.device)
-    cut = posterior_cut(scores.flatten(1), owner, b, model.adaptive_fraction)
-    gap = torch.zeros_like(cut.gap) if model.cross_correlation else cut.gap
+    b, t, r = scores.shape
+    groups = len(model.component.references) if is_tempered(model) else 1
+    grouped = scores.view(b, t, groups, -1)
+    lists = grouped.transpose(1, 2).flatten(2).flatten(0, 1)
+    owner = torch.arange(b * groups, device=scores.device)
+    cut = posterior_cut(lists, owner, b * groups, model.adaptive_fraction)
+    top, gap = (x.view(b, 1, groups, 1) for x in (cut.top, cut.gap))
+    kept = top - grouped <= (torch.zeros_like(gap) if model.cross_correlation else gap)
     # How many poses there are is the host's to know: one of 28 to 38 synchronisations of a block on a GPU.
-    image, shift, column = torch.nonzero(cut.top[:, None, None] - scores <= gap[:, None, None], as_tuple=True)
+    image, shift, column = torch.nonzero(kept.view(b, t, r), as_tuple=True)
     prior = log_prior.expand_as(scores)[image, shift, column]
     chosen = column if row is None else row[image, column]
     return Poses(image, shift, chosen, prior, torch.bincount(image, minlength=b))
@@ -133,4 +156,6 @@ def local_search(
         score = score + prior
     row = orientation[:, None] + first[:, None]
     missing = (orientation < 0).repeat(1, len(scores))
-    return keep(score.masked_fill(missing[:, None, :], -torch.inf), prior, row.flatten(1), model)
+    score = score.masked_fill(missing[:, None, :], -torch.inf)
+    confine(score, block.confined_to, model)
+    return keep(score, prior, row.flatten(1), model)

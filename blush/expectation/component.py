@@ -24,9 +24,10 @@ class Reference:
     sphere
         Transform of the map, cut at `current_size / 2`.
     log_prior
-        Log of the reference's share of the images, over the mean share; used where no directions are learned.
+        Log of the reference's share of the images, over the mean share.
     log_prior_direction
-        (directions,) log of the learned histogram, over its mean over all references, or None: flat in direction.
+        (directions,) log of the learned histogram, over its mean over all references, so that it holds the share too;
+        or None: flat in direction.
     """
 
     sphere: Sphere
@@ -68,6 +69,10 @@ class Component:
     def direction(self, row: Tensor) -> Tensor:
         """Index of (reference, direction) of rows."""
         return torch.div(row, self.grid.n_psi, rounding_mode="floor")
+
+    def reference(self, row: Tensor) -> Tensor:
+        """Index of the reference of rows."""
+        return torch.div(row, self.grid.n_orientations, rounding_mode="floor")
 
     def fine_matrices(self, row: Tensor) -> Tensor:
         """(n, children, 3, 3) rotations of the children of rows (n,)."""

@@ -13,7 +13,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from blush.expectation.coarse import Poses, Weighted
+from blush.expectation.coarse import Poses, Weighted, is_tempered
+from blush.expectation.competition import Contest, tempered_shares
 from blush.expectation.component import runs
 from blush.expectation.model import Model
 from blush.expectation.order import compact, stable_order
@@ -39,10 +40,13 @@ class Posterior:
         (p, 4, children) posterior weights; 0 for samples that are not significant.
     log_sum
         (b,) ln of the sum of the unnormalised weights, float64.
+    shares
+        (b, references) posterior of the references, summed over poses, float64.
     best_shift, best_row
-        (b,) fine shift (4 t + child) and fine orientation (children u + child) of the most probable sample.
+        (b, references) fine shift (4 t + child) and fine orientation (children u + child) of the most probable sample
+        of each reference; where an image was compared with no pose of one, of its most probable sample.
     pmax
-        (b,) its weight.
+        (b,) weight of the most probable sample of all.
     row
         (u,) rows in use, ascending.
     matrices
@@ -56,6 +60,7 @@ class Posterior:
     pairs: Pairs
     weight: Tensor
     log_sum: Tensor
+    shares: Tensor
     best_shift: Tensor
     best_row: Tensor
     pmax: Tensor
@@ -117,22 +122,35 @@ def fine_posterior(poses: Poses, block: Weighted, phases: Tensor, model: Model, 
             log_prior[begin:end], model.cross_correlation,
         )  # fmt: skip
     flat = scores.flatten(1)
-    cut = posterior_cut(flat, pairs.image, n_images, model.adaptive_fraction)
-    best = _best_sample(flat, pairs.image, cut, n_images)
-    if model.cross_correlation:  # the winner takes all
-        weight = torch.zeros_like(flat)
-        weight.view(-1)[best] = 1
-        pmax = torch.ones_like(cut.log_sum)
-    else:
-        weight = cut.weights(flat, pairs.image)
-        pmax = (cut.top.double() - cut.log_sum).exp()
+    contest = Contest.of(pairs, row, component, n_images)
+    weight, log_sum, pmax = _weights(flat, contest, model)
+    best = contest.best(flat)
     pair, child = torch.div(best, flat.shape[1], rounding_mode="floor"), best % flat.shape[1]
     return Posterior(
-        pairs, weight.view_as(scores), cut.log_sum,
+        pairs, weight.view_as(scores), log_sum, contest.shares(weight),
         best_shift=pairs.shift[pair] * CHILD_SHIFTS + torch.div(child, children, rounding_mode="floor"),
         best_row=pairs.orientation[pair] * children + child % children,
         pmax=pmax, row=row, matrices=matrices, edges=edges, reference_edges=reference_edges, block_size=size,
     )  # fmt: skip
+
+
+def _weights(scores: Tensor, contest: Contest, model: Model) -> tuple[Tensor, Tensor, Tensor]:
+    """Posterior weights of samples (p, m), ln of the sum of each image's unnormalised ones, and the largest weight."""
+    n, fraction = contest.n_images, model.adaptive_fraction
+    if is_tempered(model):
+        cut = posterior_cut(scores, contest.owner, n * contest.n_references, fraction)
+        evidence = cut.log_sum.view(n, -1)
+        log_prior = evidence.new_tensor([one.log_prior for one in model.component.references])
+        shares = tempered_shares(evidence, log_prior, model.temperature)
+        weight = cut.weights(scores, contest.owner) * shares.flatten().to(scores.dtype)[contest.owner, None]
+        largest = (cut.top.double().view(n, -1) - evidence).exp() * shares
+        return weight, torch.logsumexp(evidence, 1), largest.amax(1)
+    cut = posterior_cut(scores, contest.image, n, fraction)
+    if model.cross_correlation:  # the winner takes all
+        weight = torch.zeros_like(scores)
+        weight.view(-1)[_best_sample(scores, contest.image, cut, n)] = 1
+        return weight, cut.log_sum, torch.ones_like(cut.log_sum)
+    return cut.weights(scores, contest.image), cut.log_sum, (cut.top.double() - cut.log_sum).exp()
 
 
 def _slices(model: Model, matrices: Tensor, edges: list[int], first: int, size: int, pixels: Packed, n: int) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass, fields
 from blush.expectation.accuracy import BYTES_AT_ONCE, PARTICLES, bytes_per_particle
 from blush.expectation.coarse import CACHED_FLOATS, TILE
 from blush.expectation.sparse import CHILD_SHIFTS
+from blush.fourier.lanes import groups_and_lanes
 from blush.fourier.packed import packed
 from blush.fourier.transform import PADDING, sphere_radius
 
@@ -17,6 +18,8 @@ PAIRS_PER_BATCH = 2**19
 LOCAL_NEIGHBOURS = 350
 """Orientations of a local search: directions x in-plane angles within 3 sigma of 2 fine steps, rounded up."""
 LARGEST_BLOCK = 256
+LARGEST_FIXED_BLOCK = 4096
+"""Images at once where poses are fixed: what they have in a thin shell is sorted by place, which pays for thousands."""
 _CHILDREN = 8 * CHILD_SHIFTS
 
 
@@ -66,6 +69,8 @@ class StepSize:
         Bytes of a real number.
     references
         Maps that compete.
+    fixed
+        Every image keeps its pose: no search.
     """
 
     box_px: int
@@ -76,6 +81,7 @@ class StepSize:
     itemsize: int
     local: bool = False
     references: int = 1
+    fixed: bool = False
 
     def pixels(self, radius: int) -> int:
         """Pixels of the half plane within a radius, about pi radius^2 / 2."""
@@ -100,7 +106,13 @@ class StepSize:
 
         P in full is the worst case, a posterior so flat that every pose is significant. The portable torch kernels
         take up to 1 GB more.
+
+        With `fixed` there are no slices, passes and accuracies: maps and sums lie interleaved (2 f c and 4 f c for each
+        of the references, rounded up to 1, 2, 4 or a multiple of 8, and 4 f c more when they are taken apart), and
+        images take f (8 N^2 + 14 n(radius)) block.
         """
+        if self.fixed:
+            return self._fixed_peak(block_size)
         f, n, coarse = self.itemsize, self.pixels(self.radius), self.pixels(self.coarse_radius)
         poses = block_size * self.shifts * self.n_orientations
         pairs = min(poses, PAIRS_PER_BATCH)
@@ -119,8 +131,27 @@ class StepSize:
             accuracy=max(BYTES_AT_ONCE, bytes_per_particle(n, f)) + 2 * PARTICLES * f * n,
         )
 
+    def _fixed_peak(self, block_size: int) -> PeakMemory:
+        cells, f = sphere_cells(self.radius), self.itemsize
+        groups, lanes = groups_and_lanes(self.references)
+        return PeakMemory(
+            process=PROCESS_BYTES,
+            transform=9 * f * (PADDING * self.box_px) ** 3 // 4,
+            volumes=6 * f * cells * groups * lanes + 4 * f * cells * self.references,
+            slices=0,
+            first_pass=self._bytes_of_fixed_image() * block_size,
+            second_pass=0,
+            result=3 * f * cells * self.references,
+            accuracy=0,
+        )
+
+    def _bytes_of_fixed_image(self) -> int:
+        return self.itemsize * (8 * self.box_px**2 + 14 * self.pixels(self.radius))
+
     def block_size(self, memory_bytes: float, *, on_cpu: bool) -> int:
         """Images per block: what a quarter of the memory holds, and on a CPU no more than its caches like."""
+        if self.fixed:
+            return int(max(1, min(LARGEST_FIXED_BLOCK, memory_bytes / 4 // self._bytes_of_fixed_image())))
         per_particle = 6 * self.box_px**2 * self.itemsize
         if self.local:
             per_orientation = 3 * self.pixels(self.coarse_radius) + 2 * self.shifts

@@ -35,6 +35,11 @@ class Model:
         Winner takes all by normalised correlation (`--firstiter_cc`).
     scale_shells
         (N/2 + 1,) bool: shells that estimate the group scale (SSNR > 3).
+    fixed_poses
+        Every image keeps the pose that it has; only the references compete.
+    temperature
+        What the log probabilities of an image's references are divided by, once its poses are summed over; above 1
+        labels are softer than the likelihood says.
     """
 
     component: Component
@@ -52,6 +57,8 @@ class Model:
     cross_correlation: bool = False
     scale_shells: Tensor | None = None
     adaptive_fraction: float = 0.999
+    fixed_poses: bool = False
+    temperature: float = 1.0
 
     @property
     def box_px(self) -> int:

@@ -13,12 +13,14 @@ from blush.expectation.accuracy import expected_accuracy
 from blush.expectation.block import Block
 from blush.expectation.coarse import GlobalSearch, Poses, Weighted, local_search
 from blush.expectation.fine import Posterior, back_project, fine_posterior
+from blush.expectation.fixed import FixedPoses, shifted
 from blush.expectation.memory import LOCAL_NEIGHBOURS, PAIRS_PER_BATCH, StepSize
 from blush.expectation.model import Model
 from blush.expectation.optics import OpticsTables
 from blush.expectation.prepare import MASK_EDGE_PX, Images, prepare
-from blush.expectation.statistics import add_statistics
+from blush.expectation.statistics import Fit, add_pose_sums, add_statistics, weight_of_images
 from blush.expectation.sums import Sums
+from blush.fourier.many_sums import InterleavedSums
 from blush.fourier.mask import soft_circle
 from blush.fourier.packed import Packed, packed
 from blush.fourier.shift import phases, round_half_away
@@ -26,6 +28,8 @@ from blush.geometry.rotation import euler_from_matrix
 from blush.geometry.sampling import fine_offsets
 from blush.io.particles import ParticleSet
 
+POSE = ("rot_deg", "tilt_deg", "psi_deg", "offset_x_angst", "offset_y_angst")
+"""Columns of a pose, in the order of arrays that hold poses."""
 CTF_BLOCKS = 10
 """Parts in which CTFs for accuracies are computed: their double-precision phases take many times the result."""
 
@@ -48,23 +52,25 @@ class Expectation:
         self.fine_phases = phases(fine, self.pixels, self.n_pixels, dtype)
         radius_px = model.particle_diameter_angst / (2 * model.pixel_size_angst)
         self.mask = soft_circle(model.box_px, radius_px, MASK_EDGE_PX, device, dtype)
-        self.search = None if model.local_sigma_deg else GlobalSearch(model, self.pixels, dtype)
+        is_global = model.local_sigma_deg is None and not model.fixed_poses
+        self.search = GlobalSearch(model, self.pixels, dtype) if is_global else None
+        self.fixed = FixedPoses(model, self.pixels) if model.fixed_poses else None
         self.block_size = self._block_size(memory_bytes)
 
     def _block_size(self, memory_bytes: float) -> int:
         """Particles per block, so that its scores and slices stay within the memory."""
-        model, local = self.model, self.search is None
-        component = model.component
-        rows = LOCAL_NEIGHBOURS * len(component.references) if local else component.n_rows
+        model = self.model
+        component, local = model.component, model.local_sigma_deg is not None
         size = StepSize(
             model.box_px,
             model.radius,
             model.coarse_radius,
-            rows,
+            LOCAL_NEIGHBOURS * len(component.references) if local else component.n_rows,
             len(self.coarse_px),
             self.dtype.itemsize,
             local,
             len(component.references),
+            model.fixed_poses,
         )
         return size.block_size(memory_bytes, on_cpu=self.device.type == "cpu")
 
@@ -75,10 +81,17 @@ class Expectation:
     ) -> Sums:
         """Sufficient statistics of `particles`, block by block."""
         sums = Sums.zero(self.model, len(particles.optics), self.dtype, self.device)
+        volumes = None if self.fixed is None else self.fixed.empty_sums()
         for begin in range(0, len(particles), self.block_size):
             rows = np.arange(begin, min(begin + self.block_size, len(particles)))
-            self._run_block(self._load(particles.take(rows)), sums)
+            block = self._load(particles.take(rows))
+            if self.fixed is None or volumes is None:
+                self._run_block(block, sums)
+            else:
+                self._fixed_pass(self.fixed, block, volumes, sums)
             progress(int(rows[-1]) + 1)
+        if volumes is not None:
+            sums.volumes = volumes.unpack()
         return sums
 
     def accuracy(self, particles: ParticleSet, seed: int) -> tuple[float, float]:
@@ -133,6 +146,7 @@ class Expectation:
             inverse_noise=inverse_noise,
             scale=scale,
             shift_px=shift_px,
+            old_px=old_px,
             group=group,
             optics=optics,
         )
@@ -147,7 +161,11 @@ class Expectation:
         cross = block.images.masked * (scaled * weight)[:, None]
         power = scaled.square() * weight / 2
         cross[..., 0], power[:, 0] = 0, 0  # the likelihood leaves the origin out
-        return Weighted(cross, power, prior.to(self.dtype))
+        return Weighted(cross, power, prior.to(self.dtype), self._confined(block.particles))
+
+    def _confined(self, particles: ParticleSet) -> Tensor | None:
+        to = particles.confined_to
+        return None if to is None else torch.from_numpy(to).to(self.device)
 
     def _run_block(self, block: Block, sums: Sums) -> None:
         weighted = self._weighted(block)
@@ -173,24 +191,44 @@ class Expectation:
         image = block.images.unmasked * block.data_factor[:, None]
         power = block.data_factor * block.scale[:, None] * block.transfer
         mean, square = back_project(posterior, image, power, self.fine_phases, self.model, self.pixels, sums.volumes)
-        add_statistics(sums, self.model, self.pixels, self.fine_px, block, posterior, mean, square)
+        weight = weight_of_images(posterior, len(block.scale))
+        fit = Fit(weight, posterior.shares, posterior.log_sum, mean, square)
+        add_statistics(sums, self.model, self.pixels, block, fit)
+        add_pose_sums(sums, self.model, self.fine_px, block, posterior)
         self._append_table(block, posterior, poses, sums)
 
     def _append_table(self, block: Block, posterior: Posterior, poses: Poses, sums: Sums) -> None:
-        best = posterior.matrices.flatten(0, 1)[posterior.best_row]
-        euler = euler_from_matrix(best)
-        offset = (block.shift_px + self.fine_px[posterior.best_shift]) * self.model.pixel_size_angst
-        sums.append(
-            {
-                "rot_deg": euler[:, 0],
-                "tilt_deg": euler[:, 1],
-                "psi_deg": euler[:, 2],
-                "offset_x_angst": offset[:, 0],
-                "offset_y_angst": offset[:, 1],
-                "pmax": posterior.pmax,
-                "n_significant": poses.count,
-            }
-        )
+        """Pose of the most probable reference, and where several compete the posterior and best pose of each."""
+        label = posterior.shares.argmax(1)
+        image = torch.arange(len(label), device=label.device)
+        euler = euler_from_matrix(posterior.matrices.flatten(0, 1)[posterior.best_row.flatten()])
+        euler = euler.view(len(label), -1, 3)
+        offset = (block.shift_px[:, None] + self.fine_px[posterior.best_shift]) * self.model.pixel_size_angst
+        found = torch.cat((euler, offset.to(euler)), -1)
+        columns = dict(zip(POSE, found[image, label].unbind(1), strict=True))
+        columns |= {"pmax": posterior.pmax, "n_significant": poses.count}
+        sums.append(columns | _of_references(posterior.shares, found))
+
+    def _fixed_pass(self, fixed: FixedPoses, block: Block, volumes: InterleavedSums, sums: Sums) -> None:
+        """Compare images with every reference at the poses that they have; offsets are undone exactly."""
+        model = self.model
+        block = shifted(block, block.old_px - block.shift_px, self.pixels, self.n_pixels)
+        posterior = fixed.posterior(block, self._weighted(block))
+        mean, square = fixed.back_project(block, posterior, volumes)
+        fit = Fit(posterior.kept.sum(1), posterior.shares, posterior.log_sum, mean, square)
+        add_statistics(sums, model, self.pixels, block, fit)
+        offset = block.old_px * model.pixel_size_angst
+        sums.offset_square = sums.offset_square.to(offset) + (fit.weight * offset.square().sum(1)).sum()
+        given = torch.stack([torch.from_numpy(getattr(block.particles, name)) for name in POSE], 1)
+        columns = dict(zip(POSE, given.unbind(1), strict=True))
+        columns |= {"pmax": posterior.shares.amax(1), "n_significant": (posterior.kept > 0).sum(1)}
+        found = given[:, None].expand(-1, len(model.component.references), -1)
+        sums.append(columns | _of_references(posterior.shares, found))
+
+
+def _of_references(shares: Tensor, poses: Tensor) -> dict[str, Tensor]:
+    """Posterior (b, references) and best poses (b, references, 5) of each; nothing where there is but one."""
+    return {} if shares.shape[1] == 1 else {"shares": shares, "poses": poses}
 
 
 def _batches(poses: Poses, limit: int) -> Iterator[slice]:
@@ -222,7 +260,8 @@ def _take(block: Block, weighted: Weighted, chosen: slice) -> tuple[Block, Weigh
         images,
         *(
             getattr(block, name)[chosen]
-            for name in ("transfer", "data_factor", "inverse_noise", "scale", "shift_px", "group", "optics")
+            for name in ("transfer", "data_factor", "inverse_noise", "scale", "shift_px", "old_px", "group", "optics")
         ),
     )
-    return part, Weighted(weighted.cross[chosen], weighted.power[chosen], weighted.log_prior_shift[chosen])
+    confined = None if weighted.confined_to is None else weighted.confined_to[chosen]
+    return part, Weighted(weighted.cross[chosen], weighted.power[chosen], weighted.log_prior_shift[chosen], confined)

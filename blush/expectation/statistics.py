@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,30 +16,35 @@ from blush.expectation.sums import Sums
 from blush.fourier.packed import Packed, shell_sums
 
 
-def add_statistics(
-    sums: Sums,
-    model: Model,
-    pixels: Packed,
-    fine_px: Tensor,
-    block: Block,
-    posterior: Posterior,
-    mean: Tensor,
-    square: Tensor,
-) -> None:
-    """Add one block to `sums` (in place): docs/algorithm.md, sections 3 and 5.
+@dataclass(frozen=True)
+class Fit:
+    """What the model says about some images; all of b images.
 
-    Parameters
+    Attributes
     ----------
-    fine_px
-        (fine shifts, 2).
+    weight
+        (b,) sum of the posterior weights that were kept, float64.
+    shares
+        (b, references) posterior of the references, float64.
+    log_sum
+        (b,) ln of the sum of the unnormalised weights, float64.
     mean, square
-        Prediction of each image from `back_project`: sum_w w P and sum_w w |P|^2, without CTF and scale.
+        (b, 2, n) sum_w w P and (b, n) sum_w w |P|^2, without CTF and scale.
     """
-    per_pair = posterior.weight.double()
-    weight = per_pair.new_zeros(len(block.scale)).index_add_(0, posterior.pairs.image, per_pair.sum((1, 2)))
+
+    weight: Tensor
+    shares: Tensor
+    log_sum: Tensor
+    mean: Tensor
+    square: Tensor
+
+
+def add_statistics(sums: Sums, model: Model, pixels: Packed, block: Block, fit: Fit) -> None:
+    """Add one block to `sums` (in place), poses apart: docs/algorithm.md, sections 3 and 5."""
+    weight = fit.weight
     shells = block.images.power.shape[1]
-    cross = (block.images.masked * mean).sum(1) * block.transfer
-    power = square * block.transfer.square()
+    cross = (block.images.masked * fit.mean).sum(1) * block.transfer
+    power = fit.square * block.transfer.square()
     cross, power = (shell_sums(x, pixels.shell, shells) for x in (cross, power))
     scale = block.scale.double()[:, None]
     residual = weight[:, None] * block.images.power - 2 * scale * cross + scale.square() * power
@@ -48,18 +54,30 @@ def add_statistics(
         used = model.scale_shells.to(residual)
         sums.scale_cross.index_add_(0, block.group, cross @ used)
         sums.scale_power.index_add_(0, block.group, power @ used)
-    _add_pose_sums(sums, model, fine_px, block, posterior)
+    sums.shares += fit.shares.sum(0).to(sums.shares)
     old = torch.from_numpy(block.particles.norm_correction).to(residual)
     sums.append(
         {
             "norm_correction": old / model.norm_average * (2 * residual.clamp_min(0).sum(1) / weight).sqrt(),
-            "log_likelihood": _log_likelihood(model, pixels, block, posterior),
+            "log_likelihood": _log_likelihood(model, pixels, block, fit.log_sum),
         }
     )
 
 
-def _add_pose_sums(sums: Sums, model: Model, fine_px: Tensor, block: Block, posterior: Posterior) -> None:
-    """Sum of w |offset|^2 and of w per direction, through one histogram over shifts and one over rows."""
+def weight_of_images(posterior: Posterior, n_images: int) -> Tensor:
+    """(b,) sum of the weights of each image's samples, float64."""
+    per_pair = posterior.weight.double()
+    return per_pair.new_zeros(n_images).index_add_(0, posterior.pairs.image, per_pair.sum((1, 2)))
+
+
+def add_pose_sums(sums: Sums, model: Model, fine_px: Tensor, block: Block, posterior: Posterior) -> None:
+    """Sum of w |offset|^2 and of w per direction, through one histogram over shifts and one over rows.
+
+    Parameters
+    ----------
+    fine_px
+        (fine shifts, 2).
+    """
     n_images, n_shifts, pairs = len(block.scale), len(fine_px), posterior.pairs
     child = torch.arange(CHILD_SHIFTS, device=fine_px.device)
     index = ((pairs.image * (n_shifts // CHILD_SHIFTS) + pairs.shift)[:, None] * CHILD_SHIFTS + child).flatten()
@@ -72,13 +90,13 @@ def _add_pose_sums(sums: Sums, model: Model, fine_px: Tensor, block: Block, post
     sums.directions.index_add_(0, model.component.direction(posterior.row), per_row)
 
 
-def _log_likelihood(model: Model, pixels: Packed, block: Block, posterior: Posterior) -> Tensor:
+def _log_likelihood(model: Model, pixels: Packed, block: Block, log_sum: Tensor) -> Tensor:
     """Ln sum_w w - D^2 constant - sum_k ln 2 pi sigma^2 of each image (docs/algorithm.md, section 3).
 
     Zero under cross-correlation, which has no likelihood.
     """
     if model.cross_correlation:
-        return torch.zeros_like(posterior.log_sum)
+        return torch.zeros_like(log_sum)
     noise = model.noise.to(block.images.power)[block.optics]
     compared = torch.zeros(noise.shape[1], dtype=torch.bool, device=noise.device)
     compared[1 : model.radius + 1] = True
@@ -87,4 +105,4 @@ def _log_likelihood(model: Model, pixels: Packed, block: Block, posterior: Poste
     constant = torch.where(compared, block.images.power / (2 * safe), block.images.power / 2)
     constant[:, 0] = 0
     norm = (count * (2 * math.pi * safe).log() * compared).sum(1)
-    return posterior.log_sum - constant.sum(1) - norm
+    return log_sum - constant.sum(1) - norm

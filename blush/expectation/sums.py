@@ -12,7 +12,7 @@ from torch import Tensor
 from blush.expectation.model import Model
 from blush.fourier.backproject import Accumulator, empty_accumulator
 
-ADDED = ("noise", "weight", "scale_cross", "scale_power", "directions", "offset_square")
+ADDED = ("noise", "weight", "scale_cross", "scale_power", "directions", "shares", "offset_square")
 """Statistics that add up over shards, beside the grid."""
 
 
@@ -39,6 +39,8 @@ class Sums:
         Sum of w |offset|^2, in square Angstrom.
     directions
         (references x directions,) sum of weights.
+    shares
+        (references,) sum of the posterior of each reference.
     table
         Per-particle columns, in shard order.
     """
@@ -49,6 +51,7 @@ class Sums:
     scale_cross: Tensor
     scale_power: Tensor
     directions: Tensor
+    shares: Tensor
     offset_square: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
     table: dict[str, Tensor] = field(default_factory=dict)
 
@@ -64,6 +67,7 @@ class Sums:
             scale_cross=zeros.new_zeros(len(model.scale)),
             scale_power=zeros.new_zeros(len(model.scale)),
             directions=zeros.new_zeros(model.component.n_directions),
+            shares=zeros.new_zeros(len(model.component.references)),
         )
 
     def append(self, columns: dict[str, Tensor]) -> None:

@@ -52,6 +52,8 @@ class ParticleSet:
         Whether the STAR file had all three angles.
     image_digest
         What was in each image when it was imported, uint64; None where nothing is known to compare with.
+    confined_to
+        The one reference, from 0, that each image is compared with, int64; None: with all of them.
     """
 
     image_index: np.ndarray
@@ -75,6 +77,7 @@ class ParticleSet:
     optics: tuple[OpticsGroup, ...]
     has_poses: bool
     image_digest: np.ndarray | None = None
+    confined_to: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.image_index)

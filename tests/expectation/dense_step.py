@@ -130,6 +130,7 @@ def dense_step(given: Model, particles: ParticleSet) -> Sums:
         scale_cross=zeros.new_zeros(len(given.scale)),
         scale_power=zeros.new_zeros(len(given.scale)),
         directions=zeros.new_zeros(given.component.grid.n_directions),
+        shares=zeros.new_zeros(1),
     )
     for i in range(len(particles)):
         image = image_of(given, particles, i)
@@ -227,6 +228,7 @@ def _add_poses(
     """Squares of whole offsets, directions, and the most probable pose."""
     offset = (image.whole_px + fine_px) * given.pixel_size_angst
     sums.offset_square += (weight.sum(1) * offset.square().sum(1)).sum()
+    sums.shares += weight.sum()
     sums.directions.index_add_(0, orientation // given.component.grid.n_psi, weight.sum(0).view(-1, 8).sum(1))
     t, r = divmod(int(weight.argmax()), weight.shape[1])
     sums.append({"offset_x_angst": offset[t, :1], "offset_y_angst": offset[t, 1:], "matrix": rotations[r][None]})

@@ -97,8 +97,8 @@ def test_the_best_sample_is_the_heaviest(real):
     for image in range(B):
         heaviest = max(float(w.max()) for key, w in table.items() if key[0] == image)
         assert float(posterior.pmax[image]) == pytest.approx(heaviest, rel=10 * torch.finfo(real).eps)
-        shift, child_shift = divmod(int(posterior.best_shift[image]), 4)
-        row, child = divmod(int(posterior.best_row[image]), posterior.children)
+        shift, child_shift = divmod(int(posterior.best_shift[image, 0]), 4)
+        row, child = divmod(int(posterior.best_row[image, 0]), posterior.children)
         assert float(table[image, shift, int(posterior.row[row])][child_shift, child]) == heaviest
 
 
@@ -168,8 +168,8 @@ def test_one_pose_is_inserted_as_it_is(real):
     assert posterior.weight.sum() == B
     assert (posterior.pmax == 1).all()
     grid, mean, square = back_projected(posterior, given, real)
-    matrices = posterior.matrices.flatten(0, 1)[posterior.best_row]
-    ramp = ramps(given, real).flatten(0, 1)[posterior.best_shift]
+    matrices = posterior.matrices.flatten(0, 1)[posterior.best_row[:, 0]]
+    ramp = ramps(given, real).flatten(0, 1)[posterior.best_shift[:, 0]]
     image, power = images(real)
     expected = empty_accumulator(given.box_px, given.radius, dtype=real)
     insert(expected, matrices, multiply(image, ramp), power, PIXELS)
@@ -196,8 +196,8 @@ def test_an_image_without_noise_has_the_child_it_was_made_at(child, child_shift,
         torch.zeros(15, dtype=real), torch.tensor([15]),
     )  # fmt: skip
     posterior = fine_posterior(listed, block, ramps(given, real), given, PIXELS)
-    assert int(posterior.best_shift[0]) == 4 * shift + child_shift
-    torch.testing.assert_close(posterior.matrices.flatten(0, 1)[posterior.best_row][0], matrix)
+    assert int(posterior.best_shift[0, 0]) == 4 * shift + child_shift
+    torch.testing.assert_close(posterior.matrices.flatten(0, 1)[posterior.best_row[0, 0]], matrix)
     assert float(posterior.pmax[0]) > 0.99
     assert math.isclose(float(posterior.weight.sum()), 1, rel_tol=1e-5)
 

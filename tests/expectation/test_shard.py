@@ -21,7 +21,7 @@ from blush.io.particles import ParticleSet
 
 COUNT = 11
 TABLE = ("rot_deg", "tilt_deg", "psi_deg", "offset_x_angst", "offset_y_angst", "pmax", "n_significant")
-SUMS = ("noise", "weight", "scale_cross", "scale_power", "directions")
+SUMS = ("noise", "weight", "scale_cross", "scale_power", "directions", "shares")
 
 
 def full_model(dtype: torch.dtype, **changes) -> Model:

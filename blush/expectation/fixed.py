@@ -1,0 +1,96 @@
+"""References compared at the pose that an image has: one orientation each, no search (docs/algorithm.md, section 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from blush.expectation.block import Block
+from blush.expectation.coarse import Weighted
+from blush.expectation.competition import tempered_shares
+from blush.expectation.model import Model
+from blush.expectation.prepare import Images
+from blush.fourier.many_maps import interleave, predict_many, score_many
+from blush.fourier.many_sums import InterleavedSums, empty_sums, insert_many
+from blush.fourier.packed import Packed
+from blush.fourier.shift import multiply, phases
+from blush.geometry.rotation import matrix_from_euler
+
+LEAST_SHARE = 1e-4
+"""Posterior of a reference below which an image is not inserted into its volume, nor predicted from it."""
+
+
+@dataclass(frozen=True)
+class FixedPosterior:
+    """Shares of references at given poses.
+
+    Attributes
+    ----------
+    shares
+        (b, references) posterior, float64.
+    log_sum
+        (b,) ln of the sum of the unnormalised weights, float64.
+    matrices
+        (b, 3, 3) orientations.
+    """
+
+    shares: Tensor
+    log_sum: Tensor
+    matrices: Tensor
+
+    @property
+    def kept(self) -> Tensor:
+        """(b, references) shares, 0 below `LEAST_SHARE`."""
+        return torch.where(self.shares > LEAST_SHARE, self.shares, torch.zeros_like(self.shares))
+
+
+def shifted(block: Block, offset_px: Tensor, pixels: Packed, n_pixels: int) -> Block:
+    """The block with its images moved by fractions of a pixel (b, 2), as phases."""
+    ramps = phases(offset_px, pixels, n_pixels, block.images.masked.dtype)
+    images = block.images
+    moved = Images(multiply(images.masked, ramps), multiply(images.unmasked, ramps), images.power)
+    return replace(block, images=moved)
+
+
+class FixedPoses:
+    """The references of one iteration, stored side by side and shared by every block of images."""
+
+    def __init__(self, model: Model, pixels: Packed) -> None:
+        self.model, self.pixels = model, pixels
+        references = model.component.references
+        self.maps = interleave([one.sphere for one in references])
+        device = self.maps.values.device
+        self.log_prior = torch.tensor([one.log_prior for one in references], dtype=torch.float64, device=device)
+
+    def empty_sums(self) -> InterleavedSums:
+        """Sums of no image, one volume for each reference."""
+        maps = self.maps
+        like = maps.values
+        return empty_sums(maps.n_maps, maps.box_px, maps.r_max, dtype=like.dtype, device=like.device, pad=maps.pad)
+
+    def posterior(self, block: Block, weighted: Weighted) -> FixedPosterior:
+        """Score every reference at every image's own pose and normalise over references."""
+        euler = np.stack([getattr(block.particles, name) for name in ("rot_deg", "tilt_deg", "psi_deg")], 1)
+        matrices = matrix_from_euler(torch.from_numpy(euler).to(self.log_prior.device))
+        score = score_many(self.maps, matrices, weighted.cross, weighted.power, self.pixels) + self.log_prior
+        if weighted.confined_to is not None:
+            others = torch.arange(self.maps.n_maps, device=score.device) != weighted.confined_to[:, None]
+            score = score.masked_fill(others, -torch.inf)
+        shares = tempered_shares(score, self.log_prior, self.model.temperature)
+        return FixedPosterior(shares, torch.logsumexp(score, 1), matrices)
+
+    def back_project(self, block: Block, posterior: FixedPosterior, sums: InterleavedSums) -> tuple[Tensor, Tensor]:
+        """Insert the images into `sums` (in place) and predict each of them from the model.
+
+        Returns
+        -------
+        mean, square: (b, 2, n) sum_k share P_k, and (b, n) sum_k share |P_k|^2.
+        """
+        image = block.images.unmasked * block.data_factor[:, None]
+        power = block.data_factor * block.scale[:, None] * block.transfer
+        kept = posterior.kept
+        insert_many(sums, posterior.matrices, image, power, kept, self.pixels)
+        return predict_many(self.maps, posterior.matrices, kept, self.pixels, image.shape[-1])
