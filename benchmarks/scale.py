@@ -74,7 +74,7 @@ def invent_statistics(run: Path) -> None:
 
     folder, plan = RunFolder(run), read_plan(run)
     state = load_state(folder.state(0))
-    groups, shells = state.noise.shape[1:]
+    groups, shells = state.images.noise.shape[1:]
     rng = np.random.default_rng(2)
     folder.iteration(1).mkdir()
     for half, rows in zip(plan.subsets, plan.rows, strict=True):
@@ -83,8 +83,8 @@ def invent_statistics(run: Path) -> None:
             "noise": np.ones((groups, shells)),
             "weight": np.full(groups, float(len(rows))),
             "offset_square": np.array(float(len(rows))),
-            "scale_cross": np.ones(state.scale.shape[1]),
-            "scale_power": np.ones(state.scale.shape[1]),
+            "scale_cross": np.ones(state.images.scale.shape[1]),
+            "scale_power": np.ones(state.images.scale.shape[1]),
             "directions": rng.uniform(0, 1, DIRECTIONS),
             "directions_deg": np.zeros((DIRECTIONS, 2)),
             "accuracy_rotation_deg": np.array(5.0),

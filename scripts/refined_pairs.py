@@ -125,10 +125,10 @@ def unregularised(run: Path, iteration: int) -> tuple[Tensor, Tensor]:
     """Half-maps as the regulariser of an iteration was given them."""
     folder, config = RunFolder(run.absolute()), read_config(run.absolute())
     state = load_state(folder.state(iteration - 1))
-    one, two = (load_sums(folder, iteration, half, state.box_px, torch.device("cpu")) for half in HALVES)
+    one, two = (load_sums(folder, iteration, half, state.facts.box_px, torch.device("cpu")) for half in HALVES)
     if not state.final:
         join = config.refinement.low_resolution_join_angst
-        shell = join_shell(state.box_px, state.pixel_size_angst, join, state.resolution_angst)
+        shell = join_shell(state.facts.box_px, state.facts.pixel_size_angst, join, state.resolution_angst)
         one, two = join_low_resolution(one, two, shell)
     return reconstruct(one, None), reconstruct(two, None)
 

@@ -22,8 +22,8 @@ def converge(
 
     state = steps.converge(run, iteration)
     typer.echo(
-        f"iteration {iteration}: {state.resolution_angst:.2f} Å, HEALPix order {state.healpix_order}, "
-        f"offset step {state.offset_step_angst:.2f} Å{', converged' if state.converged else ''}"
+        f"iteration {iteration}: {state.resolution_angst:.2f} Å, HEALPix order {state.search.healpix_order}, "
+        f"offset step {state.search.offset_step_angst:.2f} Å{', converged' if state.converged else ''}"
     )
     if state.converged:
         stop_pool(pool_folder(run))  # postprocessing may be waiting for the very node that its workers keep

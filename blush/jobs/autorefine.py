@@ -8,7 +8,7 @@ from blush.io.seal import DamagedFile
 from blush.jobs import steps
 from blush.jobs.recover import recover
 from blush.jobs.settings import take_up
-from blush.refine.state import RefinementState
+from blush.refine.state import State
 
 MOST_RECOVERIES = 3
 """A disk that damages files faster than this is not worth continuing on."""
@@ -42,7 +42,7 @@ def autorefine(config: RunConfig) -> Path:
     return run
 
 
-def iterate(run: Path, iteration: int) -> RefinementState:
+def iterate(run: Path, iteration: int) -> State:
     """One iteration: all subsets' shards and sums, new references, new state."""
     for subset in steps.subsets(run):
         for shard in steps.missing_shards(run, iteration, subset):

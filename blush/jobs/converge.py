@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,11 @@ from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.sealed import checked, kept, written
 from blush.maximization.noise import update_noise, update_scale, update_sigma_offset
 from blush.refine.changes import pose_change
+from blush.refine.control import ControlSettings
 from blush.refine.convergence import IterationResult, next_state
-from blush.refine.state import ControlSettings, RefinementState, load_state, save_state
+from blush.refine.estimates import ImageModel, ReferenceModel
+from blush.refine.resolution import resolutions_angst
+from blush.refine.state import State, load_state, save_state, with_settings
 from blush.refine.subset import Subset
 
 Arrays = dict[str, NDArray[Any]]
@@ -35,7 +37,7 @@ def control_settings(config: RunConfig) -> ControlSettings:
     )
 
 
-def converge(root: Path, iteration: int) -> RefinementState:
+def converge(root: Path, iteration: int) -> State:
     """Write poses, direction histograms and, last, the state of an iteration; where asked for, the RELION files.
 
     The last iteration writes them always. What the next iteration needs is in `poses.npz`, not in them.
@@ -46,10 +48,10 @@ def converge(root: Path, iteration: int) -> RefinementState:
     if kept(folder, folder.state(iteration), folder.poses(iteration), folder.directions(iteration)):
         return load_state(folder.state(iteration))
     config, plan = read_config(root), read_plan(root)
-    before = replace(load_state(checked(folder, folder.state(iteration - 1))), settings=control_settings(config))
+    before = with_settings(load_state(checked(folder, folder.state(iteration - 1))), control_settings(config))
     measured = [load_npz(checked(folder, folder.statistics(iteration, subset))) for subset in plan.subsets]
     old, new = load_npz(checked(folder, folder.poses(iteration - 1))), {}
-    new = gather_poses(old, measured, plan, keep_norm=before.first_cc or not config.refinement.norm_correction)
+    new = gather_poses(old, measured, plan, keep_norm=before.search.first_cc or not config.refinement.norm_correction)
     spectra = load_npz(checked(folder, folder.spectra(iteration)))
     result = _result(config, before, plan, read_frozen_particles(root), measured, spectra, old, new)
     state = next_state(before, result)
@@ -79,7 +81,7 @@ def gather_poses(old: Arrays, measured: list[Arrays], plan: Plan, *, keep_norm: 
 
 def _result(
     config: RunConfig,
-    before: RefinementState,
+    before: State,
     plan: Plan,
     particles: ParticleSet,
     measured: list[Arrays],
@@ -87,24 +89,35 @@ def _result(
     old: Arrays,
     new: Arrays,
 ) -> IterationResult:
-    rows = plan.rows
-    keep_norm = before.first_cc or not config.refinement.norm_correction
-    norm = before.norm_average if keep_norm else np.array([new["norm_correction"][r].mean() for r in rows])
+    keep_norm = before.search.first_cc or not config.refinement.norm_correction
+    noise, norm = before.images.noise, before.images.norm_average
     return IterationResult(
-        fsc=spectra["fsc"],
-        fsc_unmasked=spectra["fsc_unmasked"],
-        ssnr=spectra["ssnr"],
-        tau2=spectra["tau2"],
-        sigma2_ref=spectra["sigma2_ref"],
-        noise=np.stack([update_noise(m["noise"], m["weight"], before.noise[h]) for h, m in enumerate(measured)]),
-        scale=_scales(config, before, plan, particles, measured),
-        norm_average=norm,
-        sigma_offset_angst=_offset_widths(before, measured),
+        images=ImageModel(
+            noise=np.stack([update_noise(m["noise"], m["weight"], noise[h]) for h, m in enumerate(measured)]),
+            scale=_scales(config, before, plan, particles, measured),
+            norm_average=norm if keep_norm else np.array([new["norm_correction"][rows].mean() for rows in plan.rows]),
+            sigma_offset_angst=_offset_widths(before, measured),
+        ),
+        references=_references(before, spectra, measured[0]),
         average_pmax=float(new["pmax"].mean()),
         log_likelihood=float(new["log_likelihood"].sum()),
         change=pose_change(old, new, plan.operators),
-        accuracy_rotation_deg=_optional(measured[0], "accuracy_rotation_deg"),
-        accuracy_offset_angst=_optional(measured[0], "accuracy_offset_angst"),
+    )
+
+
+def _references(before: State, spectra: Arrays, measured: Arrays) -> ReferenceModel:
+    """The one reference of a refinement; `measured` are the statistics with its accuracies."""
+    facts, ssnr = before.facts, spectra["ssnr"][None]
+    return ReferenceModel(
+        fsc=spectra["fsc"][None],
+        fsc_unmasked=spectra["fsc_unmasked"][None],
+        ssnr=ssnr,
+        tau2=spectra["tau2"][:, None],
+        sigma2_ref=spectra["sigma2_ref"][:, None],
+        share=np.ones(1),
+        resolution_angst=resolutions_angst(ssnr, facts.box_px * facts.pixel_size_angst, over_gaps=not before.final),
+        accuracy_rotation_deg=(_optional(measured, "accuracy_rotation_deg"),),
+        accuracy_offset_angst=(_optional(measured, "accuracy_offset_angst"),),
     )
 
 
@@ -113,29 +126,28 @@ def _optional(arrays: Arrays, name: str) -> float | None:
 
 
 def _scales(
-    config: RunConfig, before: RefinementState, plan: Plan, particles: ParticleSet, measured: list[Arrays]
+    config: RunConfig, before: State, plan: Plan, particles: ParticleSet, measured: list[Arrays]
 ) -> NDArray[np.float64]:
+    scale = before.images.scale
     if not config.refinement.scale_correction:
-        return before.scale
-    groups = before.scale.shape[1]
+        return scale
+    groups = scale.shape[1]
     counts = [np.bincount(particles.group_index[rows], minlength=groups) for rows in plan.rows]
     return np.stack(
-        [update_scale(m["scale_cross"], m["scale_power"], before.scale[h], counts[h]) for h, m in enumerate(measured)]
+        [update_scale(m["scale_cross"], m["scale_power"], scale[h], counts[h]) for h, m in enumerate(measured)]
     )
 
 
-def _offset_widths(before: RefinementState, measured: list[Arrays]) -> NDArray[np.float64]:
-    if before.first_cc:
-        return before.sigma_offset_angst
+def _offset_widths(before: State, measured: list[Arrays]) -> NDArray[np.float64]:
+    if before.search.first_cc:
+        return before.images.sigma_offset_angst
     return np.array([update_sigma_offset(float(m["offset_square"]), float(m["weight"].sum())) for m in measured])
 
 
-def _save_directions(
-    folder: RunFolder, iteration: int, before: RefinementState, measured: dict[Subset, Arrays]
-) -> None:
+def _save_directions(folder: RunFolder, iteration: int, before: State, measured: dict[Subset, Arrays]) -> None:
     arrays = {subset.infix: m["directions"] for subset, m in measured.items()}
     with written(folder, folder.directions(iteration)) as beside:
-        save_npz(beside, arrays | {"healpix_order": np.array(before.healpix_order)})
+        save_npz(beside, arrays | {"healpix_order": np.array(before.search.healpix_order)})
 
 
 def _tidy(folder: RunFolder, iteration: int, keep: int) -> None:

@@ -28,7 +28,7 @@ from blush.jobs.sealed import checked, kept, written
 from blush.maximization.halves import add_halves, half_sum_fsc, join_low_resolution, join_shell, shared_part
 from blush.maximization.reconstruct import reconstruct
 from blush.maximization.spectra import reference_noise, signal_to_noise
-from blush.refine.state import RefinementState, load_state
+from blush.refine.state import State, load_state
 from blush.refine.subset import HALVES, Subset
 from blush.regularise.base import HalfMaps
 from blush.regularise.drive import Policy, Regularised, drive
@@ -80,20 +80,18 @@ def restore_diagnostics(root: Path, iteration: int) -> Path:
     return target
 
 
-def _load(folder: RunFolder, state: RefinementState, device: torch.device) -> Pair:
+def _load(folder: RunFolder, state: State, device: torch.device) -> Pair:
     """D and W of both halves, after the iteration that follows `state`."""
-    one, two = (load_sums(folder, state.iteration + 1, half, state.box_px, device) for half in HALVES)
+    one, two = (load_sums(folder, state.iteration + 1, half, state.facts.box_px, device) for half in HALVES)
     return one, two
 
 
 def _references(
-    folder: RunFolder, config: RunConfig, state: RefinementState, device: torch.device
+    folder: RunFolder, config: RunConfig, state: State, device: torch.device
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Order of docs/algorithm.md, section 5: join, FSC, tau2, regularise, filter after cross-correlation, flatten."""
-    iteration = state.iteration + 1
-    shell = join_shell(
-        state.box_px, state.pixel_size_angst, config.refinement.low_resolution_join_angst, state.resolution_angst
-    )
+    facts, search, iteration = state.facts, state.search, state.iteration + 1
+    shell = _shared_shell(config, state)
     joined = join_low_resolution(*_load(folder, state, device), shell)
     mask = solvent_mask(folder, config, state, add_halves(*joined), shell)
     maps = [cache(_maker(half, None)) for half in joined]
@@ -110,30 +108,36 @@ def _references(
         sigma2_ref=noise,
         unregularised=lambda h: maps[h](),
         wiener=lambda h: wiener[h](),
-        pixel_size_angst=state.pixel_size_angst,
-        particle_diameter_angst=state.particle_diameter_angst,
-        symmetry=state.symmetry,
+        pixel_size_angst=facts.pixel_size_angst,
+        particle_diameter_angst=facts.particle_diameter_angst,
+        symmetry=facts.symmetry,
         mask=mask,
         iteration=iteration,
-        local=state.local,
-        healpix_order=state.healpix_order,
-        current_size_px=state.current_size_px,
-        seed=state.seed * 1000 + state.iteration,
+        local=search.local,
+        healpix_order=search.healpix_order,
+        current_size_px=search.current_size_px,
+        seed=facts.seed * 1000 + state.iteration,
         scratch=folder.scratch(iteration),
     )
     watch = Stopwatch()
     made = _drive(config, given)
     seconds = watch.read()
     for half, reference in zip(HALVES, made.references, strict=True):
-        if state.first_cc:
-            reference = low_pass(reference, config.initial_lowpass_angst, state.pixel_size_angst)
+        if search.first_cc:
+            reference = low_pass(reference, config.initial_lowpass_angst, facts.pixel_size_angst)
         with written(folder, folder.map(iteration, half, "reference")) as beside:
-            write_volume(beside, (reference * mask).cpu().numpy(), state.pixel_size_angst)
+            write_volume(beside, (reference * mask).cpu().numpy(), facts.pixel_size_angst)
     return {"fsc": fsc, "fsc_unmasked": unmasked, "ssnr": ssnr, "tau2": tau2, "sigma2_ref": noise}, {
         "regulariser": made.diagnostics,
         "join_shell": shell,
         "timing": {f"regulariser_{key}": seconds[key] for key in ("seconds", "cpu_seconds")},
     }
+
+
+def _shared_shell(config: RunConfig, state: State) -> int:
+    """Shell up to which both halves hold the same."""
+    facts, join_angst = state.facts, config.refinement.low_resolution_join_angst
+    return join_shell(facts.box_px, facts.pixel_size_angst, join_angst, state.resolution_angst)
 
 
 def _drive(config: RunConfig, given: HalfMaps) -> Regularised:
@@ -156,26 +160,24 @@ def _maker(half: Accumulator, tau2: Floats | None) -> Callable[[], Tensor]:
 
 
 def _final_maps(
-    folder: RunFolder, config: RunConfig, state: RefinementState, device: torch.device
+    folder: RunFolder, config: RunConfig, state: State, device: torch.device
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Unregularised, unjoined halves; their FSC; and the Wiener-filtered map of all particles."""
-    shell = join_shell(
-        state.box_px, state.pixel_size_angst, config.refinement.low_resolution_join_angst, state.resolution_angst
-    )
+    shell = _shared_shell(config, state)
     halves = _load(folder, state, device)
     mask = solvent_mask(folder, config, state, add_halves(*halves), shell)
     maps = [cache(_maker(half, None)) for half in halves]
     fsc, unmasked = half_map_fsc(config, state, halves, mask, maps)
     for half, unfiltered in zip(HALVES, maps, strict=True):
         with written(folder, folder.map(None, half, "unfiltered")) as beside:
-            write_volume(beside, unfiltered().cpu().numpy(), state.pixel_size_angst)
+            write_volume(beside, unfiltered().cpu().numpy(), state.facts.pixel_size_angst)
     total = add_halves(*halves)
     del halves, maps, unfiltered  # the largest arrays of a refinement
     ssnr = signal_to_noise(fsc, joined=True)
     noise = reference_noise(total)
     tau2 = ssnr * noise
     with written(folder, folder.map(None, Subset.ALL, "final")) as beside:
-        write_volume(beside, reconstruct(total, tau2).cpu().numpy(), state.pixel_size_angst)
+        write_volume(beside, reconstruct(total, tau2).cpu().numpy(), state.facts.pixel_size_angst)
     spectra = {
         "fsc": fsc,
         "fsc_unmasked": unmasked,
@@ -186,17 +188,16 @@ def _final_maps(
     return spectra, {"join_shell": 0}
 
 
-def solvent_mask(
-    folder: RunFolder, config: RunConfig, state: RefinementState, total: Accumulator, shell: int
-) -> Tensor:
+def solvent_mask(folder: RunFolder, config: RunConfig, state: State, total: Accumulator, shell: int) -> Tensor:
     """The mask that flattens references and corrects the FSC; written to the iteration's folder.
 
     With `mask: auto` it is made from the shells that both halves share anyway (`join_low_resolution`), so that it
     carries nothing from one half to the other.
     """
-    n, pixel = state.box_px, state.pixel_size_angst
+    facts = state.facts
+    n, pixel = facts.box_px, facts.pixel_size_angst
     like = total.grid
-    sphere = soft_sphere(n, state.particle_diameter_angst / (2 * pixel), MASK_EDGE_PX).to(like)
+    sphere = soft_sphere(n, facts.particle_diameter_angst / (2 * pixel), MASK_EDGE_PX).to(like)
     if config.mask == "sphere":
         return sphere
     if config.mask != "auto":
@@ -204,20 +205,20 @@ def solvent_mask(
         return torch.from_numpy(given).to(like)
     lowpass_angst = n * pixel / shell
     shared = low_pass(reconstruct(shared_part(total, shell)), lowpass_angst, pixel)
-    mask = auto_mask(shared * sphere, pixel, state.particle_diameter_angst, lowpass_angst).to(like) * sphere
+    mask = auto_mask(shared * sphere, pixel, facts.particle_diameter_angst, lowpass_angst).to(like) * sphere
     iteration = state.iteration + 1
     write_volume(folder.iteration(iteration) / "mask.mrc", mask.cpu().numpy(), pixel)
     return mask
 
 
 def half_map_fsc(
-    config: RunConfig, state: RefinementState, halves: Pair, mask: Tensor, maps: Sequence[Callable[[], Tensor]]
+    config: RunConfig, state: State, halves: Pair, mask: Tensor, maps: Sequence[Callable[[], Tensor]]
 ) -> tuple[Floats, Floats]:
     """FSC that drives the refinement, and the plain one; zero beyond the current size."""
     unmasked = half_sum_fsc(*halves)
     if not config.refinement.solvent_correct_fsc:
         return unmasked, unmasked
-    seed = state.seed * 1000 + state.iteration
+    seed = state.facts.seed * 1000 + state.iteration
     fsc = solvent_corrected_fsc(maps[0](), maps[1](), mask, seed).cpu().numpy().astype(np.float64)
-    fsc[state.current_size_px // 2 + 1 :] = 0.0
+    fsc[state.search.current_size_px // 2 + 1 :] = 0.0
     return fsc, unmasked

@@ -26,7 +26,7 @@ from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.references import references_for
 from blush.jobs.sealed import checked, kept, written
 from blush.jobs.shards import shard_key
-from blush.refine.state import RefinementState, load_state
+from blush.refine.state import State, load_state
 from blush.refine.subset import Subset
 
 _ACCURACY_STREAM = 2
@@ -37,31 +37,32 @@ _prepared: dict[tuple[Path, Subset, str], Expectation] = {}
 
 
 def build_model(
-    folder: RunFolder, state: RefinementState, subset: Subset, fold: int, device: torch.device, dtype: torch.dtype
+    folder: RunFolder, state: State, subset: Subset, fold: int, device: torch.device, dtype: torch.dtype
 ) -> Model:
     """What `state` says about the images of a subset and fold, for the next expectation step."""
-    radius = state.current_size_px // 2
+    facts, search, images = state.facts, state.search, state.images
+    radius = search.current_size_px // 2
     volumes = (read_volume(checked(folder, path))[0] for path in references_for(folder, state, subset, fold))
     spheres = [transform(torch.from_numpy(volume).to(device, dtype), radius) for volume in volumes]
     priors = _direction_priors(folder, state, subset, len(spheres))
-    grid = OrientationGrid.build(state.healpix_order, state.symmetry, state.perturbation)
-    offsets = offset_grid(state.offset_range_angst, state.offset_step_angst)
+    grid = OrientationGrid.build(search.healpix_order, facts.symmetry, search.perturbation)
+    offsets = offset_grid(search.offset_range_angst, search.offset_step_angst)
     index = read_plan(folder.root).position(subset)
     return Model(
         component=Component(tuple(map(Reference, spheres, repeat(0.0), priors)), grid),
-        pixel_size_angst=state.pixel_size_angst,
-        particle_diameter_angst=state.particle_diameter_angst,
-        coarse_radius=min(radius, state.coarse_size_px // 2),
+        pixel_size_angst=facts.pixel_size_angst,
+        particle_diameter_angst=facts.particle_diameter_angst,
+        coarse_radius=min(radius, search.coarse_size_px // 2),
         radius=radius,
-        noise=_tensor(state.noise[index]),
-        scale=_tensor(state.scale[index]),
-        norm_average=float(state.norm_average[index]),
-        offsets_angst=offsets + state.perturbation * state.offset_step_angst,
-        offset_step_angst=state.offset_step_angst,
-        sigma_offset_angst=float(state.sigma_offset_angst[index]),
-        local_sigma_deg=state.sigma_angle_deg if state.local else None,
-        cross_correlation=state.first_cc,
-        scale_shells=_tensor(state.ssnr > SCALE_SSNR),
+        noise=_tensor(images.noise[index]),
+        scale=_tensor(images.scale[index]),
+        norm_average=float(images.norm_average[index]),
+        offsets_angst=offsets + search.perturbation * search.offset_step_angst,
+        offset_step_angst=search.offset_step_angst,
+        sigma_offset_angst=float(images.sigma_offset_angst[index]),
+        local_sigma_deg=search.sigma_angle_deg if search.local else None,
+        cross_correlation=search.first_cc,
+        scale_shells=_tensor(state.references.ssnr[0] > SCALE_SSNR),
     )
 
 
@@ -69,15 +70,13 @@ def _tensor(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(values))
 
 
-def _direction_priors(
-    folder: RunFolder, state: RefinementState, subset: Subset, n_references: int
-) -> Sequence[Tensor | None]:
+def _direction_priors(folder: RunFolder, state: State, subset: Subset, n_references: int) -> Sequence[Tensor | None]:
     """Log of each reference's learned histogram over its mean, while it belongs to the present grid."""
     nothing = [None] * n_references
-    if state.local or not state.iteration:
+    if state.search.local or not state.iteration:
         return nothing
     arrays = load_npz(checked(folder, folder.directions(state.iteration)))
-    if int(arrays["healpix_order"]) != state.healpix_order:
+    if int(arrays["healpix_order"]) != state.search.healpix_order:
         return nothing
     histograms = torch.from_numpy(arrays[subset.infix]).chunk(n_references)
     return [(histogram / histogram.mean()).clamp_min(1e-30).log() for histogram in histograms]
@@ -118,7 +117,7 @@ def expectation_shard(root: Path, iteration: int, subset: Subset, shard: int) ->
         )
 
     sums = step.run(particles, report)
-    measures_accuracy = plan.position(subset) == 0 and shard == 0 and not state.first_cc
+    measures_accuracy = plan.position(subset) == 0 and shard == 0 and not state.search.first_cc
     accuracy = _accuracy(step, folder, frozen, plan, state) if measures_accuracy else {}
     arrays = sums.arrays() | accuracy
     with written(folder, target) as beside:
@@ -144,10 +143,10 @@ def accuracy_rows(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
 
 
 def _accuracy(
-    step: Expectation, folder: RunFolder, frozen: ParticleSet, plan: Plan, state: RefinementState
+    step: Expectation, folder: RunFolder, frozen: ParticleSet, plan: Plan, state: State
 ) -> dict[str, np.ndarray]:
     """Expected accuracies from some particles of the first subset, wherever in its stacks they are."""
-    seed = state.seed * 1000 + state.iteration
+    seed = state.facts.seed * 1000 + state.iteration
     rows = accuracy_rows(plan.rows[0], seed)
     rotation_deg, offset_angst = step.accuracy(with_poses(frozen, load_npz(folder.poses(state.iteration)), rows), seed)
     return {"accuracy_rotation_deg": np.array(rotation_deg), "accuracy_offset_angst": np.array(offset_angst)}

@@ -22,7 +22,7 @@ from blush.jobs.sealed import checked, note
 from blush.jobs.summary import write_summary
 from blush.maximization.halves import join_shell
 from blush.refine.schedule import angular_step_deg
-from blush.refine.state import RefinementState
+from blush.refine.state import State
 from blush.refine.subset import HALVES, Subset
 from blush.validate.compare import compare_with_truth
 from blush.validate.doubts import Evidence, doubts
@@ -83,20 +83,21 @@ def postprocess(root: Path) -> Path:
     return summary
 
 
-def _evidence(config: RunConfig, state: RefinementState, result: Postprocessed) -> Evidence:
+def _evidence(config: RunConfig, state: State, result: Postprocessed) -> Evidence:
     """What bears on whether the resolution can be believed."""
+    facts, search = state.facts, state.search
     join_angst = config.refinement.low_resolution_join_angst
-    joined = join_shell(state.box_px, state.pixel_size_angst, join_angst, result.resolution_angst)
+    joined = join_shell(facts.box_px, facts.pixel_size_angst, join_angst, result.resolution_angst)
     return Evidence(
         resolution_angst=result.resolution_angst,
-        particle_diameter_angst=state.particle_diameter_angst,
-        accuracy_rotation_deg=state.accuracy_rotation_deg,
-        accuracy_offset_angst=state.accuracy_offset_angst,
+        particle_diameter_angst=facts.particle_diameter_angst,
+        accuracy_rotation_deg=state.references.best_accuracy_rotation_deg,
+        accuracy_offset_angst=state.references.best_accuracy_offset_angst,
         change_rotation_deg=state.change_rotation_deg,
-        fine_step_deg=angular_step_deg(state.healpix_order, state.oversampling),
-        first_grid=not state.local and state.healpix_order == state.initial_healpix_order,
+        fine_step_deg=angular_step_deg(search.healpix_order, search.oversampling),
+        first_grid=not search.local and search.healpix_order == state.control.initial_healpix_order,
         average_pmax=state.average_pmax,
-        joined_angst=resolution_angst(joined, state.box_px, state.pixel_size_angst),
+        joined_angst=resolution_angst(joined, facts.box_px, facts.pixel_size_angst),
     )
 
 
@@ -116,7 +117,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _compare(folder: RunFolder, config: RunConfig, state: RefinementState) -> dict[str, Any]:
+def _compare(folder: RunFolder, config: RunConfig, state: State) -> dict[str, Any]:
     """Map and poses against the truth of simulated data; empty for real data."""
     if config.truth is None:
         return {}
@@ -128,4 +129,4 @@ def _compare(folder: RunFolder, config: RunConfig, state: RefinementState) -> di
     found = replace(read_frozen_particles(folder.root), **columns)
     true: ParticleSet = read_particles(config.truth.particles, find_stacks=False)[0]
     volume, truth = (torch.from_numpy(v) for v in volumes)
-    return compare_with_truth(volume, truth, mask, state.pixel_size_angst, found, true, state.symmetry)
+    return compare_with_truth(volume, truth, mask, state.facts.pixel_size_angst, found, true, state.facts.symmetry)

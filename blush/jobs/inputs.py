@@ -17,7 +17,7 @@ from blush.io.files import as_written, load_npz, read_record
 from blush.io.particles import ParticleSet
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import checked
-from blush.refine.state import RefinementState, load_state
+from blush.refine.state import State, load_state
 from blush.refine.subset import Subset
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def read_frozen_particles(root: Path) -> ParticleSet:
     return _read_particles(*_dated(root, "particles.npz"))
 
 
-def latest_state(run: Path) -> RefinementState | None:
+def latest_state(run: Path) -> State | None:
     """State of the last finished iteration, None before the start."""
     folder, n = RunFolder(run.absolute()), 0
     if not folder.state(0).exists():

@@ -18,7 +18,7 @@ from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import checked, content_digest, note
 from blush.refine.control_star import ModelOptions
 from blush.refine.outputs import DirectionTable, OutputParticles, write_iteration_outputs
-from blush.refine.state import RefinementState
+from blush.refine.state import State
 
 
 @lru_cache(maxsize=2)
@@ -36,8 +36,8 @@ def _imported_blocks(root: Path) -> dict[str, Table]:
 def write_outputs(
     root: Path,
     iteration: int,
-    used: RefinementState,
-    state: RefinementState,
+    used: State,
+    state: State,
     poses: dict[str, NDArray[Any]],
     measured: list[dict[str, NDArray[Any]]],
 ) -> None:

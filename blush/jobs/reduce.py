@@ -18,7 +18,7 @@ from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.references import n_references
 from blush.jobs.sealed import checked, kept, written
 from blush.jobs.shards import shard_files
-from blush.refine.state import RefinementState, load_state
+from blush.refine.state import State, load_state
 from blush.refine.subset import Subset
 
 
@@ -44,18 +44,18 @@ def reduce_subset(root: Path, iteration: int, subset: Subset) -> Path:
             for k in range(n_references(state))
         }
         with written(folder, folder.sums(iteration, subset, fold)) as beside:
-            save_npz(beside, grids | {"r_max": np.array(state.current_size_px // 2)})
+            save_npz(beside, grids | {"r_max": np.array(state.search.current_size_px // 2)})
         del grids
-    grid_directions = {"directions_deg": _directions(state.healpix_order, state.symmetry)}
+    grid_directions = {"directions_deg": _directions(state.search.healpix_order, state.facts.symmetry)}
     with written(folder, target) as beside:
         save_npz(beside, _tree(paths, ADDED) | _tables(paths) | grid_directions)
     folder.log(iteration=iteration, stage="reduce", subset=subset.infix, done=1, total=1, **watch.read())
     return target
 
 
-def _symmetric(grid: np.ndarray, state: RefinementState, plan: Plan, device: torch.device) -> np.ndarray:
+def _symmetric(grid: np.ndarray, state: State, plan: Plan, device: torch.device) -> np.ndarray:
     """D and W, made Hermitian and symmetric in place: at large boxes each takes a gigabyte."""
-    summed = hermitian(_accumulator(grid, state.box_px, state.current_size_px // 2, device))
+    summed = hermitian(_accumulator(grid, state.facts.box_px, state.search.current_size_px // 2, device))
     grid[:] = symmetrise(summed, torch.from_numpy(plan.operators)).grid[..., :3].cpu().numpy()
     return grid
 

@@ -6,28 +6,28 @@ from pathlib import Path
 
 from blush.jobs.inputs import read_plan
 from blush.jobs.layout import RunFolder
-from blush.refine.state import RefinementState
+from blush.refine.state import State
 from blush.refine.subset import Subset
 
 
-def n_references(state: RefinementState) -> int:
+def n_references(state: State) -> int:
     """How many references compete for each image of a subset."""
-    return 1
+    return len(state.references.share)
 
 
-def leaves_folds_out(state: RefinementState) -> bool:
+def leaves_folds_out(state: State) -> bool:
     """Whether images are compared with references made without their fold."""
     return False
 
 
-def references_for(folder: RunFolder, state: RefinementState, subset: Subset, fold: int) -> tuple[Path, ...]:
+def references_for(folder: RunFolder, state: State, subset: Subset, fold: int) -> tuple[Path, ...]:
     """The references that images of a fold are compared with in the iteration after `state`, one map each."""
     without = fold if leaves_folds_out(state) else None
     count = n_references(state)
     return tuple(folder.map(state.iteration, subset, "reference", k, without) for k in range(count))
 
 
-def maps_of(folder: RunFolder, n: int, state: RefinementState, *, final: bool) -> tuple[Path, ...]:
+def maps_of(folder: RunFolder, n: int, state: State, *, final: bool) -> tuple[Path, ...]:
     """Every map that iteration n makes.
 
     Parameters

@@ -11,11 +11,11 @@ from blush.jobs.inputs import Plan, read_plan
 from blush.jobs.layout import RunFolder
 from blush.jobs.references import references_for
 from blush.jobs.sealed import checked, content_digest
-from blush.refine.state import ALGORITHM_VERSION, RefinementState, load_state
+from blush.refine.state import ALGORITHM_VERSION, State, load_state
 from blush.refine.subset import Subset
 
 
-def shard_key(folder: RunFolder, state: RefinementState, subset: Subset, fold: int) -> str:
+def shard_key(folder: RunFolder, state: State, subset: Subset, fold: int) -> str:
     """Digest of all that the expectation step after `state` depends on for the images of a fold.
 
     These are the run's identity, the state, the poses and the references, by the digests in their seals; the step that
@@ -33,7 +33,7 @@ def shard_key(folder: RunFolder, state: RefinementState, subset: Subset, fold: i
     return digest.hexdigest()[:12]
 
 
-def shard_files(folder: RunFolder, state: RefinementState, plan: Plan, subset: Subset) -> list[Path]:
+def shard_files(folder: RunFolder, state: State, plan: Plan, subset: Subset) -> list[Path]:
     """Results of all shards of a subset in the iteration after `state`, in their order.
 
     Raises

@@ -15,7 +15,7 @@ from blush.jobs.layout import RunFolder
 from blush.jobs.mend import mending
 from blush.jobs.sealed import kept
 from blush.jobs.shards import missing_shards as missing
-from blush.refine.state import RefinementState
+from blush.refine.state import State
 from blush.refine.subset import Subset
 
 __all__ = [
@@ -69,7 +69,7 @@ def denoise_and_trail(run: Path, iteration: int) -> Path:
     return mending(run.absolute(), lambda: step(run.absolute(), iteration))
 
 
-def converge(run: Path, iteration: int) -> RefinementState:
+def converge(run: Path, iteration: int) -> State:
     """State of the next iteration, or the end."""
     from blush.jobs.converge import converge as step
 
@@ -85,7 +85,7 @@ def missing_shards(run: Path, iteration: int, subset: int) -> list[int]:
     return mending(folder.root, lambda: missing(folder.root, iteration, Subset(subset)))
 
 
-def latest_state(run: Path) -> RefinementState | None:
+def latest_state(run: Path) -> State | None:
     """State of the last finished iteration, None before the start."""
     return mending(run.absolute(), lambda: inputs.latest_state(run))
 

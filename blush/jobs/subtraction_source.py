@@ -27,7 +27,7 @@ from blush.jobs.inputs import latest_state, read_frozen_particles, with_poses
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import checked
 from blush.jobs.subtraction_models import factors, is_optimiser, read_models
-from blush.refine.state import RefinementState
+from blush.refine.state import State
 from blush.refine.subset import HALVES, Subset
 
 TITLE = "nothing can be subtracted"
@@ -165,18 +165,19 @@ def _of_run(root: Path, maps: Sequence[Path]) -> Source:
         particles=particles,
         blocks=read_star(star, NUMERIC_COLUMNS),
         sets=_sets(particles, own, star),
-        filters=None if maps else half_map_weight(state.fsc),
+        filters=None if maps else half_map_weight(state.references.fsc[0]),
         factor=_factor_of_run(particles, state),
         own=not maps,
         digested=(star, folder.state(state.iteration), poses_file),
     )
 
 
-def _factor_of_run(particles: ParticleSet, state: RefinementState) -> NDArray[np.float64]:
+def _factor_of_run(particles: ParticleSet, state: State) -> NDArray[np.float64]:
     """Group scale times norm correction over the half's average, (n,)."""
     index = particles.half.astype(np.int64) - Subset.FIRST
-    scale, average = state.scale[index, particles.group_index], state.norm_average[index]
-    return scale * particles.norm_correction / average
+    images = state.images
+    scale = images.scale[index, particles.group_index]
+    return scale * particles.norm_correction / images.norm_average[index]
 
 
 def half_map_weight(fsc: NDArray[np.float64]) -> NDArray[np.float64]:

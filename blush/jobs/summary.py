@@ -17,13 +17,13 @@ from blush.jobs.inputs import read_frozen_particles, read_plan
 from blush.jobs.layout import RunFolder
 from blush.jobs.progress import read_progress
 from blush.jobs.sealed import checked
-from blush.refine.state import ALGORITHM_VERSION, RefinementState
+from blush.refine.state import ALGORITHM_VERSION, State
 
 _PACKAGES = ("torch", "numpy", "scipy", "mrcfile", "distributed", "snakemake")
 
 
 def write_summary(
-    folder: RunFolder, config: RunConfig, state: RefinementState, measured: dict[str, Any], truth: dict[str, Any]
+    folder: RunFolder, config: RunConfig, state: State, measured: dict[str, Any], truth: dict[str, Any]
 ) -> Path:
     """Write RUN/summary.json and return its path."""
     target = folder.root / "summary.json"
@@ -39,14 +39,14 @@ def write_summary(
             **{subset.infix: len(rows) for subset, rows in zip(plan.subsets, plan.rows, strict=True)},
             "optics_groups": len(particles.optics),
         },
-        "box_px": state.box_px,
-        "pixel_size_angst": state.pixel_size_angst,
-        "symmetry": state.symmetry,
+        "box_px": state.facts.box_px,
+        "pixel_size_angst": state.facts.pixel_size_angst,
+        "symmetry": state.facts.symmetry,
         "regulariser": _regulariser(folder, config, state.iteration),
         "poses": {
-            "healpix_order": state.healpix_order,
-            "accuracy_rotation_deg": state.accuracy_rotation_deg,
-            "accuracy_offset_angst": state.accuracy_offset_angst,
+            "healpix_order": state.search.healpix_order,
+            "accuracy_rotation_deg": state.references.best_accuracy_rotation_deg,
+            "accuracy_offset_angst": state.references.best_accuracy_offset_angst,
             "average_pmax": state.average_pmax,
             "median_significant_samples": float(np.median(poses["n_significant"])),
             "log_likelihood": state.log_likelihood,

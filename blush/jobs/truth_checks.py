@@ -233,13 +233,13 @@ def evenness(run: Path) -> Floats:
         raise ValueError(f"{run} holds no refinement")
     variances = []
     for half in HALVES:
-        sums = load_sums(RunFolder(run), state.iteration, half, state.box_px, torch.device("cpu"))
+        sums = load_sums(RunFolder(run), state.iteration, half, state.facts.box_px, torch.device("cpu"))
         shell, n = shells_of_cells(sums), sums.r_max + 1
         mean = radial_average(sums.weight, shell, sums.r_max + 2).to(sums.weight.dtype)[shell]
         divisor = torch.maximum(sums.weight, WEIGHT_FLOOR * mean).clamp_min(torch.finfo(mean.dtype).tiny)
         variances.append((sums.weight / divisor**2).double())
     one, two, both = (radial_average(values, shell, n) for values in (*variances, variances[0] * variances[1]))
-    share = np.ones(state.n_shells)
+    share = np.ones(state.facts.n_shells)
     share[:n] = (one * two / both.clamp_min(torch.finfo(both.dtype).tiny)).numpy()
     return share.clip(0, 1)
 

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from blush.refine.control import RefineControl
 from blush.refine.model_star import known
 from blush.refine.schedule import angular_step_deg
-from blush.refine.state import RefinementState
+from blush.refine.state import State
 
 Blocks = dict[str, Mapping[str, Any]]
 _NO_CLASS_CHANGE_YET = 9999999
 
 
-def sampling_blocks(used: RefinementState, directions_deg: NDArray[np.float64] | None) -> Blocks:
+def sampling_blocks(used: State, directions_deg: NDArray[np.float64] | None) -> Blocks:
     """Blocks of a `_sampling.star`.
 
     Parameters
@@ -27,22 +28,23 @@ def sampling_blocks(used: RefinementState, directions_deg: NDArray[np.float64] |
     directions_deg
         (directions, 2) rot and tilt of the grid, if they are to be listed.
     """
+    search, control = used.search, used.control
     blocks: Blocks = {
         "sampling_general": {
             "rlnIs3DSampling": 1,
             "rlnIs3DTranslationalSampling": 0,
-            "rlnHealpixOrder": used.healpix_order,
-            "rlnSymmetryGroup": used.symmetry,
+            "rlnHealpixOrder": search.healpix_order,
+            "rlnSymmetryGroup": used.facts.symmetry,
             "rlnTiltAngleLimit": -91.0,
-            "rlnPsiStep": angular_step_deg(used.healpix_order),
-            "rlnOffsetRange": used.offset_range_angst,
-            "rlnOffsetStep": used.offset_step_angst,
+            "rlnPsiStep": angular_step_deg(search.healpix_order),
+            "rlnOffsetRange": search.offset_range_angst,
+            "rlnOffsetStep": search.offset_step_angst,
             "rlnHelicalOffsetStep": -1.0,
-            "rlnSamplingPerturbInstance": used.perturbation,
-            "rlnSamplingPerturbFactor": used.settings.perturbation_factor,
-            "rlnHealpixOrderOriginal": used.initial_healpix_order,
-            "rlnPsiStepOriginal": angular_step_deg(used.initial_healpix_order),
-            "rlnOffsetStepOriginal": used.initial_offset_step_angst,
+            "rlnSamplingPerturbInstance": search.perturbation,
+            "rlnSamplingPerturbFactor": control.settings.perturbation_factor,
+            "rlnHealpixOrderOriginal": control.initial_healpix_order,
+            "rlnPsiStepOriginal": angular_step_deg(control.initial_healpix_order),
+            "rlnOffsetStepOriginal": control.initial_offset_step_angst,
         }
     }
     if directions_deg is not None:
@@ -75,9 +77,7 @@ class ModelOptions:
     scale_correction: bool = True
 
 
-def optimiser_blocks(
-    used: RefinementState, state: RefinementState, files: OptimiserFiles, options: ModelOptions
-) -> Blocks:
+def optimiser_blocks(used: State, state: State, files: OptimiserFiles, options: ModelOptions) -> Blocks:
     """Block of an `_optimiser.star`: pointers, flags, counters, accuracies and changes."""
     return {
         "optimiser_general": {
@@ -98,16 +98,17 @@ def _pointers(files: OptimiserFiles) -> dict[str, Any]:
     }
 
 
-def _flags(used: RefinementState, state: RefinementState, options: ModelOptions) -> dict[str, Any]:
+def _flags(used: State, state: State, options: ModelOptions) -> dict[str, Any]:
+    control = state.control_of(RefineControl)
     return {
         "rlnCurrentIteration": state.iteration,
-        "rlnNumberOfIterations": state.settings.max_iterations,
+        "rlnNumberOfIterations": control.settings.max_iterations,
         "rlnDoSplitRandomHalves": 1,
         "rlnJoinHalvesUntilThisResolution": options.low_resolution_join_angst,
-        "rlnAdaptiveOversampleOrder": used.oversampling,
+        "rlnAdaptiveOversampleOrder": used.search.oversampling,
         "rlnAdaptiveOversampleFraction": 0.999,
-        "rlnRandomSeed": state.seed,
-        "rlnParticleDiameter": state.particle_diameter_angst,
+        "rlnRandomSeed": state.facts.seed,
+        "rlnParticleDiameter": state.facts.particle_diameter_angst,
         "rlnWidthMaskEdge": 5,
         "rlnDoZeroMask": 1,
         "rlnDoSolventFlattening": 1,
@@ -119,10 +120,10 @@ def _flags(used: RefinementState, state: RefinementState, options: ModelOptions)
         "rlnMaximumCoarseImageSize": -1,
         "rlnHighresLimitExpectation": -1.0,
         "rlnLowresLimitExpectation": -1.0,
-        "rlnIncrementImageSize": state.increment_shells,
+        "rlnIncrementImageSize": control.increment_shells,
         "rlnDoMapEstimation": 1,
         "rlnDoAutoRefine": 1,
-        "rlnAutoLocalSearchesHealpixOrder": state.settings.local_from_order,
+        "rlnAutoLocalSearchesHealpixOrder": control.settings.local_from_order,
         "rlnDoSkipAlign": 0,
         "rlnDoSkipRotate": 0,
         "rlnDoHelicalRefine": 0,
@@ -139,21 +140,22 @@ def _flags(used: RefinementState, state: RefinementState, options: ModelOptions)
     }
 
 
-def _counters(state: RefinementState) -> dict[str, Any]:
-    smallest_class = state.smallest_change_class
+def _counters(state: State) -> dict[str, Any]:
+    control, references = state.control_of(RefineControl), state.references
+    smallest = control.smallest_changes
     return {
-        "rlnNumberOfIterWithoutResolutionGain": state.no_resolution_gain,
-        "rlnBestResolutionThusFar": 1 / state.best_resolution_angst,
-        "rlnNumberOfIterWithoutChangingAssignments": state.no_large_changes,
-        "rlnOverallAccuracyRotations": known(state.accuracy_rotation_deg),
-        "rlnOverallAccuracyTranslationsAngst": known(state.accuracy_offset_angst),
+        "rlnNumberOfIterWithoutResolutionGain": control.no_resolution_gain,
+        "rlnBestResolutionThusFar": 1 / control.best_resolution_angst,
+        "rlnNumberOfIterWithoutChangingAssignments": control.no_large_changes,
+        "rlnOverallAccuracyRotations": known(references.best_accuracy_rotation_deg),
+        "rlnOverallAccuracyTranslationsAngst": known(references.best_accuracy_offset_angst),
         "rlnChangesOptimalOrientations": known(state.change_rotation_deg),
         "rlnChangesOptimalOffsets": known(state.change_offset_angst),
         "rlnChangesOptimalClasses": known(state.change_class),
-        "rlnSmallestChangesOrientations": known(state.smallest_change_rotation_deg),
-        "rlnSmallestChangesOffsets": known(state.smallest_change_offset_angst),
-        "rlnSmallestChangesClasses": _NO_CLASS_CHANGE_YET if smallest_class is None else int(smallest_class),
+        "rlnSmallestChangesOrientations": known(smallest.rotation_deg),
+        "rlnSmallestChangesOffsets": known(smallest.offset_angst),
+        "rlnSmallestChangesClasses": int(known(smallest.class_fraction, _NO_CLASS_CHANGE_YET)),
         "rlnHasConverged": int(state.converged),
-        "rlnHasHighFscAtResolLimit": int(state.high_fsc_at_limit),
+        "rlnHasHighFscAtResolLimit": int(control.high_fsc_at_limit),
         "rlnHasLargeSizeIncreaseIterationsAgo": 0,
     }

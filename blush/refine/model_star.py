@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blush.refine.state import RefinementState
+from blush.refine.state import RunFacts, State
 
 Floats = NDArray[np.float64]
 Blocks = dict[str, Mapping[str, Any]]
@@ -51,7 +51,7 @@ class ModelPart:
     pdf_direction: Floats | None = field(default=None)
 
 
-def model_blocks(used: RefinementState, state: RefinementState, part: ModelPart, noise_per_group: bool) -> Blocks:
+def model_blocks(used: State, state: State, part: ModelPart, noise_per_group: bool) -> Blocks:
     """Blocks of a `_model.star`.
 
     Parameters
@@ -68,9 +68,9 @@ def model_blocks(used: RefinementState, state: RefinementState, part: ModelPart,
         "model_groups": _groups(part),
     }
     for index, noise in enumerate(part.noise, start=1):
-        blocks[f"model_optics_group_{index}"] = _noise(state, noise)
+        blocks[f"model_optics_group_{index}"] = _noise(state.facts, noise)
     if noise_per_group:
-        tables = [_noise(state, noise) for noise in part.noise]
+        tables = [_noise(state.facts, noise) for noise in part.noise]
         for index, optics in enumerate(part.group_optics, start=1):
             blocks[f"model_group_{index}"] = tables[optics]
     if part.pdf_direction is not None:
@@ -78,27 +78,28 @@ def model_blocks(used: RefinementState, state: RefinementState, part: ModelPart,
     return blocks
 
 
-def _general(used: RefinementState, state: RefinementState, part: ModelPart) -> dict[str, Any]:
-    sigma_deg = used.sigma_angle_deg if used.local else 0.0
+def _general(used: State, state: State, part: ModelPart) -> dict[str, Any]:
+    facts, search = state.facts, used.search
+    sigma_deg = search.sigma_angle_deg if search.local else 0.0
     return {
         "rlnReferenceDimensionality": 3,
         "rlnDataDimensionality": 2,
-        "rlnOriginalImageSize": state.box_px,
+        "rlnOriginalImageSize": facts.box_px,
         "rlnCurrentResolution": state.resolution_angst,
-        "rlnCurrentImageSize": used.current_size_px,
+        "rlnCurrentImageSize": search.current_size_px,
         "rlnPaddingFactor": 2.0,
         "rlnIsHelix": 0,
         "rlnFourierSpaceInterpolator": 1,
         "rlnMinRadiusNnInterpolation": 10,
-        "rlnPixelSize": state.pixel_size_angst,
+        "rlnPixelSize": facts.pixel_size_angst,
         "rlnNrClasses": 1,
         "rlnNrBodies": 1,
         "rlnNrGroups": len(part.scale),
-        "rlnNrOpticsGroups": state.n_optics_groups,
+        "rlnNrOpticsGroups": facts.n_optics_groups,
         "rlnTau2FudgeFactor": 1.0,
         "rlnNormCorrectionAverage": part.norm_average,
         "rlnSigmaOffsetsAngst": part.sigma_offset_angst,
-        "rlnOrientationalPriorMode": _PRIOR_ON_ROT_TILT_PSI if used.local else 0,
+        "rlnOrientationalPriorMode": _PRIOR_ON_ROT_TILT_PSI if search.local else 0,
         "rlnSigmaPriorRotAngle": sigma_deg,
         "rlnSigmaPriorTiltAngle": sigma_deg,
         "rlnSigmaPriorPsiAngle": sigma_deg,
@@ -107,40 +108,41 @@ def _general(used: RefinementState, state: RefinementState, part: ModelPart) -> 
     }
 
 
-def _classes(state: RefinementState, part: ModelPart) -> dict[str, Any]:
+def _classes(state: State, part: ModelPart) -> dict[str, Any]:
+    references = state.references
     return {
         "rlnReferenceImage": np.array([part.map_name], dtype=object),
-        "rlnClassDistribution": np.array([1.0]),
-        "rlnAccuracyRotations": np.array([known(state.accuracy_rotation_deg)]),
-        "rlnAccuracyTranslationsAngst": np.array([known(state.accuracy_offset_angst)]),
-        "rlnEstimatedResolution": np.array([state.resolution_angst]),
+        "rlnClassDistribution": references.share,
+        "rlnAccuracyRotations": np.array([known(value) for value in references.accuracy_rotation_deg]),
+        "rlnAccuracyTranslationsAngst": np.array([known(value) for value in references.accuracy_offset_angst]),
+        "rlnEstimatedResolution": references.resolution_angst,
     }
 
 
-def known(value: float | None) -> float:
+def known(value: float | None, mark: float = NOT_MEASURED) -> float:
     """A value, or RELION's mark for one that was not measured."""
-    return NOT_MEASURED if value is None else value
+    return mark if value is None else value
 
 
-def _spectra(state: RefinementState, part: ModelPart) -> dict[str, Any]:
+def _spectra(state: State, part: ModelPart) -> dict[str, Any]:
     return {
-        **_abscissa(state),
-        "rlnSsnrMap": state.ssnr,
-        "rlnGoldStandardFsc": state.fsc,
+        **_abscissa(state.facts),
+        "rlnSsnrMap": state.references.ssnr[0],
+        "rlnGoldStandardFsc": state.references.fsc[0],
         "rlnReferenceSigma2": part.sigma2_ref,
         "rlnReferenceTau2": part.tau2,
     }
 
 
-def _abscissa(state: RefinementState) -> dict[str, Any]:
-    shell = np.arange(state.n_shells)
-    frequency = shell / (state.box_px * state.pixel_size_angst)
+def _abscissa(facts: RunFacts) -> dict[str, Any]:
+    shell = np.arange(facts.n_shells)
+    frequency = shell / (facts.box_px * facts.pixel_size_angst)
     resolution = np.divide(1.0, frequency, out=np.full(len(shell), NOT_MEASURED), where=shell > 0)
     return {"rlnSpectralIndex": shell, "rlnResolution": frequency, "rlnAngstromResolution": resolution}
 
 
-def _noise(state: RefinementState, noise: Floats) -> dict[str, Any]:
-    abscissa = _abscissa(state)
+def _noise(facts: RunFacts, noise: Floats) -> dict[str, Any]:
+    abscissa = _abscissa(facts)
     del abscissa["rlnAngstromResolution"]
     return {**abscissa, "rlnSigma2Noise": noise}
 

@@ -16,7 +16,7 @@ from blush.refine.angular_distribution import write_angular_distribution
 from blush.refine.control_star import ModelOptions, OptimiserFiles, optimiser_blocks, sampling_blocks
 from blush.refine.data_star import data_blocks, group_names
 from blush.refine.model_star import ModelPart, model_blocks
-from blush.refine.state import RefinementState
+from blush.refine.state import State
 from blush.refine.subset import HALVES, Subset
 
 Floats = NDArray[np.float64]
@@ -60,8 +60,8 @@ class DirectionTable:
 def write_iteration_outputs(
     run: Path,
     prefix: str,
-    used: RefinementState,
-    state: RefinementState,
+    used: State,
+    state: State,
     table: OutputParticles,
     directions: DirectionTable | None = None,
     options: ModelOptions | None = None,
@@ -106,7 +106,7 @@ def write_iteration_outputs(
     return [*(run / name for name in contents), *figures]
 
 
-def _write_directions(run: Path, prefix: str, state: RefinementState, table: OutputParticles) -> list[Path]:
+def _write_directions(run: Path, prefix: str, state: State, table: OutputParticles) -> list[Path]:
     """Directions of all particles and of each half, for ChimeraX."""
     halves = {"": (1, 2), "_half1": (1,), "_half2": (2,)}
     paths = []
@@ -114,7 +114,7 @@ def _write_directions(run: Path, prefix: str, state: RefinementState, table: Out
         rows = np.isin(table.particles.half, members)
         path = run / f"{prefix}{infix}_class001_angdist.bild"
         rot_deg, tilt_deg = (table.poses[name][rows] for name in ("rot_deg", "tilt_deg"))
-        write_angular_distribution(path, rot_deg, tilt_deg, state.box_px, state.pixel_size_angst)
+        write_angular_distribution(path, rot_deg, tilt_deg, state.facts.box_px, state.facts.pixel_size_angst)
         paths.append(path)
     return paths
 
@@ -136,7 +136,7 @@ def _files(run: Path, prefix: str) -> OptimiserFiles:
 
 
 def _parts(
-    run: Path, prefix: str, state: RefinementState, table: OutputParticles, directions: DirectionTable | None
+    run: Path, prefix: str, state: State, table: OutputParticles, directions: DirectionTable | None
 ) -> dict[str, ModelPart]:
     """The model of each half by its infix, and their average under no infix.
 
@@ -155,7 +155,7 @@ def _parts(
 
 
 def _part(
-    state: RefinementState,
+    state: State,
     table: OutputParticles,
     names: NDArray[np.object_],
     halves: tuple[Subset, ...],
@@ -163,16 +163,17 @@ def _part(
     directions: DirectionTable | None,
 ) -> ModelPart:
     index = [HALVES.index(half) for half in halves]
+    images, references = state.images, state.references
     rows = np.isin(table.particles.half, halves)
     groups = table.particles.group_index
     return ModelPart(
         map_name=map_name,
-        noise=state.noise[index].mean(axis=0),
-        scale=state.scale[index].mean(axis=0),
-        tau2=state.tau2[index].mean(axis=0),
-        sigma2_ref=state.sigma2_ref[index].mean(axis=0),
-        norm_average=float(state.norm_average[index].mean()),
-        sigma_offset_angst=float(state.sigma_offset_angst[index].mean()),
+        noise=images.noise[index].mean(axis=0),
+        scale=images.scale[index].mean(axis=0),
+        tau2=references.tau2[index, 0].mean(axis=0),
+        sigma2_ref=references.sigma2_ref[index, 0].mean(axis=0),
+        norm_average=float(images.norm_average[index].mean()),
+        sigma_offset_angst=float(images.sigma_offset_angst[index].mean()),
         log_likelihood=_over(table.poses, "log_likelihood", rows, np.sum),
         average_pmax=_over(table.poses, "pmax", rows, np.mean),
         group_names=names,

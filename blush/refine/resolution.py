@@ -35,3 +35,20 @@ def resolution_shell(ssnr: NDArray[np.float64], over_gaps: bool) -> int:
     highest = int(np.flatnonzero(good)[-1]) + 1 if good.any() else 0
     shell = highest if over_gaps and highest > unbroken + _GAP_SHELLS else unbroken
     return min(max(shell, MIN_SHELL), len(good))
+
+
+def resolutions_angst(ssnr: NDArray[np.float64], box_angst: float, over_gaps: bool) -> NDArray[np.float64]:
+    """Resolution of each reference: that of its last shell by `resolution_shell`.
+
+    Parameters
+    ----------
+    ssnr
+        (references, N/2 + 1)
+    box_angst
+        Side of the box.
+
+    Returns
+    -------
+    (references,) Å.
+    """
+    return np.array([box_angst / resolution_shell(one, over_gaps) for one in ssnr])

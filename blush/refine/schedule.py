@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blush.fourier.thresholds import HALF_MAPS
-from blush.refine.state import RefinementState
+from blush.refine.state import PoseSearch, State
 
 FIRST_INCREMENT_SHELLS = 10
 """Shells searched beyond the current resolution."""
@@ -134,18 +134,40 @@ def finer_offsets(
     return present if step > present.step_angst else OffsetGrid(reach, step)
 
 
-def with_perturbation(state: RefinementState) -> RefinementState:
-    """State with the grid shift of the iteration that follows it."""
-    factor = state.settings.perturbation_factor
-    moved = next_perturbation(state.perturbation, factor, state.seed, state.iteration + 1)
-    return replace(state, perturbation=moved)
-
-
-def with_sizes(state: RefinementState) -> RefinementState:
-    """State with the image sizes of the iteration that follows it."""
-    shell = shell_of_resolution(state.resolution_angst, state.box_px, state.pixel_size_angst)
-    fine = current_size(
-        state.box_px, shell, state.increment_shells, state.average_pmax, state.high_fsc_at_limit, state.final
+def finer(search: PoseSearch, accuracy_angst: float, change_angst: float, local_from_order: int) -> PoseSearch:
+    """Search with the next HEALPix order and the offsets that go with it, local from an order on."""
+    present = OffsetGrid(search.offset_range_angst, search.offset_step_angst)
+    offsets = finer_offsets(present, accuracy_angst, change_angst, search.oversampling)
+    order = search.healpix_order + 1
+    local = search.local or order >= local_from_order
+    return replace(
+        search,
+        healpix_order=order,
+        local=local,
+        sigma_angle_deg=local_sigma_deg(order, search.oversampling) if local else 0.0,
+        offset_range_angst=offsets.range_angst,
+        offset_step_angst=offsets.step_angst,
     )
-    coarse = coarse_size(state.box_px, state.pixel_size_angst, state.particle_diameter_angst, state.healpix_order, fine)
-    return replace(state, current_size_px=fine, coarse_size_px=coarse)
+
+
+def ready_for_next(state: State, increment_shells: int, high_fsc_at_limit: bool) -> State:
+    """State with the grid shift and the image sizes of the iteration that follows it.
+
+    Parameters
+    ----------
+    increment_shells, high_fsc_at_limit
+        How far beyond the resolution images reach, as `current_size` has it.
+    """
+    facts, search = state.facts, state.search
+    factor = state.control.settings.perturbation_factor
+    shell = shell_of_resolution(state.resolution_angst, facts.box_px, facts.pixel_size_angst)
+    fine = current_size(facts.box_px, shell, increment_shells, state.average_pmax, high_fsc_at_limit, state.final)
+    searched = replace(
+        search,
+        perturbation=next_perturbation(search.perturbation, factor, facts.seed, state.iteration + 1),
+        current_size_px=fine,
+        coarse_size_px=coarse_size(
+            facts.box_px, facts.pixel_size_angst, facts.particle_diameter_angst, search.healpix_order, fine
+        ),
+    )
+    return replace(state, search=searched)

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blush.refine import schedule
-from blush.refine.state import ControlSettings, RefinementState
+from blush.refine.control import ControlSettings, RefineControl
+from blush.refine.estimates import ImageModel, ReferenceModel
+from blush.refine.state import PoseSearch, RunFacts, State
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def first_state(
     noise: NDArray[np.float64],
     seed: int,
     first_cc: bool,
-) -> RefinementState:
+) -> State:
     """State 0, from which iteration 1 runs.
 
     Parameters
@@ -63,48 +65,50 @@ def first_state(
     ValueError
         The noise does not fit the box.
     """
-    shells = particles.box_px // 2 + 1
     local = sampling.local or sampling.healpix_order >= settings.local_from_order
     final = settings.max_iterations <= 1
-    box_px, pixel = particles.box_px, particles.pixel_size_angst
-    lowpass_shell = schedule.shell_of_resolution(settings.initial_lowpass_angst, box_px, pixel)
-    state = RefinementState(
+    facts = _facts(particles, noise.shape[1], seed)
+    lowpass_shell = schedule.shell_of_resolution(settings.initial_lowpass_angst, facts.box_px, facts.pixel_size_angst)
+    resolution_angst = facts.box_px * facts.pixel_size_angst / lowpass_shell
+    state = State(
         iteration=0,
         final=final,
         converged=False,
         stop_reason="max_iterations" if final else "",
+        facts=facts,
+        search=PoseSearch(
+            healpix_order=sampling.healpix_order,
+            local=local,
+            sigma_angle_deg=schedule.local_sigma_deg(sampling.healpix_order, sampling.oversampling) if local else 0.0,
+            offset_range_angst=sampling.offset_range_angst,
+            offset_step_angst=sampling.offset_step_angst,
+            oversampling=sampling.oversampling,
+            perturbation=0.0,
+            current_size_px=0,
+            coarse_size_px=0,
+            first_cc=first_cc and not final,
+        ),
+        images=ImageModel.first(noise, particles.n_groups, sampling.offset_sigma_angst),
+        references=ReferenceModel.first(1, len(noise), facts.n_shells, resolution_angst),
+        control=RefineControl(
+            settings=settings,
+            initial_healpix_order=sampling.healpix_order,
+            initial_offset_step_angst=sampling.offset_step_angst,
+            best_resolution_angst=resolution_angst,
+            increment_shells=schedule.FIRST_INCREMENT_SHELLS,
+        ),
+        resolution_angst=resolution_angst,
+    )
+    return schedule.ready_for_next(state, schedule.FIRST_INCREMENT_SHELLS, high_fsc_at_limit=False)
+
+
+def _facts(particles: ParticleGeometry, n_optics_groups: int, seed: int) -> RunFacts:
+    return RunFacts(
+        job="refine",
         seed=seed,
-        settings=settings,
-        box_px=box_px,
-        pixel_size_angst=pixel,
+        box_px=particles.box_px,
+        pixel_size_angst=particles.pixel_size_angst,
         particle_diameter_angst=particles.particle_diameter_angst,
         symmetry=particles.symmetry,
-        n_optics_groups=noise.shape[1],
-        healpix_order=sampling.healpix_order,
-        local=local,
-        sigma_angle_deg=schedule.local_sigma_deg(sampling.healpix_order, sampling.oversampling) if local else 0.0,
-        offset_range_angst=sampling.offset_range_angst,
-        offset_step_angst=sampling.offset_step_angst,
-        oversampling=sampling.oversampling,
-        perturbation=0.0,
-        initial_healpix_order=sampling.healpix_order,
-        initial_offset_step_angst=sampling.offset_step_angst,
-        current_size_px=0,
-        coarse_size_px=0,
-        first_cc=first_cc and not final,
-        resolution_angst=box_px * pixel / lowpass_shell,
-        best_resolution_angst=box_px * pixel / lowpass_shell,
-        increment_shells=schedule.FIRST_INCREMENT_SHELLS,
-        high_fsc_at_limit=False,
-        has_fine_enough_sampling=False,
-        fsc=np.zeros(shells),
-        fsc_unmasked=np.zeros(shells),
-        ssnr=np.zeros(shells),
-        tau2=np.zeros((2, shells)),
-        sigma2_ref=np.zeros((2, shells)),
-        sigma_offset_angst=np.full(2, sampling.offset_sigma_angst),
-        noise=noise,
-        scale=np.ones((2, particles.n_groups)),
-        norm_average=np.ones(2),
+        n_optics_groups=n_optics_groups,
     )
-    return schedule.with_sizes(schedule.with_perturbation(state))

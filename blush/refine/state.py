@@ -1,4 +1,4 @@
-"""The one record that carries a refinement from an iteration to the next.
+"""The one record that carries a job from an iteration to the next.
 
 The state written after iteration n holds what n measured and everything that n + 1 needs, so any iteration can be run
 again from this file, the particles and the maps alone. It is JSON with floats by `repr`: reading it back gives the
@@ -7,73 +7,54 @@ same bits.
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, TypeVar
 
 from blush.errors import BlushError, Problem
 from blush.io.files import read_record, write_json
+from blush.refine.control import Control, ControlSettings, RefineControl
+from blush.refine.estimates import ImageModel, ReferenceModel
+from blush.refine.record import as_json, axis_lengths, from_json
 
 ALGORITHM_VERSION = 9
 """Raised when the same inputs give other results: neither states nor finished work of another version are continued."""
 
+CONTROLS: Mapping[str, type[Control]] = {"refine": RefineControl}
+"""The record of each job's control, by the name of the job."""
+
 _REMEDY = "delete this iteration's folder and run the same command again, or start a new run"
 
-Floats = NDArray[np.float64]
+JobControl = TypeVar("JobControl", bound=Control)
 
 
 @dataclass(frozen=True)
-class ControlSettings:
-    """What the user fixed once and the control of the iterations obeys.
+class RunFacts:
+    """What never changes in a run."""
 
-    Parameters
-    ----------
-    initial_lowpass_angst
-        Resolution of the first reference.
-    local_from_order
-        HEALPix order from which searches are local.
-    max_iterations
-        Number of the iteration that is made the last one if nothing converged before.
-    perturbation_factor
-        Half the width, in steps, of the window in which the grid is shifted at random; 0 turns it off.
-    strict_thresholds
-        Compare pose changes with the present sampling, as RELION's text says, instead of with the first sampling,
-        as its parallel program does.
-    """
-
-    initial_lowpass_angst: float = 40.0
-    local_from_order: int = 4
-    max_iterations: int = 50
-    perturbation_factor: float = 0.5
-    strict_thresholds: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class RefinementState:
-    """What is known after `iteration`, and how the next one is to be run.
-
-    Spectra have N/2 + 1 shells and are variances per real or imaginary component. `None` means "not measured yet".
-    `final` says that the next iteration is the joined last one, `converged` that nothing is left to do.
-    """
-
-    # the run
-    iteration: int
-    final: bool
-    converged: bool
-    stop_reason: str  # "" while running, then "converged" or "max_iterations"
+    job: str
     seed: int
-    settings: ControlSettings
-    # the particles
     box_px: int
     pixel_size_angst: float
     particle_diameter_angst: float
     symmetry: str
     n_optics_groups: int
-    # sampling of the next E-step
+
+    @property
+    def n_shells(self) -> int:
+        """N/2 + 1."""
+        return self.box_px // 2 + 1
+
+
+@dataclass(frozen=True)
+class PoseSearch:
+    """How the next expectation step searches: its grids, and the image sizes of its two passes.
+
+    `sigma_angle_deg` is the width of the prior of local searches. `perturbation` shifts the grids by a fraction of
+    their step. `first_cc` compares by cross-correlation.
+    """
+
     healpix_order: int
     local: bool
     sigma_angle_deg: float
@@ -81,82 +62,82 @@ class RefinementState:
     offset_step_angst: float
     oversampling: int
     perturbation: float
-    initial_healpix_order: int
-    initial_offset_step_angst: float
-    # image sizes of the next E-step
     current_size_px: int
     coarse_size_px: int
     first_cc: bool
-    # what the half-maps said
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What is known after `iteration`, and how the next one is to be run.
+
+    `None` means "not measured yet".
+
+    Attributes
+    ----------
+    final
+        The next iteration is the last one; in a refinement it joins the half-sets.
+    converged
+        Nothing is left to do.
+    stop_reason
+        "" while running, then "converged" or "max_iterations".
+    control
+        What the job keeps for its decisions; a record of `CONTROLS[facts.job]`.
+    resolution_angst
+        The one that drives the iterations.
+    change_rotation_deg, change_offset_angst, change_class
+        How far poses moved in this iteration, and the fraction of images that changed reference.
+    """
+
+    iteration: int
+    final: bool
+    converged: bool
+    stop_reason: str
+    facts: RunFacts
+    search: PoseSearch
+    images: ImageModel
+    references: ReferenceModel
+    control: Control
     resolution_angst: float
-    best_resolution_angst: float
-    increment_shells: int
-    high_fsc_at_limit: bool
-    has_fine_enough_sampling: bool
-    fsc: Floats  # (shells,)
-    fsc_unmasked: Floats  # (shells,)
-    ssnr: Floats  # (shells,)
-    tau2: Floats  # (2, shells)
-    sigma2_ref: Floats  # (2, shells)
-    # the image model
-    sigma_offset_angst: Floats  # (2,)
-    noise: Floats  # (2, optics groups, shells)
-    scale: Floats  # (2, groups)
-    norm_average: Floats  # (2,)
-    # accuracies, changes and counters
-    accuracy_rotation_deg: float | None = None
-    accuracy_offset_angst: float | None = None
-    no_resolution_gain: int = 0
-    no_large_changes: int = 0
     change_rotation_deg: float | None = None
     change_offset_angst: float | None = None
     change_class: float | None = None
-    smallest_change_rotation_deg: float | None = None
-    smallest_change_offset_angst: float | None = None
-    smallest_change_class: float | None = None
-    # fit
     average_pmax: float = 0.0
     log_likelihood: float | None = None
     algorithm_version: int = field(default=ALGORITHM_VERSION)
 
     def __post_init__(self) -> None:
-        for name in _ARRAY_NDIM:
-            object.__setattr__(self, name, _frozen_array(getattr(self, name)))
-        _require_shapes(self)
+        self.control_of(_control_kind(self.facts))
+        _require_lengths(self)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, RefinementState) and self.as_json() == other.as_json()
+        return isinstance(other, State) and self.as_json() == other.as_json()
 
     __hash__ = None  # type: ignore[assignment]
 
-    @property
-    def n_shells(self) -> int:
-        """N/2 + 1."""
-        return self.box_px // 2 + 1
+    def control_of(self, kind: type[JobControl]) -> JobControl:
+        """The control, which is that of a certain job.
+
+        Raises
+        ------
+        ValueError
+            It is another job's.
+        """
+        if not isinstance(self.control, kind):
+            raise ValueError(f"{type(self.control).__name__} is not the {kind.__name__} of job {self.facts.job!r}")
+        return self.control
 
     def as_json(self) -> dict[str, Any]:
         """Plain lists, numbers and strings."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        values.update({name: values[name].tolist() for name in _ARRAY_NDIM})
-        values["settings"] = dataclasses.asdict(self.settings)
-        return values
+        return as_json(self)
 
 
-_PLAIN: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
-_ARRAY_NDIM = {
-    "fsc": 1,
-    "fsc_unmasked": 1,
-    "ssnr": 1,
-    "tau2": 2,
-    "sigma2_ref": 2,
-    "sigma_offset_angst": 1,
-    "noise": 3,
-    "scale": 2,
-    "norm_average": 1,
-}
+def with_settings(state: State, settings: ControlSettings) -> State:
+    """The same state under changed settings, which apply from the next iteration on."""
+    return replace(state, control=replace(state.control, settings=settings))
 
 
-def save_state(path: Path, state: RefinementState) -> None:
+def save_state(path: Path, state: State) -> None:
     """Write a state beside `path` and rename; the same state gives the same bytes.
 
     Raises
@@ -167,7 +148,7 @@ def save_state(path: Path, state: RefinementState) -> None:
     write_json(path, state.as_json())
 
 
-def load_state(path: Path) -> RefinementState:
+def load_state(path: Path) -> State:
     """Read a state; equal to the one that was saved, to the last bit.
 
     Raises
@@ -180,55 +161,28 @@ def load_state(path: Path) -> RefinementState:
     if version != ALGORITHM_VERSION:
         raise _unreadable(path, f"algorithm version {version}, but this Blush has {ALGORITHM_VERSION}")
     try:
-        settings = ControlSettings(**_typed(ControlSettings, values.pop("settings")))
-        return RefinementState(settings=settings, **_typed(RefinementState, values))
-    except KeyError as error:
-        raise _unreadable(path, f"lacks {error}") from error
+        facts = from_json(RunFacts, values.get("facts"), "facts")
+        return from_json(State, values, control=_control_kind(facts))
     except (TypeError, ValueError, OverflowError) as error:
         raise _unreadable(path, str(error)) from error
 
 
-def _typed(kind: type, values: Any) -> dict[str, Any]:
-    """The same values, each of which is of the type of its field.
-
-    Raises
-    ------
-    ValueError
-        Where one is not; names are left to the constructor.
-    """
-    if not isinstance(values, dict):
-        raise ValueError("settings are no JSON object")
-    types = {f.name: str(f.type) for f in dataclasses.fields(kind)}
-    for name, value in values.items():
-        wanted = _PLAIN.get(types.get(name, "").removesuffix(" | None"), (list,))
-        is_none = value is None and types.get(name, "").endswith(" | None")
-        is_bool_alone = isinstance(value, bool) and bool not in wanted
-        if name in types and not is_none and (is_bool_alone or not isinstance(value, wanted)):
-            raise ValueError(f"{name} is {str(value)[:40]!r}, not {types[name]}")
-        if wanted == (list,) and name in types and np.array(value).dtype.kind not in "iuf":
-            raise ValueError(f"{name} holds something else than numbers")
-    return dict(values)
-
-
 def _unreadable(path: Path, message: str) -> BlushError:
     problem = Problem(message, _REMEDY, file=str(path))
-    return BlushError("the refinement state cannot be used", [problem])
+    return BlushError("the state of the run cannot be used", [problem])
 
 
-def _frozen_array(values: Any) -> Floats:
-    array = np.array(values, dtype=np.float64)
-    array.setflags(write=False)
-    return array
+def _control_kind(facts: RunFacts) -> type[Control]:
+    if facts.job not in CONTROLS:
+        raise ValueError(f"facts.job is {facts.job[:40]!r}, not one of {', '.join(CONTROLS)}")
+    return CONTROLS[facts.job]
 
 
-def _require_shapes(state: RefinementState) -> None:
-    for name, ndim in _ARRAY_NDIM.items():
-        shape = getattr(state, name).shape
-        if len(shape) != ndim:
-            raise ValueError(f"{name} has shape {shape}, but {ndim} dimension(s) are expected")
-    for name in ("fsc", "fsc_unmasked", "ssnr", "tau2", "sigma2_ref", "noise"):
-        shells = getattr(state, name).shape[-1]
-        if shells != state.n_shells:
-            raise ValueError(f"{name} has {shells} shells, but a box of {state.box_px} px has {state.n_shells}")
-    if state.noise.shape[:2] != (2, state.n_optics_groups):
-        raise ValueError(f"noise has shape {state.noise.shape}, not (2, {state.n_optics_groups}, shells)")
+def _require_lengths(state: State) -> None:
+    """Raise ValueError where axes of one name differ in length, or from what the run and its job say."""
+    facts = state.facts
+    wanted = {"shells": facts.n_shells, "optics groups": facts.n_optics_groups, **state.control.AXES}
+    for part in ("images", "references"):
+        for name, axis, length in axis_lengths(getattr(state, part)):
+            if wanted.setdefault(axis, length) != length:
+                raise ValueError(f"{part}.{name} has {length} {axis}, but {wanted[axis]} are expected")

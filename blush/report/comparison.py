@@ -59,17 +59,17 @@ def collect(comparison: Comparison, failures: Mapping[str, str]) -> Record:
 def _measured(member: Member, run: RunData) -> Record:
     """What one run found."""
     made = {n: d["regulariser"] for n, d in run.diagnostics.items() if "regulariser" in d}
-    states = [state for state in run.states if state["iteration"] > 0]
+    last = run.states[-1]  # of a finished run
     return {
         "regulariser": member.regulariser,
         "seed": member.seed,
         "box_angst": run.box_angst,
-        "iterations": run.last["iteration"],
-        "stop_reason": run.last["stop_reason"],
-        "resolution_over_iterations_angst": [_finite(state["resolution_angst"]) for state in states],
+        "iterations": last.iteration,
+        "stop_reason": last.stop_reason,
+        "resolution_over_iterations_angst": [_finite(state.resolution_angst) for state in run.iterated],
         "reported_resolution_angst": run.summary["resolution_angst"],
-        "accuracy_rotation_deg": run.last.get("accuracy_rotation_deg"),
-        "average_pmax": run.last.get("average_pmax"),
+        "accuracy_rotation_deg": last.references.best_accuracy_rotation_deg,
+        "average_pmax": last.average_pmax,
         "fell_back": [n for n, record in made.items() if "fallback" in record],
         "waited": [n for n, record in made.items() if "waits_for" in record],
         "last_regularised": _shells(made),

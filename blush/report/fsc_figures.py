@@ -43,7 +43,7 @@ def final_fsc(run: RunData) -> str | None:
 
 def iteration_fsc(run: RunData) -> str | None:
     """FSC that drove each iteration, from the first (pale) to the last."""
-    curves = [(s["iteration"], np.asarray(s["fsc"])) for s in run.states if s["iteration"] > 0 and "fsc" in s]
+    curves = [(state.iteration, state.references.fsc[0]) for state in run.iterated]
     if not curves:
         return None
     frequency = np.arange(len(curves[0][1])) / run.box_angst

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from matplotlib.ticker import MaxNLocator
 
-from blush.jobs.progress import Record
+from blush.refine.schedule import angular_step_deg
+from blush.refine.state import PoseSearch, State
 from blush.report.run_data import RunData
 from blush.report.style import INK, MUTED, SERIES, drawing, logarithmic_angst, plain_ticks, svg
 from blush.report.timing import by_iteration, by_stage, duration
@@ -12,28 +13,28 @@ from blush.report.timing import by_iteration, by_stage, duration
 
 def convergence(run: RunData) -> str | None:
     """Resolution, sampling and certainty of the poses over the iterations."""
-    states = [state for state in run.states if state["iteration"] > 0]
+    states = run.iterated
     if not states:
         return None
-    n = [state["iteration"] for state in states]
+    n = [state.iteration for state in states]
     with drawing(9.6, 2.7, ncols=3) as (figure, (left, middle, right)):
-        left.plot(n, [s["resolution_angst"] for s in states], "o-", markersize=3.5, color=SERIES[0])
+        left.plot(n, [s.resolution_angst for s in states], "o-", markersize=3.5, color=SERIES[0])
         left.set_title("Resolution (Å)")
         logarithmic_angst(left)
-        for key, label, colour in (
-            ("change_rotation_deg", "change", SERIES[0]),
-            ("accuracy_rotation_deg", "expected accuracy", SERIES[1]),
+        for angles, label, colour in (
+            ([s.change_rotation_deg for s in states], "change", SERIES[0]),
+            ([s.references.best_accuracy_rotation_deg for s in states], "expected accuracy", SERIES[1]),
         ):
-            points = [(s["iteration"], s[key]) for s in states if s.get(key) is not None]
+            points = [point for point in zip(n, angles, strict=True) if point[1] is not None]
             if points:
                 middle.plot(*zip(*points, strict=True), "o-", markersize=3.5, color=colour, label=label)
         middle.step(
-            n, [_step_deg(s) for s in _used(run)], where="mid", color=MUTED, linewidth=1.2, label="sampling step"
+            n, [_step_deg(s.search) for s in _used(run)], where="mid", color=MUTED, linewidth=1.2, label="sampling step"
         )
         middle.set_title("Orientations (°)")
         middle.set_ylim(0, None)
         middle.legend(loc="upper right")
-        right.plot(n, [s.get("average_pmax", float("nan")) for s in states], "o-", markersize=3.5, color=SERIES[0])
+        right.plot(n, [s.average_pmax for s in states], "o-", markersize=3.5, color=SERIES[0])
         right.set_title("Mean largest posterior probability")
         right.set_ylim(0, 1.02)
         for axes in (left, middle, right):
@@ -42,14 +43,14 @@ def convergence(run: RunData) -> str | None:
         return svg(figure, "convergence")
 
 
-def _used(run: RunData) -> list[Record]:
+def _used(run: RunData) -> list[State]:
     """State that each iteration from 1 on worked with: the one before it."""
     return list(run.states[:-1])
 
 
-def _step_deg(state: Record) -> float:
+def _step_deg(search: PoseSearch) -> float:
     """Angle between nodes after oversampling."""
-    return float(60 / 2 ** (state["healpix_order"] + state.get("oversampling", 1)))
+    return angular_step_deg(search.healpix_order, search.oversampling)
 
 
 def timings(run: RunData) -> str | None:

@@ -40,7 +40,7 @@ def best_map(run: RunData) -> Path | None:
     """The most finished map that is there."""
     candidates = [run.folder / "postprocess_masked.mrc", run.root / "run_class001.mrc"]
     folder = RunFolder(run.root)
-    candidates += [path for s in reversed(run.states) for path in folder.present_references(s["iteration"])[:1]]
+    candidates += [path for s in reversed(run.states) for path in folder.present_references(s.iteration)[:1]]
     return next((path for path in candidates if path.exists()), None)
 
 

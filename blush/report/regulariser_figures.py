@@ -50,8 +50,8 @@ def course(run: RunData) -> str | None:
     if not any(made.get(key) for _, made in found for key, _, _ in _LIMITS):
         return None
     with drawing(9.6, 2.6) as (figure, axes):
-        states = [s for s in run.states if s["iteration"] > 0]
-        axes.plot([s["iteration"] for s in states], [s["resolution_angst"] for s in states], "o-", markersize=3,
+        states = run.iterated
+        axes.plot([s.iteration for s in states], [s.resolution_angst for s in states], "o-", markersize=3,
                   color=SERIES[0], label="resolution (FSC 0.5)")  # fmt: skip
         for key, label, colour in _LIMITS:
             points = [(n, run.box_angst / made[key]) for n, made in found if made.get(key)]

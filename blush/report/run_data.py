@@ -16,12 +16,7 @@ from blush.io.seal import is_sealed, verify_content
 from blush.io.star import read_star
 from blush.jobs.layout import RunFolder
 from blush.jobs.progress import Record, read_progress
-
-STATE_MEMBERS = (
-    "iteration", "box_px", "pixel_size_angst", "particle_diameter_angst", "symmetry", "resolution_angst",
-    "healpix_order", "converged", "stop_reason",
-)  # fmt: skip
-"""Members of a state that every version of the algorithm has written, and the report takes for granted."""
+from blush.refine.state import State, load_state
 
 
 @dataclass(frozen=True)
@@ -31,7 +26,7 @@ class RunData:
     Attributes
     ----------
     states
-        state.json of each finished iteration from 0 on.
+        After each finished iteration, from 0 on.
     diagnostics
         maps.json by iteration.
     progress
@@ -47,7 +42,7 @@ class RunData:
     root: Path
     config: Record
     summary: Record
-    states: tuple[Record, ...]
+    states: tuple[State, ...]
     diagnostics: dict[int, Record]
     progress: tuple[Record, ...]
     postprocess: dict[str, Any]
@@ -60,9 +55,14 @@ class RunData:
         return str(self.config.get("name", self.root.name))
 
     @property
-    def last(self) -> Record:
-        """State after the last finished iteration; empty before iteration 0."""
-        return self.states[-1] if self.states else {}
+    def last(self) -> State | None:
+        """State after the last finished iteration; None before iteration 0."""
+        return self.states[-1] if self.states else None
+
+    @property
+    def iterated(self) -> tuple[State, ...]:
+        """States after iterations, without the one before the first."""
+        return self.states[1:]
 
     @property
     def folder(self) -> Path:
@@ -71,8 +71,16 @@ class RunData:
 
     @property
     def box_angst(self) -> float:
-        """Side of the box in Å."""
-        return float(self.last["box_px"]) * float(self.last["pixel_size_angst"])
+        """Side of the box in Å.
+
+        Raises
+        ------
+        BlushError
+            The run has no state yet.
+        """
+        if self.last is None:
+            raise BlushError(f"{self.root} has not started: it holds no state yet")
+        return self.last.facts.box_px * self.last.facts.pixel_size_angst
 
 
 def read_run(root: Path) -> RunData:
@@ -104,12 +112,12 @@ def read_run(root: Path) -> RunData:
     )
 
 
-def read_states(root: Path) -> tuple[Record, ...]:
-    """state.json of iterations 0, 1, ... up to the first that is missing."""
+def read_states(root: Path) -> tuple[State, ...]:
+    """States of iterations 0, 1, ... up to the first that is missing."""
     folder = RunFolder(root)
-    states: list[Record] = []
+    states: list[State] = []
     while (path := folder.state(len(states))).exists():
-        states.append(read_record(unchanged(path), members=STATE_MEMBERS))
+        states.append(load_state(unchanged(path)))
     return tuple(states)
 
 

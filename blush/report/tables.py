@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from blush.jobs.progress import Record
+from blush.refine.schedule import angular_step_deg
+from blush.refine.state import State
 from blush.report.run_data import RunData
 from blush.report.timing import by_iteration, by_stage, closed, compact, duration, spent
 
@@ -29,8 +32,8 @@ def _tile_values(run: RunData) -> Iterable[tuple[str, ...]]:
     if general is not None:
         curve = "unmasked" if str(np.ravel(general["rlnMaskName"])[0]) == "None" else "corrected"
         yield "Resolution", angst(_number(general["rlnFinalResolution"])), f"{curve} FSC 0.143", "main"
-    elif last:
-        yield "Resolution so far", angst(last["resolution_angst"]), f"iteration {last['iteration']}", "main"
+    elif last is not None:
+        yield "Resolution so far", angst(last.resolution_angst), f"iteration {last.iteration}", "main"
     if "resolution_angst" in run.truth:
         yield "True resolution", angst(run.truth["resolution_angst"]), "FSC with the truth 0.5", "truth"
     if "poses" in run.truth:
@@ -40,19 +43,19 @@ def _tile_values(run: RunData) -> Iterable[tuple[str, ...]]:
     if general is not None:
         bfactor = _number(general["rlnBfactorUsedForSharpening"])
         yield "B-factor", f"{bfactor:.0f} Å²".replace("-", "−"), "sharpening" if bfactor < 0 else "not sharpened"
-    if last:
-        yield "Iterations", str(last["iteration"]), _ending(last)
-        if last.get("accuracy_rotation_deg") is not None:
-            offset = f"expected; {last['accuracy_offset_angst']:.2f} Å in position"
-            yield "Accuracy", f"{last['accuracy_rotation_deg']:.2f}°", offset
+    if last is not None:
+        yield "Iterations", str(last.iteration), _ending(last)
+        degrees, angstroms = last.references.best_accuracy_rotation_deg, last.references.best_accuracy_offset_angst
+        if degrees is not None:
+            yield "Accuracy", f"{degrees:.2f}°", f"expected; {angstroms:.2f} Å in position"
     if run.progress:
         total = spent(closed(run.progress))
         yield "Time", compact(total.wall), f"{compact(total.cpu)} of processors"
 
 
-def _ending(last: Record) -> str:
+def _ending(last: State) -> str:
     reasons = {"converged": "converged", "max_iterations": "stopped at the limit", "": "not finished"}
-    return reasons.get(last.get("stop_reason", ""), str(last.get("stop_reason")))
+    return reasons.get(last.stop_reason, last.stop_reason)
 
 
 def lead(run: RunData) -> str:
@@ -60,10 +63,11 @@ def lead(run: RunData) -> str:
     parts = []
     if run.poses:
         parts.append(f"{len(next(iter(run.poses.values()))):,} particles".replace(",", " "))
-    if run.last:
-        parts.append(f"symmetry {run.last['symmetry']}")
-        parts.append(f"box {run.last['box_px']} px at {run.last['pixel_size_angst']:g} Å")
-        parts.append(f"diameter {run.last['particle_diameter_angst']:g} Å")
+    if run.last is not None:
+        facts = run.last.facts
+        parts.append(f"symmetry {facts.symmetry}")
+        parts.append(f"box {facts.box_px} px at {facts.pixel_size_angst:g} Å")
+        parts.append(f"diameter {facts.particle_diameter_angst:g} Å")
     if "regulariser" in run.config:
         parts.append(f"regulariser {run.config['regulariser']['name']}")
     return escape(" · ".join(parts))
@@ -72,7 +76,7 @@ def lead(run: RunData) -> str:
 def warnings(run: RunData) -> list[str]:
     """What the reader must not miss."""
     found = [str(text) for text in run.summary.get("warnings", [])]
-    if run.last.get("stop_reason") == "max_iterations":
+    if run.last is not None and run.last.stop_reason == "max_iterations":
         found.append("The refinement reached the largest number of iterations before it converged.")
     general, true = run.postprocess.get("general"), run.truth.get("resolution_angst")
     if general is not None and true is not None and _number(general["rlnFinalResolution"]) < 0.97 * true:
@@ -91,28 +95,26 @@ def iteration_table(run: RunData) -> str:
     """One row per iteration: the sampling it used, and what it found."""
     times = by_iteration(run.progress)
     rows = []
-    for used, state in zip(run.states, run.states[1:], strict=False):
-        time = times.get(state["iteration"])
+    for used, state in itertools.pairwise(run.states):
+        time, search, accuracy = times.get(state.iteration), used.search, state.references
         rows.append([
-            str(state["iteration"]) + (" final" if used.get("final") else ""),
-            angst(state["resolution_angst"]),
-            f"{used['current_size_px']} px",
-            f"{used['healpix_order']}, {60 / 2 ** (used['healpix_order'] + used.get('oversampling', 1)):.2g}°",
-            "local" if used["local"] else "global",
-            f"{used['offset_range_angst']:.1f}, {used['offset_step_angst']:.1f} Å",
-            f"{state['average_pmax']:.2f}",
-            _pair(state, "accuracy_rotation_deg", "accuracy_offset_angst"),
-            _pair(state, "change_rotation_deg", "change_offset_angst"),
+            str(state.iteration) + (" final" if used.final else ""),
+            angst(state.resolution_angst),
+            f"{search.current_size_px} px",
+            f"{search.healpix_order}, {angular_step_deg(search.healpix_order, search.oversampling):.2g}°",
+            "local" if search.local else "global",
+            f"{search.offset_range_angst:.1f}, {search.offset_step_angst:.1f} Å",
+            f"{state.average_pmax:.2f}",
+            _pair(accuracy.best_accuracy_rotation_deg, accuracy.best_accuracy_offset_angst),
+            _pair(state.change_rotation_deg, state.change_offset_angst),
             duration(time.wall) if time else "",
             duration(time.cpu) if time else "",
         ])  # fmt: skip
     return table(_COLUMNS, rows)
 
 
-def _pair(state: Record, angle: str, length: str) -> str:
-    if state.get(angle) is None or state.get(length) is None:
-        return "–"
-    return f"{state[angle]:.2f}°, {state[length]:.2f} Å"
+def _pair(angle_deg: float | None, length_angst: float | None) -> str:
+    return "–" if angle_deg is None or length_angst is None else f"{angle_deg:.2f}°, {length_angst:.2f} Å"
 
 
 def stage_table(run: RunData) -> str:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from blush.errors import BlushError, Problem
-from blush.io.files import as_written, load_npz, read_record
+from blush.io.files import as_written, load_npz
 from blush.jobs.layout import RunFolder
 from blush.jobs.progress import Record, progress_of
+from blush.refine.schedule import angular_step_deg
+from blush.refine.state import State, load_state
 from blush.report.run_data import unchanged
 from blush.report.timing import duration
 
@@ -52,7 +54,7 @@ class Watcher:
     """Follows a run folder; keeps what it has read, so a look costs only what was appended since."""
 
     root: Path
-    states: list[Record] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     _offset: int = 0
     _total: int = 0
@@ -67,12 +69,12 @@ class Watcher:
         folder = RunFolder(self.root)
         self._read_log(folder.progress)
         while (path := folder.state(len(self.states))).exists():
-            self.states.append(read_record(unchanged(path)))
+            self.states.append(load_state(unchanged(path)))
         if not self._total and (folder.imported / "plan.npz").exists():
             plan = load_npz(unchanged(folder.imported / "plan.npz"))
             with as_written(folder.imported / "plan.npz"):
                 self._total = sum(len(rows) for name, rows in plan.items() if name.startswith("rows_"))
-        refined = bool(self.states) and bool(self.states[-1].get("converged"))
+        refined = bool(self.states) and bool(self.states[-1].converged)
         iteration = len(self.states) - refined if self.states else 0
         mine = [record for record in self.records if record.get("iteration") == iteration]
         done, left = _pace(mine, self._total)
@@ -147,15 +149,15 @@ def _silence(status: Status) -> str:
     return f" (nothing logged for {duration(status.silent_seconds)})"
 
 
-def state_line(used: Record, state: Record) -> str:
+def state_line(used: State, state: State) -> str:
     """One line about a finished iteration: what it found, and the sampling it used."""
-    accuracy = ""
-    if state.get("accuracy_rotation_deg") is not None and state.get("accuracy_offset_angst") is not None:
-        accuracy = f"  accuracy {state['accuracy_rotation_deg']:.2f}° {state['accuracy_offset_angst']:.2f} Å"
-    step = 60 / 2 ** (used["healpix_order"] + used.get("oversampling", 1))
-    search = "local" if used["local"] else "global"
+    search, references = used.search, state.references
+    degrees, angstroms = references.best_accuracy_rotation_deg, references.best_accuracy_offset_angst
+    known = degrees is not None and angstroms is not None
+    accuracy = f"  accuracy {degrees:.2f}° {angstroms:.2f} Å" if known else ""
+    step_deg = angular_step_deg(search.healpix_order, search.oversampling)
     return (
-        f"it {state['iteration']:03d} {state['resolution_angst']:7.2f} Å  {search} {step:.2g}° "
-        f"{used['current_size_px']} px  P max {state['average_pmax']:.2f}{accuracy}"
-        + ("  (final, both halves joined)" if used.get("final") else "")
+        f"it {state.iteration:03d} {state.resolution_angst:7.2f} Å  {'local' if search.local else 'global'} "
+        f"{step_deg:.2g}° {search.current_size_px} px  P max {state.average_pmax:.2f}{accuracy}"
+        + ("  (final, both halves joined)" if used.final else "")
     )

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from blush.refine.state import ALGORITHM_VERSION
+from blush.refine.control import ControlSettings
+from blush.refine.start import FirstSampling, ParticleGeometry, first_state
 
 DEEP = 100_000
 
@@ -64,14 +65,34 @@ def json_files() -> dict[str, Example]:
 
 
 def states() -> dict[str, Example]:
-    version = f'{{"algorithm_version": {ALGORITHM_VERSION}'
+    """A state of which one member, by its path, is something else; None takes it away."""
+    noise, geometry = np.ones((2, 1, 9)), ParticleGeometry(16, 3.0, 40.0, "C1", n_groups=2)
+    valid = json.dumps(
+        first_state(geometry, FirstSampling(), ControlSettings(), noise, seed=3, first_cc=True).as_json()
+    )
+
+    def changed(path: str, value: object, message: str) -> Example:
+        values = inner = json.loads(valid)
+        *parents, name = path.split(".")
+        for parent in parents:
+            inner = inner[parent]
+        inner[name] = value
+        if value is None:
+            del inner[name]
+        return text(json.dumps(values), message)
+
     return {
-        "state-settings.bin": text(version + "}", "lacks 'settings'"),
-        "state-settingslist.bin": text(version + ', "settings": []}', "no JSON object"),
-        "state-text.bin": text(version + ', "settings": {}, "iteration": "3"}', "iteration is '3', not int"),
-        "state-textarray.bin": text(version + ', "settings": {}, "fsc": ["nan"]}', "fsc holds something else"),
-        "state-ragged.bin": text(version + ', "settings": {}, "fsc": [[1], 2]}', "inhomogeneous"),
-        "state-lost.bin": text(version + ', "settings": {}, "iteration": 3}', "missing"),
+        "state-facts.bin": changed("facts", None, "facts is no JSON object"),
+        "state-job.bin": changed("facts.job", "x" * 1000, "not one of refine"),
+        "state-settings.bin": changed("control.settings", None, "control.settings is missing"),
+        "state-settingslist.bin": changed("control.settings", [], "control.settings is no JSON object"),
+        "state-text.bin": changed("iteration", "3", "iteration is '3', not int"),
+        "state-textarray.bin": changed("references.fsc", ["nan"], "references.fsc holds something else"),
+        "state-ragged.bin": changed("references.fsc", [[1], 2], "inhomogeneous"),
+        "state-shape.bin": changed("references.fsc", [[1.0]], "references.fsc has 1 shells, but 9 are expected"),
+        "state-lost.bin": changed("images.noise", None, "images.noise is missing"),
+        "state-unknown.bin": changed("search.range", 1, "search.range is unknown"),
+        "state-version.bin": changed("algorithm_version", 10**17, "algorithm version 100000000000000000"),
     }
 
 

@@ -43,7 +43,7 @@ def again(run, iteration, monkeypatch):
 @pytest.mark.parametrize("iteration", [1, 2])
 def test_maps_of_the_cross_correlation_alone_are_filtered_again(iteration, run, monkeypatch):
     """At 40 Å, shell 5.2 of 208 Å, with an edge of 2 shells; their grey scale and detail are not to be believed yet."""
-    assert load_state(RunFolder(run).state(iteration - 1)).first_cc == (iteration == 1)
+    assert load_state(RunFolder(run).state(iteration - 1)).search.first_cc == (iteration == 1)
     for power in again(run, iteration, monkeypatch):
         left = float(power[8:].sum() / power[1:].sum())
         assert left < 1e-12 if iteration == 1 else left > 1e-6, left
@@ -86,13 +86,14 @@ def test_references_are_empty_outside_of_the_mask(finished):
 def test_the_fsc_is_that_of_both_halves_up_to_the_size_in_use(finished):
     """Corrected for the mask with the iteration's seed; beyond half the current size nothing was compared."""
     folder, config = RunFolder(finished), read_config(finished)
-    state = replace(load_state(folder.state(1)), current_size_px=20)
+    state = load_state(folder.state(1))
+    state = replace(state, search=replace(state.search, current_size_px=20))
     sums = [load_sums(folder, 2, Subset(half), 32, torch.device("cpu")) for half in (1, 2)]
     generator = torch.Generator().manual_seed(1)
     first, second = (torch.randn(32, 32, 32, generator=generator) for _ in range(2))
     mask = torch.ones(32, 32, 32)
     corrected, plain = module.half_map_fsc(config, state, (sums[0], sums[1]), mask, [lambda: first, lambda: second])
-    expected = solvent_corrected_fsc(first, second, mask, state.seed * 1000 + 1).numpy()
+    expected = solvent_corrected_fsc(first, second, mask, state.facts.seed * 1000 + 1).numpy()
     np.testing.assert_array_equal(corrected[:11], expected[:11])
     assert expected[11:].any()
     assert not corrected[11:].any()

@@ -18,9 +18,11 @@ from blush.refine.subset import Subset
 CPU = torch.device("cpu")
 
 
-def built(finished, half=1, iteration=2, **changes):
+def built(finished, half=1, iteration=2, ssnr=None, **search):
     folder = RunFolder(finished)
-    state = replace(load_state(folder.state(iteration)), **changes)
+    state = load_state(folder.state(iteration))
+    references = state.references if ssnr is None else replace(state.references, ssnr=ssnr[None])
+    state = replace(state, search=replace(state.search, **search), references=references)
     return state, build_model(folder, state, Subset(half), 0, CPU, torch.float64)
 
 
@@ -28,10 +30,10 @@ def built(finished, half=1, iteration=2, **changes):
 def test_the_whole_grid_is_perturbed_by_a_fraction_of_its_step(perturbation, finished):
     """Orientations by p of theirs about every axis, offsets by p of theirs along x and y."""
     state, model = built(finished, perturbation=perturbation)
-    plain = offset_grid(state.offset_range_angst, state.offset_step_angst)
+    plain = offset_grid(state.search.offset_range_angst, state.search.offset_step_angst)
     torch.testing.assert_close(model.offsets_angst - plain, torch.full_like(plain, perturbation * 13.0))
-    assert state.offset_step_angst == 13.0  # 2 px of 6.5 Å
-    grid = OrientationGrid.build(state.healpix_order, "D4", perturbation)
+    assert state.search.offset_step_angst == 13.0  # 2 px of 6.5 Å
+    grid = OrientationGrid.build(state.search.healpix_order, "D4", perturbation)
     assert torch.equal(model.component.grid.matrices(torch.arange(5)), grid.matrices(torch.arange(5)))
 
 
@@ -39,11 +41,11 @@ def test_the_whole_grid_is_perturbed_by_a_fraction_of_its_step(perturbation, fin
 def test_every_part_of_the_model_is_the_half_s_own(half, finished):
     state, model = built(finished, half)
     index = half - 1
-    assert model.noise.tolist() == state.noise[index].tolist()
-    assert model.scale.tolist() == state.scale[index].tolist()
-    assert model.norm_average == state.norm_average[index]
-    assert model.sigma_offset_angst == state.sigma_offset_angst[index]
-    for values in (state.noise, state.norm_average, state.sigma_offset_angst):
+    assert model.noise.tolist() == state.images.noise[index].tolist()
+    assert model.scale.tolist() == state.images.scale[index].tolist()
+    assert model.norm_average == state.images.norm_average[index]
+    assert model.sigma_offset_angst == state.images.sigma_offset_angst[index]
+    for values in (state.images.noise, state.images.norm_average, state.images.sigma_offset_angst):
         assert not np.array_equal(values[0], values[1])  # or the assertions above say nothing
 
 
@@ -103,7 +105,10 @@ def test_a_histogram_of_another_grid_is_not_used(finished):
     (reference,) = model.component.references
     assert reference.log_prior_direction is not None
     torch.testing.assert_close(reference.log_prior_direction.exp().mean(), torch.tensor(1.0, dtype=torch.float64))
-    assert built(finished, healpix_order=state.healpix_order + 1)[1].component.references[0].log_prior_direction is None
+    assert (
+        built(finished, healpix_order=state.search.healpix_order + 1)[1].component.references[0].log_prior_direction
+        is None
+    )
     assert built(finished, local=True, sigma_angle_deg=5.0)[1].component.references[0].log_prior_direction is None
 
 

@@ -81,7 +81,7 @@ def results(folder, half):
         out[f"directions {n}"] = load_npz(folder.directions(n))[f"half{half}"]
         state = load_state(folder.state(n))
         for name in ("noise", "scale", "norm_average", "sigma_offset_angst"):
-            out[f"{name} {n}"] = np.array(getattr(state, name)[half - 1])
+            out[f"{name} {n}"] = np.array(getattr(state.images, name)[half - 1])
     maps = [folder.map(n, Subset(half), "reference") for n in range(1, LAST)] + [
         folder.map(None, Subset(half), "unfiltered")
     ]

@@ -132,13 +132,13 @@ def test_the_last_iteration_leaves_everything(finished):
         assert volume.shape == (32, 32, 32)
         assert pixel == pytest.approx(6.5, rel=1e-6)
         assert volume.std() > 0
-    assert state.current_size_px == 32  # to Nyquist
+    assert state.search.current_size_px == 32  # to Nyquist
 
 
 def test_iterations_before_the_last_use_less_than_all_data(finished):
     states = [load_state(RunFolder(finished).state(n)) for n in range(LAST)]
     assert [state.final for state in states] == [False] * (LAST - 1) + [True]
-    assert [state.first_cc for state in states] == [True] + [False] * (LAST - 1)
+    assert [state.search.first_cc for state in states] == [True] + [False] * (LAST - 1)
     assert not any(state.converged for state in states)
 
 
@@ -160,9 +160,9 @@ def test_old_sums_and_references_are_removed(make_config, tmp_path):
 
 def test_accuracies_are_measured_once_a_likelihood_is(finished):
     first, second = (load_state(RunFolder(finished).state(number)) for number in (1, 2))
-    assert first.accuracy_rotation_deg is None
-    assert 0 < second.accuracy_rotation_deg <= 30
-    assert 0 < second.accuracy_offset_angst <= 10 * 6.5
+    assert first.references.accuracy_rotation_deg == (None,)
+    assert 0 < second.references.accuracy_rotation_deg[0] <= 30
+    assert 0 < second.references.accuracy_offset_angst[0] <= 10 * 6.5
 
 
 def test_progress_is_logged_line_by_line(finished):

@@ -35,5 +35,5 @@ def test_both_halves_start_from_the_filtered_reference(started):
 def test_offsets_in_pixels_are_searched_in_angstrom(started):
     """A range of 2 px and a step of 2 px."""
     state = load_state(started.state(0))
-    assert (state.offset_range_angst, state.offset_step_angst) == (13.0, 13.0)
-    assert state.first_cc
+    assert (state.search.offset_range_angst, state.search.offset_step_angst) == (13.0, 13.0)
+    assert state.search.first_cc

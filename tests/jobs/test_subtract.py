@@ -306,8 +306,9 @@ def test_a_finished_run_brings_its_poses_scales_and_half_maps(run, tmp_path):
     for name in ("rlnAngleRot", "rlnOriginXAngst", "rlnNormCorrection", "rlnRandomSubset"):
         np.testing.assert_array_equal(table[name], before[name])
     state = json.loads((run / "it003/state.json").read_text())
-    weight = np.array(state["fsc"]).clip(0, 1)
-    weight[np.flatnonzero(np.array(state["fsc"])[1:] <= 0)[0] + 1 :] = 0
+    fsc = np.array(state["references"]["fsc"][0])
+    weight = fsc.clip(0, 1)
+    weight[np.flatnonzero(fsc[1:] <= 0)[0] + 1 :] = 0
     weight[0] = 1
     halves = []
     for half in (1, 2):
@@ -317,9 +318,9 @@ def test_a_finished_run_brings_its_poses_scales_and_half_maps(run, tmp_path):
         halves.append(tmp_path / f"half{half}.mrc")
         write_volume(halves[-1], np.fft.ifftn(np.fft.fftn(values) * gain).real, 6.5)
     particles = read_particles(star)[0]
-    scale = np.array(state["scale"])[particles.half - 1, particles.group_index]
+    scale = np.array(state["images"]["scale"])[particles.half - 1, particles.group_index]
     average = np.array([table["rlnNormCorrection"][particles.half == half].mean() for half in (1, 2)])
-    ratio = scale * average[particles.half - 1] / np.array(state["norm_average"])[particles.half - 1]
+    ratio = scale * average[particles.half - 1] / np.array(state["images"]["norm_average"])[particles.half - 1]
     by_name = with_absolute_names(run, tmp_path)
     original = read_particles(by_name)[0].images()
     by_table = subtract(by_name, Subtraction(tmp_path / "mask.mrc", tmp_path / "table", tuple(halves), scale="given"))

@@ -10,9 +10,10 @@ import pytest
 from blush.io.particles import read_particles
 from blush.io.star import read_star, write_star
 from blush.refine.angular_distribution import direction_counts, unit_vectors
+from blush.refine.control import ControlSettings
 from blush.refine.outputs import DirectionTable, OutputParticles, write_iteration_outputs
 from blush.refine.start import FirstSampling, ParticleGeometry, first_state
-from blush.refine.state import ControlSettings, RefinementState
+from blush.refine.state import State
 
 N, BOX, PIXEL = 12, 24, 2.0
 MICROGRAPHS = np.array(["b.mrc", "a.mrc", "c.mrc"] * 4, dtype=object)
@@ -54,20 +55,23 @@ def table(tmp_path) -> OutputParticles:
     return OutputParticles(blocks, numbers, poses)
 
 
-def states() -> tuple[RefinementState, RefinementState]:
+def states() -> tuple[State, State]:
     rng = np.random.default_rng(6)
     particles = ParticleGeometry(BOX, PIXEL, 40.0, "C1", 3)
     used = first_state(particles, FirstSampling(), ControlSettings(), rng.random((2, 2, 13)) + 0.1, 1, False)
     after = dataclasses.replace(
         used,
         iteration=1,
-        healpix_order=3,
-        current_size_px=24,
-        noise=rng.random((2, 2, 13)) + 0.1,
-        scale=rng.random((2, 3)) + 0.5,
-        fsc=rng.random(13) + 0.1,
-        tau2=rng.random((2, 13)) + 0.1,
-        norm_average=np.array([0.7, 0.9]),
+        search=dataclasses.replace(used.search, healpix_order=3, current_size_px=24),
+        images=dataclasses.replace(
+            used.images,
+            noise=rng.random((2, 2, 13)) + 0.1,
+            scale=rng.random((2, 3)) + 0.5,
+            norm_average=np.array([0.7, 0.9]),
+        ),
+        references=dataclasses.replace(
+            used.references, fsc=rng.random((1, 13)) + 0.1, tau2=rng.random((2, 1, 13)) + 0.1
+        ),
     )
     return used, after
 
@@ -121,10 +125,14 @@ def test_each_half_has_its_own_model(tmp_path, table):
         model = read_star(tmp_path / f"results/run_it001_half{half}_model.star")
         for optics in (1, 2):
             written = model[f"model_optics_group_{optics}"]["rlnSigma2Noise"]
-            np.testing.assert_allclose(written, after.noise[half - 1, optics - 1], atol=5e-7)
-        np.testing.assert_allclose(model["model_class_1"]["rlnReferenceTau2"], after.tau2[half - 1], atol=5e-7)
-        np.testing.assert_allclose(model["model_class_1"]["rlnGoldStandardFsc"], after.fsc, atol=5e-7)
-        np.testing.assert_allclose(model["model_groups"]["rlnGroupScaleCorrection"], after.scale[half - 1], atol=5e-7)
+            np.testing.assert_allclose(written, after.images.noise[half - 1, optics - 1], atol=5e-7)
+        np.testing.assert_allclose(
+            model["model_class_1"]["rlnReferenceTau2"], after.references.tau2[half - 1, 0], atol=5e-7
+        )
+        np.testing.assert_allclose(model["model_class_1"]["rlnGoldStandardFsc"], after.references.fsc[0], atol=5e-7)
+        np.testing.assert_allclose(
+            model["model_groups"]["rlnGroupScaleCorrection"], after.images.scale[half - 1], atol=5e-7
+        )
         rows = table.particles.half == half
         general = model["model_general"]
         assert general["rlnLogLikelihood"][0] == pytest.approx(table.poses["log_likelihood"][rows].sum(), abs=1e-6)
@@ -142,7 +150,7 @@ def test_scale_groups_take_the_noise_of_their_own_optics_group(tmp_path, table):
     assert list(model["model_groups"]["rlnGroupNrParticles"]) == [2, 2, 2]
     for group, optics in ((1, 0), (2, 1), (3, 1)):
         written = model[f"model_group_{group}"]["rlnSigma2Noise"]
-        np.testing.assert_allclose(written, after.noise[0, optics], atol=5e-7)
+        np.testing.assert_allclose(written, after.images.noise[0, optics], atol=5e-7)
 
 
 def test_sampling_is_that_of_the_iteration_not_of_the_next(tmp_path, table):
@@ -152,8 +160,8 @@ def test_sampling_is_that_of_the_iteration_not_of_the_next(tmp_path, table):
     assert sampling["rlnHealpixOrder"][0] == 2
     assert sampling["rlnPsiStep"][0] == 15.0
     model = read_star(tmp_path / "results/run_it001_model.star")["model_general"]
-    assert model["rlnCurrentImageSize"][0] == used.current_size_px == 22
-    assert sampling["rlnSamplingPerturbInstance"][0] == pytest.approx(used.perturbation, abs=1e-6)
+    assert model["rlnCurrentImageSize"][0] == used.search.current_size_px == 22
+    assert sampling["rlnSamplingPerturbInstance"][0] == pytest.approx(used.search.perturbation, abs=1e-6)
 
 
 def test_directions_are_listed_with_their_share(tmp_path, table):

@@ -5,6 +5,7 @@ RELION measures them at the start of an iteration, before it decides.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,18 @@ import numpy as np
 import pytest
 
 from blush.refine.changes import PoseChange
+from blush.refine.control import ControlSettings
 from blush.refine.convergence import IterationResult, next_state
+from blush.refine.resolution import resolutions_angst
 from blush.refine.start import FirstSampling, ParticleGeometry, first_state
-from blush.refine.state import ControlSettings, RefinementState
+from blush.refine.state import State
 
 RUNS = json.loads((Path(__file__).parent / "relion_decisions.json").read_text())["runs"]
 DECISIONS = ("healpix_order", "local", "offset_range_angst", "offset_step_angst", "current_size_px")
 COUNTERS = ("no_resolution_gain", "no_large_changes")
 
 
-def start(run: dict[str, Any]) -> RefinementState:
+def start(run: dict[str, Any]) -> State:
     box, pixel = run["box_px"], run["pixel_size_angst"]
     sampling = FirstSampling(run["healpix_order"], run["offset_range_px"] * pixel, run["offset_step_px"] * pixel)
     settings = ControlSettings(run["initial_lowpass_angst"], max_iterations=998)
@@ -29,27 +32,26 @@ def start(run: dict[str, Any]) -> RefinementState:
     return first_state(geometry, sampling, settings, np.ones((2, 1, box // 2 + 1)), 1, True)
 
 
-def result(state: RefinementState, recorded: dict[str, Any], following: dict[str, Any]) -> IterationResult:
-    fsc = np.array(recorded["fsc"])
+def result(state: State, recorded: dict[str, Any], following: dict[str, Any]) -> IterationResult:
+    ssnr, extent_angst = np.array([recorded["ssnr"]]), state.facts.box_px * state.facts.pixel_size_angst
+    references = replace(
+        state.references,
+        fsc=np.array([recorded["fsc"]]),
+        ssnr=ssnr,
+        resolution_angst=resolutions_angst(ssnr, extent_angst, over_gaps=not state.final),
+        accuracy_rotation_deg=(following["accuracy_rotation_deg"],),
+        accuracy_offset_angst=(following["accuracy_offset_angst"],),
+    )
     return IterationResult(
-        fsc=fsc,
-        fsc_unmasked=fsc,
-        ssnr=np.array(recorded["ssnr"]),
-        tau2=state.tau2,
-        sigma2_ref=state.sigma2_ref,
-        noise=state.noise,
-        scale=state.scale,
-        norm_average=state.norm_average,
-        sigma_offset_angst=state.sigma_offset_angst,
+        images=state.images,
+        references=references,
         average_pmax=recorded["average_pmax"],
         log_likelihood=0.0,
         change=PoseChange(recorded["change_rotation_deg"], recorded["change_offset_angst"]),
-        accuracy_rotation_deg=following["accuracy_rotation_deg"],
-        accuracy_offset_angst=following["accuracy_offset_angst"],
     )
 
 
-def replay(run: dict[str, Any]) -> list[RefinementState]:
+def replay(run: dict[str, Any]) -> list[State]:
     """States 0, 1, ...: each ready for the iteration after it."""
     states, recorded = [start(run)], run["iterations"]
     for now, following in zip(recorded, [*recorded[1:], recorded[-1]], strict=True):
@@ -62,7 +64,10 @@ def test_sampling_and_image_size_of_every_iteration_are_relions(name):
     recorded = RUNS[name]["iterations"]
     for state, iteration in zip(replay(RUNS[name]), recorded, strict=False):
         for field in DECISIONS:
-            assert getattr(state, field) == pytest.approx(iteration[field], abs=1e-5), (iteration["iteration"], field)
+            assert getattr(state.search, field) == pytest.approx(iteration[field], abs=1e-5), (
+                iteration["iteration"],
+                field,
+            )
 
 
 @pytest.mark.parametrize("name", sorted(RUNS))
@@ -70,10 +75,12 @@ def test_resolution_flags_and_counters_are_relions(name):
     states = replay(RUNS[name])
     for before, after, iteration in zip(states, states[1:], RUNS[name]["iterations"], strict=False):
         assert after.resolution_angst == pytest.approx(iteration["resolution_angst"], abs=1e-5)
-        assert after.high_fsc_at_limit == iteration["high_fsc_at_limit"]
-        assert after.increment_shells == iteration["increment_shells"]
-        if after.healpix_order == before.healpix_order:  # RELION writes its counters before a step resets them
-            assert [getattr(after, field) for field in COUNTERS] == [iteration[field] for field in COUNTERS]
+        assert after.control.high_fsc_at_limit == iteration["high_fsc_at_limit"]
+        assert after.control.increment_shells == iteration["increment_shells"]
+        if (
+            after.search.healpix_order == before.search.healpix_order
+        ):  # RELION writes its counters before a step resets them
+            assert [getattr(after.control, field) for field in COUNTERS] == [iteration[field] for field in COUNTERS]
 
 
 def test_the_last_iteration_starts_where_relions_did():

@@ -14,9 +14,9 @@ from blush.io.mrc import read_volume, write_volume
 from blush.io.particles import read_particles
 from blush.io.star import read_star, write_star
 from blush.jobs.subtract import Subtraction, subtract
+from blush.refine.control import ControlSettings
 from blush.refine.outputs import DirectionTable, OutputParticles, write_iteration_outputs
 from blush.refine.start import FirstSampling, ParticleGeometry, first_state
-from blush.refine.state import ControlSettings
 
 pytestmark = [
     pytest.mark.relion,

@@ -1,6 +1,7 @@
 """A run folder as a refinement leaves it: three iterations, real postprocessing of a small map, simulated truth."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from blush.fourier.mask import soft_sphere
 from blush.io.files import save_npz, write_json
 from blush.io.mrc import write_volume
 from blush.jobs.layout import RunFolder
+from blush.refine.control import ControlSettings
+from blush.refine.start import FirstSampling, ParticleGeometry, first_state
+from blush.refine.state import State, save_state
 from blush.validate.local_resolution import local_resolution_files
 from blush.validate.postprocess_files import MaskSource, postprocess_files
 
@@ -19,19 +23,31 @@ BOX, PIXEL, N = 24, 3.0, 40
 SHELLS = BOX // 2 + 1
 
 
-def state_after(iteration: int) -> dict[str, object]:
-    """The part of a state that reports read, of a refinement that improves; the third iteration is the final one."""
+def state_after(iteration: int) -> State:
+    """State of a refinement that improves; the third iteration is the final one."""
     curve = 1 / (1 + np.exp(np.arange(SHELLS) - 4.0 - 2 * iteration))
-    return {
-        "iteration": iteration, "final": iteration == 2, "converged": iteration == 3,
-        "stop_reason": "converged" if iteration == 3 else "", "box_px": BOX, "pixel_size_angst": PIXEL,
-        "particle_diameter_angst": 50.0, "symmetry": "D2", "healpix_order": 2 + iteration // 2, "oversampling": 1,
-        "local": iteration >= 2, "offset_range_angst": 9.0, "offset_step_angst": 3.0,
-        "current_size_px": 14 + 3 * iteration, "resolution_angst": 30.0 / (1 + iteration), "fsc": curve.tolist(),
-        "accuracy_rotation_deg": None if iteration < 2 else 4.0 / iteration,
-        "accuracy_offset_angst": None if iteration < 2 else 2.0 / iteration,
-        "change_rotation_deg": 20.0 / (1 + iteration), "change_offset_angst": 3.0, "average_pmax": 0.2 * iteration,
-    }  # fmt: skip
+    geometry = ParticleGeometry(BOX, PIXEL, particle_diameter_angst=50.0, symmetry="D2", n_groups=1)
+    sampling = FirstSampling(2 + iteration // 2, 9.0, 3.0, local=iteration >= 2)
+    state = first_state(geometry, sampling, ControlSettings(), np.ones((2, 1, SHELLS)), seed=1, first_cc=True)
+    measured = iteration >= 2
+    return replace(
+        state,
+        iteration=iteration,
+        final=iteration == 2,
+        converged=iteration == 3,
+        stop_reason="converged" if iteration == 3 else "",
+        search=replace(state.search, current_size_px=14 + 3 * iteration),
+        references=replace(
+            state.references,
+            fsc=curve[None],
+            accuracy_rotation_deg=(4.0 / iteration if measured else None,),
+            accuracy_offset_angst=(2.0 / iteration if measured else None,),
+        ),
+        resolution_angst=30.0 / (1 + iteration),
+        change_rotation_deg=20.0 / (1 + iteration),
+        change_offset_angst=3.0,
+        average_pmax=0.2 * iteration,
+    )
 
 
 def write_iterations(root: Path) -> None:
@@ -39,7 +55,7 @@ def write_iterations(root: Path) -> None:
     folder, random = RunFolder(root), np.random.default_rng(1)
     lines = [{"time": 1000.0, "stage": "start", "iteration": 0, "seconds": 1.0, "cpu_seconds": 1.0}]
     for n in range(4):
-        write_json(folder.state(n), state_after(n))
+        save_state(folder.state(n), state_after(n))
         if n == 0:
             continue
         regulariser = {"name": "wiener", "asked_for": "cref" if n == 1 else "wiener", "waits_for": "local searches",
@@ -113,5 +129,5 @@ def running(tmp_path) -> Path:
     write_import(root)
     folder = RunFolder(root)
     for n in (0, 1):
-        write_json(folder.state(n), state_after(n))
+        save_state(folder.state(n), state_after(n))
     return root

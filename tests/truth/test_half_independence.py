@@ -83,8 +83,9 @@ def test_expectation_of_a_half_knows_nothing_of_the_other(copy):
     folder = copy("sphere")
     plain = load_npz(steps.expectation_shard(folder.root, 3, 1, 0))
     state, poses = read_json(folder.state(2)), load_npz(folder.poses(2))
-    for name in ("noise", "scale", "norm_average", "sigma_offset_angst", "tau2", "sigma2_ref"):
-        state[name][1] = (1.3 * np.array(state[name][1])).tolist()
+    own = {"images": ("noise", "scale", "norm_average", "sigma_offset_angst"), "references": ("tau2", "sigma2_ref")}
+    for part, name in [(part, name) for part, names in own.items() for name in names]:
+        state[part][name][1] = (1.3 * np.array(state[part][name][1])).tolist()
     with written(folder, folder.state(2)) as beside:
         write_json(beside, state)
     rows = read_plan(folder.root).rows[1]

@@ -15,7 +15,7 @@ from blush.io.mrc import map_stack, read_volume, write_stack
 from blush.io.star import read_star
 from blush.jobs import steps
 from blush.jobs.autorefine import autorefine
-from blush.refine.state import RefinementState, load_state
+from blush.refine.state import State, load_state
 from blush.simulate.particle_set import simulate
 from blush.simulate.settings import SimulateConfig
 
@@ -58,12 +58,12 @@ class Run:
         return read_json(self.root / "summary.json")
 
     @cached_property
-    def states(self) -> list[RefinementState]:
+    def states(self) -> list[State]:
         paths = sorted(self.root.glob("it[0-9][0-9][0-9]/state.json"))
         return [load_state(path) for path in paths]
 
     @property
-    def last(self) -> RefinementState:
+    def last(self) -> State:
         return self.states[-1]
 
     def map(self, name) -> torch.Tensor:
@@ -161,8 +161,8 @@ def expected_from_halves(half_fsc: np.ndarray) -> np.ndarray:
 def describe(run: Run) -> str:
     """Everything about a run on one page, for people."""
     lines = [
-        f"{s.iteration:3d} order {s.healpix_order} size {s.current_size_px} res {s.resolution_angst:.2f} "
-        f"pmax {s.average_pmax:.3f} acc {s.accuracy_rotation_deg} change {s.change_rotation_deg}"
+        f"{s.iteration:3d} order {s.search.healpix_order} size {s.search.current_size_px} res {s.resolution_angst:.2f} "
+        f"pmax {s.average_pmax:.3f} acc {s.references.best_accuracy_rotation_deg} change {s.change_rotation_deg}"
         for s in run.states
     ]
     kept = ("resolution_angst", "unmasked_resolution_angst", "mask_used", "truth", "warnings")
@@ -171,13 +171,13 @@ def describe(run: Run) -> str:
     columns = {
         "half": run.half_fsc,
         "corr": run.postprocessed("corrected"),
-        "loop": run.last.fsc,
+        "loop": run.last.references.fsc[0],
         "truth": run.against(run.true_map),
         "initial": run.against(initial),
         "init-truth": fsc(initial, run.true_map).numpy(),
     }
     lines.append(" shell    Å  " + " ".join(f"{name:>10}" for name in columns))
-    for shell in range(1, run.last.n_shells):
+    for shell in range(1, run.last.facts.n_shells):
         values = " ".join(f"{curve[shell]:10.3f}" for curve in columns.values())
         lines.append(f"{shell:5d} {BOX_ANGST / shell:6.1f} {values}")
     return "\n".join(lines)

@@ -188,7 +188,7 @@ def memory_of_maps_mb(wildcards, input):
     """Memory of a job that works on whole maps: the package itself, and 40 volumes at a time."""
     # Where it is not there yet, as in a dry run, Snakemake wants the system's own error.
     Path(input[0]).stat()
-    box_px = read_json(input[0])["box_px"]
+    box_px = read_json(input[0])["facts"]["box_px"]
     return 1500 + round(40 * 4 * box_px**3 / 1e6)
 
 

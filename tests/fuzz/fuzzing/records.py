@@ -18,8 +18,9 @@ from blush.io.star import write_star
 from blush.jobs.layout import RunFolder
 from blush.jobs.progress import read_progress
 from blush.jobs.sealed import read_identity, write_identity
+from blush.refine.control import ControlSettings
 from blush.refine.start import FirstSampling, ParticleGeometry, first_state
-from blush.refine.state import ControlSettings, RefinementState, load_state, save_state
+from blush.refine.state import State, load_state, save_state
 from blush.report.run_data import read_run
 from fuzzing.mutate import BYTES, LINES, within_zip
 from fuzzing.reader import Reader, finite
@@ -31,7 +32,7 @@ _ARRAYS = (*[within_zip(*BYTES)] * len(BYTES), *BYTES)
 _OWNER = Owner("0123456789abcdef", "it001/case")
 
 
-def state() -> RefinementState:
+def state() -> State:
     """The state before iteration 1 of a box of 16 px."""
     geometry = ParticleGeometry(16, 3.0, 40.0, "C1", n_groups=2)
     return first_state(geometry, FirstSampling(), ControlSettings(), np.ones((2, 1, 9)), seed=3, first_cc=True)
@@ -45,7 +46,9 @@ def _states(folder: Path) -> list[bytes]:
 def _state(path: Path) -> None:
     """What is accepted has finite spectra and is the same when it is written and read again."""
     found = load_state(path)
-    arrays = [value for value in vars(found).values() if isinstance(value, np.ndarray)]
+    parts = (found.images, found.references)
+    arrays = [value for part in parts for value in vars(part).values() if isinstance(value, np.ndarray)]
+    assert len(arrays) == 11
     assert finite(*arrays), "spectra that are no numbers"
     save_state(path.with_name("again.json"), found)
     assert load_state(path.with_name("again.json")) == found
