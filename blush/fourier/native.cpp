@@ -473,8 +473,10 @@ template <int P> static void project_many(const float* maps, int64_t groups, con
       t.locate(v.matrices + 9 * row, v.kx + begin, v.ky + begin, m, v.r, v.pad);
       for (int64_t g = 0; g < groups; ++g) {
         const float* group = maps + 2 * P * g;
-        for (int i = 0; i < m; ++i)
+        for (int i = 0; i < m; ++i) {
+          if (i + Views::ahead < m) fetch<2 * P>(group + c.sx * t.corner[i + Views::ahead], c);
           store(samples + 2 * P * i, between<P>(group + c.sx * t.corner[i], c, t.fx[i], t.fy[i], t.fz[i]));
+        }
         for (int64_t l = 0; l < P && P * g + l < k; ++l) {
           float* re = slices + (row * k + P * g + l) * 2 * v.n + begin;
           float* im = re + v.n;

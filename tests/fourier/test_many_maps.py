@@ -106,12 +106,13 @@ def test_scores_are_summed_in_double_precision(count, real):
     n = pixels.inside(20)
     one = transform(draw(50, 50, 50, seed=1, dtype=real), 25)
     maps = interleave([Sphere(torch.ones_like(one.values), 50, 25)] * count)
-    image = torch.zeros(1, 2, n, dtype=real)
-    image[:, 0], image[:, 1, 1:] = 1, 0
-    image[:, 0, 0] = 2**26
-    upright = torch.eye(3, dtype=torch.float64)[None]
-    found = score_many(maps, upright, image, torch.zeros(1, n, dtype=real), pixels)
-    assert found.tolist() == [[2**26 + n - 1] * count]
+    terms = torch.ones(1, n, dtype=real)
+    terms[:, 0] = 2**26
+    nothing, upright = torch.zeros_like(terms), torch.eye(3, dtype=torch.float64)[None]
+    cross = score_many(maps, upright, torch.stack((terms, nothing), 1), nothing, pixels)
+    power = score_many(maps, upright, torch.stack((nothing, nothing), 1), terms, pixels)
+    assert cross.tolist() == [[2**26 + n - 1] * count]
+    assert power.tolist() == [[-(2**26) - n + 1] * count]
 
 
 @pytest.mark.parametrize("count", COUNTS)
