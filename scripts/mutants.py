@@ -33,8 +33,8 @@ TIMEOUT_S = {"own": 240, "main": 300, "room": 600, "numerics": 1500, "rest": 300
 NUMERIC_ROOMS = ("maximization", "refine", "expectation", "regularise", "oracle", "truth")
 NUMERIC_JOBS = (
     "test_expect", "test_denoise_and_trail", "test_converge", "test_reduce", "test_half_independence", "test_import",
-    "test_planning", "test_layout",
-    "test_start", "test_inputs", "test_memory",
+    "test_planning", "test_layout", "test_start", "test_inputs", "test_memory", "test_subtract",
+    "test_subtraction_source",
 )  # fmt: skip
 """Of `tests/jobs`, the rest of which is about files, faults and programs."""
 MAIN = {

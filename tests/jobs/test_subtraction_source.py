@@ -59,6 +59,25 @@ def test_every_class_loses_what_its_own_map_predicts(classified):
     assert len(list((folder / "out").glob("subtracted_class00[12]_0001.mrcs"))) == 2
 
 
+def test_every_half_loses_what_its_own_class_predicts(classified):
+    """Half 2's model has empty maps: its images stay as they are, to the bit."""
+    folder, kept, other = classified
+    blocks = read_star(folder / "run_it025_data.star")
+    half = np.arange(N) // 2 % 2 + 1
+    blocks["particles"]["rlnRandomSubset"] = half
+    write_star(folder / "run_it025_data.star", blocks)
+    write_volume(folder / "empty.mrc", 1e-30 * volume(KEPT), PIXEL)
+    write_star(folder / "model2.star", model(model_classes={"rlnReferenceImage": ["empty.mrc"] * 2}))
+    names = {"rlnModelStarFile": "model.star", "rlnModelStarFile2": "model2.star"}
+    general = names | {"rlnExperimentalDataStarFile": "run_it025_data.star"}
+    write_star(folder / "run_it025_optimiser.star", {"optimiser_general": general})
+    before = read_particles(folder / "run_it025_data.star")[0].images()
+    images = read_particles(subtract(folder / "run_it025_optimiser.star", wanted(folder)))[0].images()
+    np.testing.assert_array_equal(images[half == 2], before[half == 2])
+    assert np.square((images - kept)[half == 1]).sum() < 5e-4 * np.square(other[half == 1]).sum()
+    assert len(list((folder / "out").glob("subtracted_half[12]_class00[12]_0001.mrcs"))) == 4
+
+
 def test_one_map_for_all_classes_has_to_be_asked_for(classified):
     folder, _, _ = classified
     star = folder / "run_it025_data.star"
