@@ -43,6 +43,7 @@ __all__ = ["Subtraction", "subtract"]
 FITTED_IMAGES = 2_000
 """Images of a half, evenly spread over it, that its amplitude is fitted to."""
 _LEAST_SIGNIFICANCE = 3.0
+REFERENCE = "reference.mrc"
 
 
 def subtract(
@@ -84,7 +85,7 @@ def subtract(
     work = _Work(source, mask, centre_px, new_box, wanted, block, tell, progress)
     for images in source.sets:
         work.run(images, parts[images.label])
-    _write_kept(source, mask, centre_px, new_box, wanted.output)
+    work.write_kept()
     return _write_table(source, work, listed)
 
 
@@ -101,14 +102,20 @@ class _Work:
     tell: Callable[[str], None]
     progress: Callable[[str, int, int], None]
 
+    def __post_init__(self) -> None:
+        self.kept = torch.zeros_like(self.mask)
+
     def run(self, images: ImageSet, parts: list[Part]) -> None:
         """Write those stacks of some images that are not there yet."""
         missing = [part for part in parts if not self._is_there(part)]
-        if not missing:
+        if not missing and (self.wanted.output / REFERENCE).exists():
             return
         volume = self.source.volume(images.map)
         amplitude = self._amplitude(volume, images)
-        background = self._background(amplitude * volume * (1 - self.mask))
+        volume *= amplitude
+        self.kept += volume * self.mask * (len(images.rows) / len(self.source.particles))
+        volume *= 1 - self.mask
+        background = self._background(volume)
         del volume
         total, done = sum(len(part.rows) for part in missing), 0
         for part in missing:
@@ -181,24 +188,21 @@ class _Work:
         self.tell(f"{_stage(wanted, 'amplitude')} {amplitude:.4f} ± {error:.4f} ({len(chosen)} images)")
         return amplitude
 
+    def write_kept(self) -> None:
+        """Write mask and masked map in the frame of the new images: those of what comes next."""
+        if (self.wanted.output / REFERENCE).exists():
+            return
+        shift = (0, 0, 0) if self.centre_px is None else tuple(int(-x) for x in self.centre_px.flip(0))
+        first = len(self.mask) // 2 - self.box_px // 2
+        window = slice(first, first + self.box_px)
+        for name, volume in (("mask.mrc", self.mask), (REFERENCE, self.kept)):
+            kept = volume.roll(shift, (0, 1, 2))[window, window, window]
+            write_volume(self.wanted.output / name, kept.numpy(), self.source.particles.optics[0].pixel_size_angst)
+
 
 def _stage(images: ImageSet, what: str) -> str:
     """What is being done to which images."""
     return f"{images.label}: {what}" if images.label else what
-
-
-def _write_kept(source: Source, mask: Tensor, centre_px: Tensor | None, box_px: int, output: Path) -> None:
-    """Mask and masked map in the frame of the new images: reference and mask of what comes next."""
-    counts = [len(images.rows) for images in source.sets]
-    average = torch.zeros_like(mask)
-    for images, count in zip(source.sets, counts, strict=True):
-        average += source.volume(images.map) * (count / sum(counts))
-    shift = (0, 0, 0) if centre_px is None else tuple(int(-x) for x in centre_px.flip(0))
-    first = len(mask) // 2 - box_px // 2
-    window = slice(first, first + box_px)
-    for name, volume in (("mask.mrc", mask), ("reference.mrc", average * mask)):
-        kept = volume.roll(shift, (0, 1, 2))[window, window, window]
-        write_volume(output / name, kept.numpy(), source.particles.optics[0].pixel_size_angst)
 
 
 def _write_table(source: Source, work: _Work, parts: list[Part]) -> Path:

@@ -87,13 +87,20 @@ def divided(images: ImageSet, size: int) -> Iterator[Part]:
 
 
 def peak_bytes(box_px: int, block: int) -> int:
-    """Peak memory: 0.29 GB + 16 N^3 (map, mask, product) + the larger of transform and work.
+    """Peak memory: 0.29 GB + 20 N^3 (map, mask, what is kept, products) + the larger of transform and work.
 
     With N = box, the transform of the padded map takes 9 (2N)^3; the work 8 c for the sphere of c = (2 R + 1)^2 (R + 1)
     cells, R = N + 3, and 50 N^2 for every image of a block: the image, its slice, CTF and phases in double precision.
     """
-    volumes, work = 16 * box_px**3, 8 * sphere_cells(box_px // 2) + _BYTES_PER_PIXEL * box_px**2 * block
-    return PROCESS_BYTES + volumes + max(9 * (PADDING * box_px) ** 3, work)
+    return _fixed_bytes(box_px) + max(9 * (PADDING * box_px) ** 3, _work_bytes(box_px, block))
+
+
+def _fixed_bytes(box_px: int) -> int:
+    return PROCESS_BYTES + 20 * box_px**3
+
+
+def _work_bytes(box_px: int, block: int) -> int:
+    return 8 * sphere_cells(box_px // 2) + _BYTES_PER_PIXEL * box_px**2 * block
 
 
 def block_size(box_px: int, memory_gb: float) -> int:
@@ -109,7 +116,7 @@ def block_size(box_px: int, memory_gb: float) -> int:
         remedy = f"give --memory-gb {least / 1e9:.1f} or more"
         problem = Problem(f"box of {box_px} px needs more memory than given", remedy, value=f"{memory_gb:g} GB")
         raise BlushError(TITLE, [problem])
-    room = memory_gb * 1e9 - peak_bytes(box_px, 0)
+    room = memory_gb * 1e9 - _fixed_bytes(box_px) - _work_bytes(box_px, 0)
     return max(1, min(_LARGEST_BLOCK, int(room / (_BYTES_PER_PIXEL * box_px**2))))
 
 
@@ -151,16 +158,22 @@ def claim(source: Source, wanted: Subtraction, parts: list[Part], box_px: int) -
     choices = [_VERSION, box_px, wanted.recentre, wanted.scale, wanted.images_per_stack, source.own]
     recipe = xxhash.xxh3_128_hexdigest(json.dumps([files, choices]).encode())
     path = wanted.output / _RECIPE
-    if path.exists() and read_record(path, members=("recipe",))["recipe"] != recipe:
+    present = [part for part in parts if (wanted.output / part.name).exists()]
+    if (path.exists() or present) and not (path.exists() and _recipe_in(path) == recipe):
         remedy = "name another folder, or delete this one"
         raise BlushError(TITLE, [Problem("holds the results of other inputs or options", remedy, str(wanted.output))])
-    missing = sum(len(part.rows) for part in parts if not (wanted.output / part.name).exists())
+    missing = sum(len(part.rows) for part in parts) - sum(len(part.rows) for part in present)
     above = next(folder for folder in (wanted.output, *wanted.output.absolute().parents) if folder.exists())
     free, needed = shutil.disk_usage(above).free, 4 * missing * box_px**2
     if needed > free:
         value = f"{free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB needed"
         raise BlushError(TITLE, [Problem("the disk is too small", "make room", str(wanted.output), value=value)])
     write_json(path, {"recipe": recipe, "maps": [str(one) for one in source.maps], "mask": str(wanted.mask)})
+
+
+def _recipe_in(path: Path) -> str:
+    """What the stacks of a folder were made from."""
+    return str(read_record(path, members=("recipe",))["recipe"])
 
 
 def doubts(source: Source, mask: Tensor, centre_px: Tensor | None, box_px: int) -> Iterator[str]:

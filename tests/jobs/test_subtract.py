@@ -19,6 +19,7 @@ from blush.io.particles import read_particles
 from blush.io.star import read_star, write_star
 from blush.jobs.subtract import Subtraction, subtract
 from blush.jobs.subtracted_table import revert
+from blush.jobs.subtraction_plan import block_size
 from blush.maximization.reconstruct import reconstruct
 
 
@@ -83,6 +84,8 @@ def test_a_map_of_another_grey_scale_is_fitted_per_half(tmp_path):
     assert found == pytest.approx([0.3, 0.3], abs=0.01)
     left = read_particles(star)[0].images() - data.kept * each - data.noise
     assert power(left) < 3e-3 * power(data.other)
+    reference, expected = read_volume(tmp_path / "out/reference.mrc")[0], 0.3 * volume(KEPT)
+    assert np.abs(reference - expected).max() < 0.04 * expected.max()
 
 
 def test_images_that_do_not_show_the_map_are_refused(tmp_path):
@@ -208,6 +211,8 @@ def test_a_stopped_call_goes_on_to_the_same_bytes(clean, tmp_path, monkeypatch):
     assert sorted(path.name for path in part.output.iterdir()) == [*names[:2], "subtraction.json"]
     kept = (part.output / names[0]).stat().st_mtime_ns
     subtract(clean.star, part)
+    for name in ("reference.mrc", "mask.mrc"):
+        assert (part.output / name).read_bytes() == (whole.output / name).read_bytes()
     assert (part.output / names[0]).stat().st_mtime_ns == kept
     for name in names:
         assert (part.output / name).read_bytes() == (whole.output / name).read_bytes()
@@ -217,6 +222,22 @@ def test_a_folder_of_another_subtraction_is_refused(clean, tmp_path):
     subtract(clean.star, wanted(clean, tmp_path))
     with pytest.raises(BlushError, match="holds the results of other inputs or options"):
         subtract(clean.star, wanted(clean, tmp_path, box_px=24))
+
+
+def test_stacks_that_nothing_vouches_for_are_refused(clean, tmp_path):
+    subtract(clean.star, wanted(clean, tmp_path))
+    (tmp_path / "subtraction.json").unlink()
+    with pytest.raises(BlushError, match="holds the results of other inputs or options"):
+        subtract(clean.star, wanted(clean, tmp_path))
+
+
+def test_as_many_images_at_once_as_the_memory_holds():
+    """Box 256: 0.29 GB, 20 N^3 = 0.34 GB of maps, and 8 x 519^2 x 260 = 0.56 GB; 50 x 256^2 = 3.3 MB per image."""
+    fixed = 0.29e9 + 20 * 256**3 + 8 * 519**2 * 260
+    assert block_size(256, 1.9) == int((1.9e9 - fixed) / (50 * 256**2))
+    assert block_size(256, 40) == 256
+    with pytest.raises(BlushError, match=r"box of 256 px needs more memory than given \(found 1.8 GB\)"):
+        block_size(256, 1.8)  # the transform of the padded map: 72 N^3 = 1.2 GB
 
 
 def test_one_map_for_two_halves_is_told(clean, tmp_path):
