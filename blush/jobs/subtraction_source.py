@@ -23,7 +23,7 @@ from blush.io.noted import check_own, noted_digest
 from blush.io.particle_columns import BLOCK, NUMERIC_COLUMNS, POSE_COLUMNS
 from blush.io.particles import ParticleSet, read_particles
 from blush.io.star import Table, read_star
-from blush.jobs.inputs import latest_state, read_frozen_particles, with_poses
+from blush.jobs.inputs import latest_state, read_frozen_particles, read_plan, with_poses
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import checked
 from blush.jobs.subtraction_models import factors, is_optimiser, read_models
@@ -154,6 +154,9 @@ def _of_run(root: Path, maps: Sequence[Path]) -> Source:
     if state is None or not state.converged:
         remedy = "run the same command again to finish it (blush refine), then subtract"
         raise BlushError(TITLE, [Problem("has not finished refining", remedy, str(root))])
+    if read_plan(root).subsets != HALVES or len(state.references.fsc) > 1:
+        remedy = "give its _optimiser.star, whose tables name the map of every class"
+        raise BlushError(TITLE, [Problem("is no refinement of one map in two halves", remedy, str(root))])
     star, poses_file = root / "run_data.star", folder.poses(state.iteration)
     check_own(star)
     frozen = read_frozen_particles(root)

@@ -1,5 +1,7 @@
 """Sources of a subtraction in RELION's tables: maps of every class, scales of groups, and what may be wrong."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from blob_set import BOX, KEPT, OTHER, PIXEL, volume, write_blob_set
@@ -10,6 +12,7 @@ from blush.io.particles import read_particles
 from blush.io.star import read_star, write_star
 from blush.jobs.subtract import Subtraction, subtract
 from blush.jobs.subtracted_table import revert
+from blush.refine.subset import Subset
 
 N = 24
 SCALES = {3: 0.5, 5: 1.5}
@@ -119,6 +122,16 @@ def test_two_models_need_half_sets_and_two_maps_are_not_the_same(classified):
         subtract(folder / "particles.star", wanted(folder, maps=maps, ignore_class=True))
     with pytest.raises(BlushError, match="is no folder of a refinement"):
         subtract(folder, wanted(folder))
+
+
+def test_a_run_without_halves_is_read_from_its_tables(run, monkeypatch):
+    from blush.jobs import subtraction_source
+
+    plan = subtraction_source.read_plan(run)
+    everything = dataclasses.replace(plan, subsets=(Subset.ALL,))
+    monkeypatch.setattr(subtraction_source, "read_plan", lambda root: everything)
+    with pytest.raises(BlushError, match=r"one map in two halves; give its _optimiser\.star"):
+        subtract(run, wanted(run))
 
 
 def test_priors_of_origins_move_along_and_files_of_the_detector_are_found(tmp_path):
