@@ -197,7 +197,7 @@ def assert_same_images(run: Path, table: dict) -> None:
     before = read_particles(run / "results/run_data.star")[0].images()
     found, expected, original = (np.fft.fft2(x)[:, inside] for x in (ours.images(), theirs.images(), before))
     assert inside.sum() > 50
-    assert np.linalg.norm(found - expected) < 1e-4 * np.linalg.norm(original - expected)
+    assert np.linalg.norm(found - expected) < 1e-5 * np.linalg.norm(original - expected)
     assert {path.name for path in (run / "ours").glob("*.mrcs")} == {f"subtracted_half{h}_0001.mrcs" for h in (1, 2)}
 
 
