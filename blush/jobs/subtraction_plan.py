@@ -186,8 +186,8 @@ def doubts(source: Source, mask: Tensor, centre_px: Tensor | None, box_px: int) 
         )
     region = torch.nonzero(mask > 0.5).flip(1).double() - len(mask) // 2
     reach_px = float((region - (0 if centre_px is None else centre_px)).norm(dim=1).max())
-    if reach_px >= box_px / 2:
-        yield f"the mask reaches {reach_px:.0f} px from the new centre, beyond a box of {box_px} px"
+    if reach_px >= box_px / 2 and (centre_px is not None or box_px < len(mask)):
+        yield f"the mask reaches {reach_px:.0f} px from the centre, beyond a box of {box_px} px"
     if centre_px is not None:
         whole_px = recentred(source.particles, centre_px)[0]
         lost = int((whole_px.abs().amax(1) + reach_px > len(mask) / 2).sum())
