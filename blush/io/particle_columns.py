@@ -98,7 +98,7 @@ def _find_stacks(names: Sequence[str], rows: Sequence[np.ndarray], star: Path, p
     rows
         Where in the table each name stands.
     """
-    found = [_find_stack(name, star) for name in names]
+    found = [find_stack(name, star) for name in names]
     missing = [index for index, path in enumerate(found) if path is None]
     message = "stack file does not exist"
     for index in missing[:ROWS_LISTED]:
@@ -118,7 +118,7 @@ def _find_stacks(names: Sequence[str], rows: Sequence[np.ndarray], star: Path, p
     return [str(star.absolute().parent / name) if path is None else str(path) for name, path in paths]
 
 
-def _find_stack(name: str, star: Path) -> Path | None:
+def find_stack(name: str, star: Path) -> Path | None:
     """The file that a name means; `stack.mrc:mrcs` says of stack.mrc that it is a stack, as RELION has it."""
     path = resolve(name, star)
     plain, colon, kind = name.rpartition(":")

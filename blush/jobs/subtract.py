@@ -114,8 +114,9 @@ class _Work:
         amplitude = self._amplitude(volume, images)
         volume *= amplitude
         self.kept += volume * self.mask * (len(images.rows) / len(self.source.particles))
-        volume *= 1 - self.mask
-        background = self._background(volume)
+        if not missing:
+            return
+        background = self._background(volume * (1 - self.mask))
         del volume
         total, done = sum(len(part.rows) for part in missing), 0
         for part in missing:

@@ -13,8 +13,7 @@ from blush.errors import BlushError, Problem
 from blush.expectation.background import rotations
 from blush.io.columns import numbers
 from blush.io.mrc import stack_header
-from blush.io.optics import resolve
-from blush.io.particle_columns import BLOCK, POSE_COLUMNS
+from blush.io.particle_columns import BLOCK, POSE_COLUMNS, find_stack
 from blush.io.particles import ParticleSet, read_particles
 from blush.io.star import Table, write_star
 
@@ -66,7 +65,7 @@ def _name_from(star: Path, name: str, path: str | None) -> str:
     """The name where it leads from the table's folder to the file; else the file's absolute path."""
     if path is None:
         return name
-    found = resolve(name.rpartition(":")[0] if name.rpartition(":")[2] in ("mrcs", "mrc") else name, star)
+    found = find_stack(name, star)
     return name if found is not None and found.resolve() == Path(path).resolve() else path
 
 
@@ -170,7 +169,7 @@ def _boxes(blocks: Mapping[str, Table], particles: ParticleSet, star: Path) -> N
     boxes = np.array([group.box_px for group in particles.optics], dtype=np.int64)
     for group in np.unique(particles.optics_index):
         name = names[np.flatnonzero(particles.optics_index == group)[0]]
-        path = resolve(name, star) or resolve(name.rpartition(":")[0], star)
+        path = find_stack(name, star)
         if path is None:
             remedy = "restore the original stack, or move the table to the project that it belongs to"
             problems.append(Problem("original stack does not exist", remedy, str(star), f"{BLOCK}, {ORIGINAL}", name))

@@ -165,6 +165,15 @@ def test_reverting_gives_the_table_that_was_given(clean, tmp_path, recentre):
             np.testing.assert_array_equal(back["particles"][name], column)
 
 
+def test_reverting_to_images_that_are_gone_is_refused(tmp_path):
+    data = write_blob_set(tmp_path / "project", 4)
+    star = subtract(data.star, wanted(data, tmp_path / "out"))
+    (data.folder / "images.mrcs").unlink()
+    with pytest.raises(BlushError, match=r"original stack does not exist \(found .*images.mrcs\); restore"):
+        revert(star, tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
 def test_reverting_keeps_poses_found_since(clean, tmp_path):
     """The region turned and moved in the new frame: its place in the original image follows from the new pose."""
     star = subtract(clean.star, wanted(clean, tmp_path / "out", recentre=tuple(KEPT_AT)))
