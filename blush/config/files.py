@@ -86,12 +86,22 @@ def resolved(
         for key in keys[:-1]:
             section = section.get(key) if isinstance(section, dict) else None
         value = section.get(keys[-1]) if isinstance(section, dict) else None
-        if isinstance(value, str | Path) and str(value) not in _KEYWORDS:
-            update: dict[str, Any] = {keys[-1]: _absolute(folder / value)}
+        found = _placed(value, folder)
+        if found is not None:
+            update: dict[str, Any] = {keys[-1]: found}
             for key in reversed(keys[:-1]):
                 update = {key: update}
             result = merged(result, update)
     return result
+
+
+def _placed(value: Any, folder: Path) -> Any:
+    """A path, or a list of paths, with relative ones in a folder; None for anything else."""
+    if isinstance(value, list) and all(isinstance(one, str | Path) for one in value):
+        return [_absolute(folder / one) for one in value]
+    if isinstance(value, str | Path) and str(value) not in _KEYWORDS:
+        return _absolute(folder / value)
+    return None
 
 
 def _absolute(path: Path) -> Path:

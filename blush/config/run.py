@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from blush.config.classification import Classification
 from blush.config.files import checked, merged, read_yaml, resolved
 from blush.config.regulariser import RegulariserSettings
 from blush.config.sections import (
@@ -32,14 +33,18 @@ PATH_KEYS = (
     ("regulariser", "blush", "weights"),
     ("regulariser", "cref", "weights"),
     ("regulariser", "localwiener", "weights"),
+    ("classification", "references"),
 )
 
 
 class RunConfig(Section):
-    """One refinement. Relative paths start at the folder of the configuration file."""
+    """One job on a set of particles. Relative paths start at the folder of the configuration file."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
         description="Name of the run; its results go to output/name"
+    )
+    job: Literal["refine", "classify"] = Field(
+        default="refine", description="refine: one map, in two halves; classify: several maps that compete for images"
     )
     particles: Path = Field(description="Particle STAR file, RELION 3.1 or later")
     reference: Path = Field(description="Initial map, of any box and pixel size")
@@ -62,6 +67,7 @@ class RunConfig(Section):
     trailing: Trailing = Field(default=Trailing(), description="Cut-off of the references")
     sampling: Sampling = Field(default=Sampling(), description="Poses that are searched")
     refinement: Refinement = Field(default=Refinement(), description="Iterations")
+    classification: Classification = Field(default=Classification(), description="Classes; for job: classify")
     postprocess: Postprocess = Field(default=Postprocess(), description="Final maps and resolution")
     compute: Compute = Field(default=Compute(), description="Devices, workers, memory")
     truth: Truth | None = Field(default=None, description="Truth of simulated data; null for real data")

@@ -13,6 +13,7 @@ from blush.expectation.coarse import Weighted
 from blush.expectation.competition import tempered_shares
 from blush.expectation.model import Model
 from blush.expectation.prepare import Images
+from blush.expectation.sparse import combine
 from blush.fourier.many_maps import interleave, predict_many, score_many
 from blush.fourier.many_sums import InterleavedSums, empty_sums, insert_many
 from blush.fourier.packed import Packed
@@ -75,12 +76,29 @@ class FixedPoses:
         """Score every reference at every image's own pose and normalise over references."""
         euler = np.stack([getattr(block.particles, name) for name in ("rot_deg", "tilt_deg", "psi_deg")], 1)
         matrices = matrix_from_euler(torch.from_numpy(euler).to(self.log_prior.device))
+        if self.model.cross_correlation:
+            return self._winners(matrices, weighted)
         score = score_many(self.maps, matrices, weighted.cross, weighted.power, self.pixels) + self.log_prior
         if weighted.confined_to is not None:
-            others = torch.arange(self.maps.n_maps, device=score.device) != weighted.confined_to[:, None]
-            score = score.masked_fill(others, -torch.inf)
+            score = score.masked_fill(self._others(weighted.confined_to), -torch.inf)
         shares = tempered_shares(score, self.log_prior, self.model.temperature)
         return FixedPosterior(shares, torch.logsumexp(score, 1), matrices)
+
+    def _winners(self, matrices: Tensor, weighted: Weighted) -> FixedPosterior:
+        """All of each image for the reference with which it correlates best: grey scales do not matter."""
+        nothing = torch.zeros_like(weighted.power)
+        cross = score_many(self.maps, matrices, weighted.cross, nothing, self.pixels)
+        power = -score_many(self.maps, matrices, torch.zeros_like(weighted.cross), weighted.power, self.pixels)
+        score = combine(cross[:, None], power, cross_correlation=True)[:, 0]
+        if weighted.confined_to is not None:
+            score = score.masked_fill(self._others(weighted.confined_to), -torch.inf)
+        shares = torch.zeros_like(score)
+        shares[torch.arange(len(score), device=score.device), score.argmax(1)] = 1
+        return FixedPosterior(shares, torch.zeros_like(score[:, 0]), matrices)
+
+    def _others(self, to: Tensor) -> Tensor:
+        """(b, references) whether an image confined `to` (b,) leaves a reference out."""
+        return torch.arange(self.maps.n_maps, device=to.device) != to[:, None]
 
     def back_project(self, block: Block, posterior: FixedPosterior, sums: InterleavedSums) -> tuple[Tensor, Tensor]:
         """Insert the images into `sums` (in place) and predict each of them from the model.

@@ -86,3 +86,10 @@ def _border_mean(volume: Tensor) -> Tensor:
     """Mean over the six faces."""
     faces = [volume.select(axis, side).double().mean() for axis in range(3) for side in (0, -1)]
     return torch.stack(faces).mean().to(volume.dtype)
+
+
+def gaussian(volume: Tensor, sigma_px: float) -> Tensor:
+    """Average over a Gaussian of standard deviation `sigma_px` about every voxel of a periodic map (N, N, N)."""
+    radius = radius_3d(volume.shape[0], volume.device).to(volume.dtype)
+    weight = torch.exp(-2 * (math.pi * sigma_px / volume.shape[0] * radius).square())
+    return torch.fft.irfftn(torch.fft.rfftn(volume) * weight, s=volume.shape)

@@ -57,7 +57,7 @@ def converge(root: Path, iteration: int) -> State:
     state = next_state(before, result)
     with written(folder, folder.poses(iteration)) as beside:
         save_npz(beside, new)
-    _save_directions(folder, iteration, before, dict(zip(plan.subsets, measured, strict=True)))
+    save_directions(folder, iteration, before, dict(zip(plan.subsets, measured, strict=True)))
     if before.final or config.refinement.iteration_tables:
         write_outputs(root, iteration, before, state, new, measured)
     folder.log(
@@ -65,7 +65,7 @@ def converge(root: Path, iteration: int) -> State:
     )
     with written(folder, folder.state(iteration)) as beside:
         save_state(beside, state)
-    _tidy(folder, iteration, config.refinement.keep_iterations)
+    tidy(folder, iteration, config.refinement.keep_iterations)
     return state
 
 
@@ -89,19 +89,34 @@ def _result(
     old: Arrays,
     new: Arrays,
 ) -> IterationResult:
-    keep_norm = before.search.first_cc or not config.refinement.norm_correction
-    noise, norm = before.images.noise, before.images.norm_average
     return IterationResult(
-        images=ImageModel(
-            noise=np.stack([update_noise(m["noise"], m["weight"], noise[h]) for h, m in enumerate(measured)]),
-            scale=_scales(config, before, plan, particles, measured),
-            norm_average=norm if keep_norm else np.array([new["norm_correction"][rows].mean() for rows in plan.rows]),
-            sigma_offset_angst=_offset_widths(before, measured),
-        ),
+        images=images_measured(config, before, plan, particles, measured, new),
         references=_references(before, spectra, measured[0]),
         average_pmax=float(new["pmax"].mean()),
         log_likelihood=float(new["log_likelihood"].sum()),
         change=pose_change(old, new, plan.operators),
+    )
+
+
+def images_measured(
+    config: RunConfig, before: State, plan: Plan, particles: ParticleSet, measured: list[Arrays], new: Arrays
+) -> ImageModel:
+    """The image model of every subset from its statistics.
+
+    Parameters
+    ----------
+    measured
+        By subset.
+    new
+        Columns of all images after the iteration, in import order.
+    """
+    keep_norm = before.search.first_cc or not config.refinement.norm_correction
+    noise, norm = before.images.noise, before.images.norm_average
+    return ImageModel(
+        noise=np.stack([update_noise(m["noise"], m["weight"], noise[h]) for h, m in enumerate(measured)]),
+        scale=_scales(config, before, plan, particles, measured),
+        norm_average=norm if keep_norm else np.array([new["norm_correction"][rows].mean() for rows in plan.rows]),
+        sigma_offset_angst=_offset_widths(before, measured),
     )
 
 
@@ -139,18 +154,19 @@ def _scales(
 
 
 def _offset_widths(before: State, measured: list[Arrays]) -> NDArray[np.float64]:
-    if before.search.first_cc:
+    if before.search.first_cc or before.search.fixed:
         return before.images.sigma_offset_angst
     return np.array([update_sigma_offset(float(m["offset_square"]), float(m["weight"].sum())) for m in measured])
 
 
-def _save_directions(folder: RunFolder, iteration: int, before: State, measured: dict[Subset, Arrays]) -> None:
+def save_directions(folder: RunFolder, iteration: int, before: State, measured: dict[Subset, Arrays]) -> None:
+    """Write the direction histograms of all subsets."""
     arrays = {subset.infix: m["directions"] for subset, m in measured.items()}
     with written(folder, folder.directions(iteration)) as beside:
         save_npz(beside, arrays | {"healpix_order": np.array(before.search.healpix_order)})
 
 
-def _tidy(folder: RunFolder, iteration: int, keep: int) -> None:
+def tidy(folder: RunFolder, iteration: int, keep: int) -> None:
     """Remove shard results of this iteration, and sums, maps and foreign files of those that are no longer kept."""
     for path in folder.iteration(iteration).glob("*_shard[0-9]*.npz"):
         path.unlink(missing_ok=True)

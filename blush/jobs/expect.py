@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from itertools import repeat
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,8 @@ from blush.refine.subset import Subset
 
 _ACCURACY_STREAM = 2
 SCALE_SSNR = 3.0
+LEAST_SHARE = 1e-6
+"""Share of the images that a reference has at least before they are seen: a class may come back."""
 
 _prepared: dict[tuple[Path, Subset, str], Expectation] = {}
 """The last slices of this process, by what they were made from: the shards of a subset share them."""
@@ -46,10 +48,10 @@ def build_model(
     spheres = [transform(torch.from_numpy(volume).to(device, dtype), radius) for volume in volumes]
     priors = _direction_priors(folder, state, subset, len(spheres))
     grid = OrientationGrid.build(search.healpix_order, facts.symmetry, search.perturbation)
-    offsets = offset_grid(search.offset_range_angst, search.offset_step_angst)
+    offsets = offset_grid(0.0 if search.fixed else search.offset_range_angst, search.offset_step_angst)
     index = read_plan(folder.root).position(subset)
     return Model(
-        component=Component(tuple(map(Reference, spheres, repeat(0.0), priors)), grid),
+        component=Component(tuple(map(Reference, spheres, _log_shares(state), priors)), grid),
         pixel_size_angst=facts.pixel_size_angst,
         particle_diameter_angst=facts.particle_diameter_angst,
         coarse_radius=min(radius, search.coarse_size_px // 2),
@@ -62,8 +64,16 @@ def build_model(
         sigma_offset_angst=float(images.sigma_offset_angst[index]),
         local_sigma_deg=search.sigma_angle_deg if search.local else None,
         cross_correlation=search.first_cc,
-        scale_shells=_tensor(state.references.ssnr[0] > SCALE_SSNR),
+        scale_shells=_tensor(state.references.ssnr.max(axis=0) > SCALE_SSNR),
+        fixed_poses=search.fixed,
+        temperature=search.temperature,
     )
+
+
+def _log_shares(state: State) -> list[float]:
+    """Log of each reference's share of the images over the mean share."""
+    share = state.references.share
+    return [float(one) for one in np.log(np.maximum(share, LEAST_SHARE) * len(share))]
 
 
 def _tensor(values: np.ndarray) -> Tensor:
@@ -73,13 +83,14 @@ def _tensor(values: np.ndarray) -> Tensor:
 def _direction_priors(folder: RunFolder, state: State, subset: Subset, n_references: int) -> Sequence[Tensor | None]:
     """Log of each reference's learned histogram over its mean, while it belongs to the present grid."""
     nothing = [None] * n_references
-    if state.search.local or not state.iteration:
+    if state.search.local or state.search.fixed or not state.iteration:
         return nothing
     arrays = load_npz(checked(folder, folder.directions(state.iteration)))
     if int(arrays["healpix_order"]) != state.search.healpix_order:
         return nothing
-    histograms = torch.from_numpy(arrays[subset.infix]).chunk(n_references)
-    return [(histogram / histogram.mean()).clamp_min(1e-30).log() for histogram in histograms]
+    histogram = torch.from_numpy(arrays[subset.infix])
+    least = max(1e-30, state.search.direction_floor)
+    return list((histogram / histogram.mean()).clamp_min(least).log().chunk(n_references))
 
 
 def expectation_shard(root: Path, iteration: int, subset: Subset, shard: int) -> Path:
@@ -96,7 +107,10 @@ def expectation_shard(root: Path, iteration: int, subset: Subset, shard: int) ->
     device, dtype = environment(config)
     frozen = read_frozen_particles(root)
     rows = plan.shard(subset, shard)
-    particles = with_poses(frozen, load_npz(checked(folder, folder.poses(iteration - 1))), rows)
+    poses = load_npz(checked(folder, folder.poses(iteration - 1)))
+    particles = with_poses(frozen, poses, rows)
+    if state.search.confined:
+        particles = replace(particles, confined_to=poses["class_number"][rows].astype(np.int64) - 1)
     if (folder.root, subset, key) not in _prepared:
         _prepared.clear()
         model = build_model(folder, state, subset, fold, device, dtype)
@@ -117,7 +131,8 @@ def expectation_shard(root: Path, iteration: int, subset: Subset, shard: int) ->
         )
 
     sums = step.run(particles, report)
-    measures_accuracy = plan.position(subset) == 0 and shard == 0 and not state.search.first_cc
+    is_first = plan.position(subset) == 0 and shard == 0
+    measures_accuracy = is_first and not (state.search.first_cc or state.search.fixed)
     accuracy = _accuracy(step, folder, frozen, plan, state) if measures_accuracy else {}
     arrays = sums.arrays() | accuracy
     with written(folder, target) as beside:

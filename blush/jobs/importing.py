@@ -62,8 +62,10 @@ def import_run(config: RunConfig) -> Path:
     with written(folder, folder.imported / "plan.npz") as beside:
         save_npz(beside, plan)
     box, pixel = particles.optics[0].box_px, particles.optics[0].pixel_size_angst
-    with written(folder, folder.imported / "reference.mrc") as beside:
-        _import_map(config.reference, beside, box, pixel, config.reference_pixel_size_angst)
+    own = config.classification.references if config.job == "classify" else ()
+    for target, source in ((None, config.reference), *enumerate(own)):
+        with written(folder, folder.first_map(target)) as beside:
+            _import_map(source, beside, box, pixel, config.reference_pixel_size_angst)
     if isinstance(config.mask, Path):
         with written(folder, folder.imported / "mask.mrc") as beside:
             _import_map(config.mask, beside, box, pixel, config.mask_pixel_size_angst)

@@ -83,6 +83,14 @@ class RunFolder:
         """What the regulariser did, for the report."""
         return self.iteration(n) / "maps.json"
 
+    def class_half(self, n: int, half: Subset, k: int) -> Path:
+        """Unregularised map of class k, from 0, from one half of the images that iteration n divided."""
+        return self.root / f"run_it{n:03d}_{half.infix}_class{k + 1:03d}_unfil.mrc"
+
+    def confirmed(self, n: int) -> Path:
+        """Where two halves of the images confirm the differences between classes, from 0 to 1."""
+        return self.iteration(n) / "confirmed.mrc"
+
     def scratch(self, n: int) -> Path:
         """Files that a regulariser exchanges with another program."""
         return self.iteration(n) / "regulariser"
@@ -128,10 +136,15 @@ class RunFolder:
         """Number of the last iteration that left a state; -1 before the start."""
         return max((int(path.parent.name[2:]) for path in self.root.glob("it[0-9]*/state.json")), default=-1)
 
-    def frozen(self, *, mask: bool) -> tuple[Path, ...]:
-        """Every file of `import/`; the mask is there if one was given."""
-        names = ["particles.npz", "particles.star", "plan.npz", "reference.mrc", "config.json"]
-        return tuple(self.imported / name for name in [*names, *(["mask.mrc"] if mask else [])])
+    def first_map(self, k: int | None = None) -> Path:
+        """The map that a run starts from; with k, from 0, that of one class where each has its own."""
+        return self.imported / ("reference.mrc" if k is None else f"reference_class{k + 1:03d}.mrc")
+
+    def frozen(self, *, mask: bool, classes: int = 0) -> tuple[Path, ...]:
+        """Every file of `import/`; the mask and maps of classes are there if some were given."""
+        names = ["particles.npz", "particles.star", "plan.npz", "config.json", *(["mask.mrc"] if mask else [])]
+        maps = (self.first_map(), *(self.first_map(k) for k in range(classes)))
+        return (*(self.imported / name for name in names), *maps)
 
     @property
     def progress(self) -> Path:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from blush.errors import BlushError, Problem
 from blush.io.seal import DamagedFile, LostParts
+from blush.jobs.job_steps import step_of
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import kept
 from blush.refine.subset import Subset
@@ -89,9 +90,7 @@ def _import(run: Path) -> None:
 
 
 def _start(run: Path) -> None:
-    from blush.jobs.start import start
-
-    start(run)
+    step_of(run, "start")(run)
 
 
 def _expectation(run: Path, iteration: int, subset: Subset, shard: int) -> None:
@@ -107,9 +106,7 @@ def _reduce(run: Path, iteration: int, subset: Subset) -> None:
 
 
 def _denoise(run: Path, iteration: int) -> None:
-    from blush.jobs.denoise_and_trail import denoise_and_trail
-
-    denoise_and_trail(run, iteration)
+    step_of(run, "maps")(run, iteration)
 
 
 def _diagnostics(run: Path, iteration: int) -> None:
@@ -125,9 +122,7 @@ def _last_maps(run: Path) -> None:
 
 
 def _converge(run: Path, iteration: int) -> None:
-    from blush.jobs.converge import converge
-
-    converge(run, iteration)
+    step_of(run, "converge")(run, iteration)
 
 
 _SUBSET = "half[12]|all"

@@ -26,7 +26,7 @@ def _blocks(root: Path, _content: str) -> dict[str, Table]:
     return read_star(RunFolder(root).imported / "particles.star", NUMERIC_COLUMNS)
 
 
-def _imported_blocks(root: Path) -> dict[str, Table]:
+def imported_blocks(root: Path) -> dict[str, Table]:
     """The particle table as it was imported, column for column."""
     folder = RunFolder(root)
     path = checked(folder, folder.imported / "particles.star")
@@ -51,15 +51,21 @@ def write_outputs(
         Statistics of both halves, for the directions searched and found.
     """
     prefix = "run" if used.final else f"run_it{iteration:03d}"
-    table = OutputParticles(_imported_blocks(root), read_frozen_particles(root), poses)
+    table = OutputParticles(imported_blocks(root), read_frozen_particles(root), poses)
     directions = DirectionTable(measured[0]["directions_deg"], np.stack([half["directions"] for half in measured]))
     paths = write_iteration_outputs(
-        root, prefix, used, replace(state, iteration=iteration), table, directions, _options(read_config(root), root)
+        root,
+        prefix,
+        used,
+        replace(state, iteration=iteration),
+        table,
+        directions,
+        model_options(read_config(root), root),
     )
     note(RunFolder(root), paths)
 
 
-def _options(config: RunConfig, root: Path) -> ModelOptions:
+def model_options(config: RunConfig, root: Path) -> ModelOptions:
     """What RELION's optimiser table repeats of the configuration."""
     refinement = config.refinement
     return ModelOptions(

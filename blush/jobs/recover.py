@@ -15,7 +15,7 @@ from blush.jobs.layout import RunFolder
 from blush.jobs.mend import mending
 from blush.jobs.references import maps_of
 from blush.jobs.sealed import as_noted, kept
-from blush.jobs.settings import take_up
+from blush.jobs.settings import frozen_files, take_up
 from blush.refine.state import load_state
 
 SUMMARY = "summary.json"
@@ -39,7 +39,7 @@ def make_ready(config: RunConfig) -> None:
         path.unlink()
     if not take_up(config):
         if folder.newest() < 0:
-            for path in folder.frozen(mask=True):
+            for path in frozen_files(folder, config):
                 path.unlink(missing_ok=True)
             return
         steps.import_run(config)
@@ -85,7 +85,8 @@ def _whole(folder: RunFolder, n: int, newest: int) -> bool:
     if n < newest or n == 0:
         return _as_left(folder, n, newest)
     state = load_state(folder.state(n))
-    if state.converged and not as_noted(folder, run, _is_final_table):
+    last = f"run_it{n:03d}_" if not state.control.JOINS_LAST else "run_"
+    if state.converged and not as_noted(folder, run, lambda name: _is_final(name, last)):
         return False
     statistics = [folder.statistics(n, subset) for subset in read_plan(run).subsets]
     maps = maps_of(folder, n, state, final=state.converged)
@@ -100,8 +101,9 @@ def _as_left(folder: RunFolder, n: int, newest: int) -> bool:
     return kept(folder, *lasting, *(_large(folder, n) if n == newest else []))
 
 
-def _is_final_table(name: str) -> bool:
-    return name.startswith("run_") and not name.startswith("run_it")
+def _is_final(name: str, prefix: str) -> bool:
+    """Whether a file is one of the tables of the end, which begin so."""
+    return name.startswith(prefix) and (prefix != "run_" or not name.startswith("run_it"))
 
 
 def _restore_diagnostics(run: Path, n: int) -> None:

@@ -15,14 +15,14 @@ def n_references(state: State) -> int:
     return len(state.references.share)
 
 
-def leaves_folds_out(state: State) -> bool:
-    """Whether images are compared with references made without their fold."""
-    return False
+def leaves_folds_out(folder: RunFolder, n: int) -> bool:
+    """Whether images are compared with references of iteration n that were made without their fold."""
+    return n > 0 and read_plan(folder.root).n_folds > 1
 
 
 def references_for(folder: RunFolder, state: State, subset: Subset, fold: int) -> tuple[Path, ...]:
     """The references that images of a fold are compared with in the iteration after `state`, one map each."""
-    without = fold if leaves_folds_out(state) else None
+    without = fold if leaves_folds_out(folder, state.iteration) else None
     count = n_references(state)
     return tuple(folder.map(state.iteration, subset, "reference", k, without) for k in range(count))
 
@@ -38,9 +38,9 @@ def maps_of(folder: RunFolder, n: int, state: State, *, final: bool) -> tuple[Pa
         Whether n is the last iteration.
     """
     plan = read_plan(folder.root)
-    if final:
+    if final and state.control.JOINS_LAST:
         return folder.final_maps(plan.subsets, n_references(state))
-    left_out = (None, *(range(plan.n_folds) if leaves_folds_out(state) else ()))
+    left_out = (None, *(range(plan.n_folds) if leaves_folds_out(folder, n) else ()))
     return tuple(
         folder.map(n, subset, "reference", k, without)
         for without in left_out

@@ -25,6 +25,8 @@ FREE_SECTIONS = ("compute", "postprocess", "truth", "output", "name")
 """They may change at any time ..."""
 FREE_REFINEMENT = ("max_iterations", "keep_iterations", "iteration_tables")
 """... and so may these, which take effect from the next iteration on."""
+FREE_CLASSIFICATION = ("max_iterations", "verify", "references")
+"""The same of a classification; the content of its maps counts, not their names."""
 FREE_REGULARISER = ("cpu_minutes", "timeout_minutes")
 """Limits of the settings of a regulariser; they never change what it returns."""
 DECISIVE_COMPUTE = ("shards_per_half", "precision", "kernels", "threads_per_worker", "memory_gb")
@@ -34,7 +36,9 @@ DECISIVE_COMPUTE = ("shards_per_half", "precision", "kernels", "threads_per_work
 def input_files(config: RunConfig) -> dict[str, Path]:
     """Files that a refinement starts from, by setting; their content counts, not their name."""
     named = {key: getattr(config, key) for key in ("particles", "reference", "mask")}
-    return {key: value for key, value in named.items() if isinstance(value, Path)}
+    own = enumerate(config.classification.references, 1) if config.job == "classify" else ()
+    maps = {f"classification.references.{k}": path for k, path in own}
+    return {key: value for key, value in named.items() if isinstance(value, Path)} | maps
 
 
 def decisive_settings(config: RunConfig) -> dict[str, str]:
@@ -45,6 +49,9 @@ def decisive_settings(config: RunConfig) -> dict[str, str]:
     parts: dict[str, Any] = {f"refinement.{k}": v for k, v in refinement.items() if k not in FREE_REFINEMENT}
     parts |= {key: value for key, value in settings.items() if key not in left_out}
     parts |= {f"compute.{key}": compute[key] for key in DECISIVE_COMPUTE}
+    classification = parts.pop("classification")
+    if config.job == "classify":
+        parts |= {f"classification.{k}": v for k, v in classification.items() if k not in FREE_CLASSIFICATION}
     parts["regulariser"] = _regulariser(config)
     parts["algorithm"] = ALGORITHM_VERSION
     return {key: json.dumps(value, sort_keys=True) for key, value in sorted(parts.items())}
@@ -95,7 +102,7 @@ def take_up(config: RunConfig) -> bool:
     if problems := conflicts(config):
         raise BlushError("this folder holds a refinement of other settings", problems)
     known, wanted = read_identity(folder), decisive_settings(config)
-    if known is None or not kept(folder, *folder.frozen(mask=isinstance(config.mask, Path))):
+    if known is None or not kept(folder, *frozen_files(folder, config)):
         return False
     if any(known.get(key) != wanted[key] for key in wanted) or _files_changed(config, known):
         return False
@@ -104,6 +111,12 @@ def take_up(config: RunConfig) -> bool:
         with written(folder, path) as beside:
             write_json(beside, content)
     return True
+
+
+def frozen_files(folder: RunFolder, config: RunConfig) -> tuple[Path, ...]:
+    """Every file that import leaves of this configuration."""
+    classes = len(config.classification.references) if config.job == "classify" else 0
+    return folder.frozen(mask=isinstance(config.mask, Path), classes=classes)
 
 
 def write_settings(path: Path, config: BaseModel) -> None:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from blush.errors import BlushError
 from blush.expectation.initial_noise import initial_noise
 from blush.fourier.filter import low_pass
 from blush.io.files import save_npz
 from blush.io.mrc import read_volume, write_volume
+from blush.io.particles import ParticleSet
 from blush.jobs.converge import control_settings
 from blush.jobs.inputs import POSE_COLUMNS, TABLE_COLUMNS, environment, read_config, read_frozen_particles, read_plan
 from blush.jobs.layout import RunFolder, Stopwatch
@@ -61,18 +63,23 @@ def start(root: Path) -> Path:
         config.seed,
         first_cc=not config.refinement.reference_is_greyscale,
     )
-    reference, _ = read_volume(checked(folder, folder.imported / "reference.mrc"))
+    reference, _ = read_volume(checked(folder, folder.first_map()))
     filtered = low_pass(torch.from_numpy(reference), config.initial_lowpass_angst, pixel).numpy()
     for path in maps_of(folder, 0, state, final=False):
         with written(folder, path) as beside:
             write_volume(beside, filtered, pixel)
-    zeros = np.zeros(len(particles))
-    poses = dict.fromkeys(TABLE_COLUMNS, zeros) | {"norm_correction": np.ones(len(particles))}
-    if particles.has_poses:
-        poses |= {name: getattr(particles, name) for name in POSE_COLUMNS[:5]}
     with written(folder, folder.poses(0)) as beside:
-        save_npz(beside, poses)
+        save_npz(beside, first_poses(particles))
     with written(folder, folder.state(0)) as beside:
         save_state(beside, state)
     folder.log(iteration=0, stage="start", done=1, total=1, **watch.read())
     return folder.state(0)
+
+
+def first_poses(particles: ParticleSet) -> dict[str, NDArray[np.float64]]:
+    """What iteration 0 knows of every image, in import order: the poses it came with, where it came with some."""
+    zeros = np.zeros(len(particles))
+    poses = dict.fromkeys(TABLE_COLUMNS, zeros) | {"norm_correction": np.ones(len(particles))}
+    if particles.has_poses:
+        poses |= {name: getattr(particles, name) for name in POSE_COLUMNS[:5]}
+    return poses

@@ -11,6 +11,7 @@ from pathlib import Path
 from blush.config import RunConfig
 from blush.jobs import inputs
 from blush.jobs.inputs import read_config, read_plan
+from blush.jobs.job_steps import step_of
 from blush.jobs.layout import RunFolder
 from blush.jobs.mend import mending
 from blush.jobs.sealed import kept
@@ -33,9 +34,8 @@ def import_run(config: RunConfig) -> Path:
 
 def start(run: Path) -> Path:
     """Iteration 0: noise, references, state."""
-    from blush.jobs.start import start as step
-
-    return mending(run.absolute(), lambda: step(run.absolute()))
+    path: Path = mending(run.absolute(), lambda: step_of(run.absolute(), "start")(run.absolute()))
+    return path
 
 
 def subsets(run: Path) -> tuple[Subset, ...]:
@@ -64,16 +64,14 @@ def reduce_subset(run: Path, iteration: int, subset: int) -> Path:
 
 def denoise_and_trail(run: Path, iteration: int) -> Path:
     """FSC, spectra, regularised references; the final maps after the last iteration."""
-    from blush.jobs.denoise_and_trail import denoise_and_trail as step
-
-    return mending(run.absolute(), lambda: step(run.absolute(), iteration))
+    path: Path = mending(run.absolute(), lambda: step_of(run.absolute(), "maps")(run.absolute(), iteration))
+    return path
 
 
 def converge(run: Path, iteration: int) -> State:
     """State of the next iteration, or the end."""
-    from blush.jobs.converge import converge as step
-
-    return mending(run.absolute(), lambda: step(run.absolute(), iteration))
+    state: State = mending(run.absolute(), lambda: step_of(run.absolute(), "converge")(run.absolute(), iteration))
+    return state
 
 
 def missing_shards(run: Path, iteration: int, subset: int) -> list[int]:
@@ -91,7 +89,6 @@ def latest_state(run: Path) -> State | None:
 
 
 def postprocess(run: Path) -> Path:
-    """Masked FSC, sharpening, local resolution and the summary."""
-    from blush.jobs.finish import postprocess as step
-
-    return mending(run.absolute(), lambda: step(run.absolute()))
+    """What a job leaves after its last iteration: in a refinement masked FSC, sharpening, local resolution, summary."""
+    path: Path = mending(run.absolute(), lambda: step_of(run.absolute(), "finish")(run.absolute()))
+    return path

@@ -52,17 +52,24 @@ def write_summary(
             "log_likelihood": state.log_likelihood,
         },
         "truth": {key: value for key, value in truth.items() if not key.startswith("fsc")},
-        "seed": config.seed,
-        "algorithm": ALGORITHM_VERSION,
-        "inputs": read_json(checked(folder, folder.identity)),
-        "timing": _timing(folder),
-        "versions": {"blush": blush.__version__, "python": platform.python_version(), **_versions()},
+        **origin(folder, config),
     }
     if failed := content["regulariser"]["fallbacks"]:
         text = f"{config.regulariser.name} failed in iteration {', '.join(failed)}, where Wiener took its place"
         content["warnings"] = [*content["warnings"], text]
     write_json(target, content)
     return target
+
+
+def origin(folder: RunFolder, config: RunConfig) -> dict[str, Any]:
+    """From what, by what and in what time a run was made."""
+    return {
+        "seed": config.seed,
+        "algorithm": ALGORITHM_VERSION,
+        "inputs": read_json(checked(folder, folder.identity)),
+        "timing": _timing(folder),
+        "versions": {"blush": blush.__version__, "python": platform.python_version(), **_versions()},
+    }
 
 
 def _regulariser(folder: RunFolder, config: RunConfig, iterations: int) -> dict[str, Any]:

@@ -44,9 +44,12 @@ class Control:
     ----------
     AXES
         Lengths that axes of the state have in this job, by name, where the job fixes them.
+    JOINS_LAST
+        Whether the last iteration joins the subsets, and leaves final maps instead of references.
     """
 
     AXES: ClassVar[Mapping[str, int]] = {}
+    JOINS_LAST: ClassVar[bool] = False
 
     settings: ControlSettings
     initial_healpix_order: int
@@ -67,6 +70,7 @@ class RefineControl(Control):
     """What decides about sampling, image size and the end of a refinement of one map in two half-sets."""
 
     AXES: ClassVar[Mapping[str, int]] = {"subsets": 2, "references": 1}
+    JOINS_LAST: ClassVar[bool] = True
 
     best_resolution_angst: float
     increment_shells: int
@@ -79,3 +83,22 @@ class RefineControl(Control):
     def counting_again(self) -> RefineControl:
         """The same with its counters set back, as after a change of sampling."""
         return replace(self, no_resolution_gain=0, no_large_changes=0, smallest_changes=SmallestChanges())
+
+
+@dataclass(frozen=True)
+class ClassifyControl(Control):
+    """What decides about the end of a classification.
+
+    Attributes
+    ----------
+    settled_fraction
+        Fraction of the images whose change of class counts as none.
+    settled
+        Iterations in a row in which no more of them changed.
+    """
+
+    AXES: ClassVar[Mapping[str, int]] = {"subsets": 1}
+
+    settled_fraction: float
+    resolution_limit_angst: float | None = None
+    settled: int = 0

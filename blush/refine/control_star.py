@@ -82,7 +82,8 @@ def optimiser_blocks(used: State, state: State, files: OptimiserFiles, options: 
     return {
         "optimiser_general": {
             **_pointers(files),
-            **_flags(used, state, options),
+            **common_flags(used, state, options),
+            **_flags(state, options),
             **_counters(state),
         }
     }
@@ -98,13 +99,26 @@ def _pointers(files: OptimiserFiles) -> dict[str, Any]:
     }
 
 
-def _flags(used: State, state: State, options: ModelOptions) -> dict[str, Any]:
+def _flags(state: State, options: ModelOptions) -> dict[str, Any]:
+    """What only refinements in two halves have."""
     control = state.control_of(RefineControl)
     return {
-        "rlnCurrentIteration": state.iteration,
-        "rlnNumberOfIterations": control.settings.max_iterations,
         "rlnDoSplitRandomHalves": 1,
         "rlnJoinHalvesUntilThisResolution": options.low_resolution_join_angst,
+        "rlnDoSolventFscCorrection": int(options.solvent_correct_fsc),
+        "rlnHighresLimitExpectation": -1.0,
+        "rlnIncrementImageSize": control.increment_shells,
+        "rlnDoAutoRefine": 1,
+        "rlnDoSkipAlign": 0,
+    }
+
+
+def common_flags(used: State, state: State, options: ModelOptions) -> dict[str, Any]:
+    """What the optimiser tables of all jobs have."""
+    settings = state.control.settings
+    return {
+        "rlnCurrentIteration": state.iteration,
+        "rlnNumberOfIterations": settings.max_iterations,
         "rlnAdaptiveOversampleOrder": used.search.oversampling,
         "rlnAdaptiveOversampleFraction": 0.999,
         "rlnRandomSeed": state.facts.seed,
@@ -112,19 +126,14 @@ def _flags(used: State, state: State, options: ModelOptions) -> dict[str, Any]:
         "rlnWidthMaskEdge": 5,
         "rlnDoZeroMask": 1,
         "rlnDoSolventFlattening": 1,
-        "rlnDoSolventFscCorrection": int(options.solvent_correct_fsc),
         "rlnSolventMaskName": options.solvent_mask or "None",
         "rlnSolventMask2Name": "None",
         "rlnBodyStarFile": "None",
         "rlnTauSpectrumName": "None",
         "rlnMaximumCoarseImageSize": -1,
-        "rlnHighresLimitExpectation": -1.0,
         "rlnLowresLimitExpectation": -1.0,
-        "rlnIncrementImageSize": control.increment_shells,
         "rlnDoMapEstimation": 1,
-        "rlnDoAutoRefine": 1,
-        "rlnAutoLocalSearchesHealpixOrder": control.settings.local_from_order,
-        "rlnDoSkipAlign": 0,
+        "rlnAutoLocalSearchesHealpixOrder": settings.local_from_order,
         "rlnDoSkipRotate": 0,
         "rlnDoHelicalRefine": 0,
         "rlnDoCorrectNorm": int(options.norm_correction),

@@ -26,17 +26,21 @@ class ModelPart:
 
     Parameters
     ----------
-    map_name
-        Map the spectra belong to, as it is to be written.
+    map_names
+        Map of each reference that the spectra belong to, as it is to be written.
     noise
         (optics groups, shells) variance per component.
     scale, particles_per_group, group_names, group_optics
         (groups,); the last is the optics group whose noise a group takes.
+    tau2, sigma2_ref
+        (references, shells)
     pdf_direction
-        (directions,) or None where directions are not given.
+        (references, directions) or None where directions are not given.
+    tau2_fudge
+        RELION's T.
     """
 
-    map_name: str
+    map_names: tuple[str, ...]
     noise: Floats
     scale: Floats
     tau2: Floats
@@ -49,6 +53,7 @@ class ModelPart:
     group_optics: NDArray[np.int64]
     particles_per_group: NDArray[np.int64]
     pdf_direction: Floats | None = field(default=None)
+    tau2_fudge: float = 1.0
 
 
 def model_blocks(used: State, state: State, part: ModelPart, noise_per_group: bool) -> Blocks:
@@ -64,7 +69,7 @@ def model_blocks(used: State, state: State, part: ModelPart, noise_per_group: bo
     blocks: Blocks = {
         "model_general": _general(used, state, part),
         "model_classes": _classes(state, part),
-        "model_class_1": _spectra(state, part),
+        **{f"model_class_{k + 1}": _spectra(state, part, k) for k in range(len(part.map_names))},
         "model_groups": _groups(part),
     }
     for index, noise in enumerate(part.noise, start=1):
@@ -74,7 +79,8 @@ def model_blocks(used: State, state: State, part: ModelPart, noise_per_group: bo
         for index, optics in enumerate(part.group_optics, start=1):
             blocks[f"model_group_{index}"] = tables[optics]
     if part.pdf_direction is not None:
-        blocks["model_pdf_orient_class_1"] = {"rlnOrientationDistribution": part.pdf_direction}
+        for k, pdf in enumerate(part.pdf_direction, start=1):
+            blocks[f"model_pdf_orient_class_{k}"] = {"rlnOrientationDistribution": pdf}
     return blocks
 
 
@@ -92,11 +98,11 @@ def _general(used: State, state: State, part: ModelPart) -> dict[str, Any]:
         "rlnFourierSpaceInterpolator": 1,
         "rlnMinRadiusNnInterpolation": 10,
         "rlnPixelSize": facts.pixel_size_angst,
-        "rlnNrClasses": 1,
+        "rlnNrClasses": len(part.map_names),
         "rlnNrBodies": 1,
         "rlnNrGroups": len(part.scale),
         "rlnNrOpticsGroups": facts.n_optics_groups,
-        "rlnTau2FudgeFactor": 1.0,
+        "rlnTau2FudgeFactor": part.tau2_fudge,
         "rlnNormCorrectionAverage": part.norm_average,
         "rlnSigmaOffsetsAngst": part.sigma_offset_angst,
         "rlnOrientationalPriorMode": _PRIOR_ON_ROT_TILT_PSI if search.local else 0,
@@ -111,7 +117,7 @@ def _general(used: State, state: State, part: ModelPart) -> dict[str, Any]:
 def _classes(state: State, part: ModelPart) -> dict[str, Any]:
     references = state.references
     return {
-        "rlnReferenceImage": np.array([part.map_name], dtype=object),
+        "rlnReferenceImage": np.array(part.map_names, dtype=object),
         "rlnClassDistribution": references.share,
         "rlnAccuracyRotations": np.array([known(value) for value in references.accuracy_rotation_deg]),
         "rlnAccuracyTranslationsAngst": np.array([known(value) for value in references.accuracy_offset_angst]),
@@ -124,13 +130,13 @@ def known(value: float | None, mark: float = NOT_MEASURED) -> float:
     return mark if value is None else value
 
 
-def _spectra(state: State, part: ModelPart) -> dict[str, Any]:
+def _spectra(state: State, part: ModelPart, k: int) -> dict[str, Any]:
     return {
         **_abscissa(state.facts),
-        "rlnSsnrMap": state.references.ssnr[0],
-        "rlnGoldStandardFsc": state.references.fsc[0],
-        "rlnReferenceSigma2": part.sigma2_ref,
-        "rlnReferenceTau2": part.tau2,
+        "rlnSsnrMap": state.references.ssnr[k],
+        "rlnGoldStandardFsc": state.references.fsc[k],
+        "rlnReferenceSigma2": part.sigma2_ref[k],
+        "rlnReferenceTau2": part.tau2[k],
     }
 
 

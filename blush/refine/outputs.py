@@ -50,7 +50,7 @@ class DirectionTable:
     directions_deg
         (directions, 2) rot and tilt.
     histogram
-        (2, directions) weight per half-set.
+        (subsets, references x directions) weight.
     """
 
     directions_deg: Floats
@@ -119,15 +119,15 @@ def _write_directions(run: Path, prefix: str, state: State, table: OutputParticl
     return paths
 
 
-def _named(run: Path) -> Path:
+def named(run: Path) -> Path:
     """Run folder as it is written into tables."""
     return run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run
 
 
 def _files(run: Path, prefix: str) -> OptimiserFiles:
-    base = (_named(run) / prefix).as_posix()
+    base = (named(run) / prefix).as_posix()
     return OptimiserFiles(
-        root=(_named(run) / "run").as_posix(),
+        root=(named(run) / "run").as_posix(),
         model_half1=f"{base}_half1_model.star",
         model_half2=f"{base}_half2_model.star",
         data=f"{base}_data.star",
@@ -142,44 +142,60 @@ def _parts(
 
     While a refinement runs the average points to the first half's map: there is no joint one before the end.
     """
-    base = (_named(run) / prefix).as_posix()
+    base = (named(run) / prefix).as_posix()
     suffix = "_unfil.mrc" if prefix == "run" else ".mrc"
     maps = {half: f"{base}_{half.infix}_class001{suffix}" for half in HALVES}
     joint = f"{base}_class001.mrc" if prefix == "run" else maps[Subset.FIRST]
-    names = group_names(table.blocks, table.particles)
+    sides = {"": HALVES, "_half1": (Subset.FIRST,), "_half2": (Subset.SECOND,)}
+    names = {"": joint, "_half1": maps[Subset.FIRST], "_half2": maps[Subset.SECOND]}
     return {
-        "": _part(state, table, names, HALVES, joint, directions),
-        "_half1": _part(state, table, names, (Subset.FIRST,), maps[Subset.FIRST], directions),
-        "_half2": _part(state, table, names, (Subset.SECOND,), maps[Subset.SECOND], directions),
+        infix: model_part(
+            state,
+            table,
+            np.isin(table.particles.half, halves),
+            [HALVES.index(half) for half in halves],
+            (names[infix],),
+            directions,
+        )
+        for infix, halves in sides.items()
     }
 
 
-def _part(
+def model_part(
     state: State,
     table: OutputParticles,
-    names: NDArray[np.object_],
-    halves: tuple[Subset, ...],
-    map_name: str,
+    rows: NDArray[np.bool_],
+    index: list[int],
+    map_names: tuple[str, ...],
     directions: DirectionTable | None,
 ) -> ModelPart:
-    index = [HALVES.index(half) for half in halves]
-    images, references = state.images, state.references
-    rows = np.isin(table.particles.half, halves)
-    groups = table.particles.group_index
+    """The model of some subsets, averaged over them.
+
+    Parameters
+    ----------
+    rows
+        (n,) particles of these subsets.
+    index
+        Positions of the subsets among those of the run.
+    map_names
+        Map of every reference.
+    """
+    images, references, particles = state.images, state.references, table.particles
+    names = group_names(table.blocks, particles)
     return ModelPart(
-        map_name=map_name,
+        map_names=map_names,
         noise=images.noise[index].mean(axis=0),
         scale=images.scale[index].mean(axis=0),
-        tau2=references.tau2[index, 0].mean(axis=0),
-        sigma2_ref=references.sigma2_ref[index, 0].mean(axis=0),
+        tau2=references.tau2[index].mean(axis=0),
+        sigma2_ref=references.sigma2_ref[index].mean(axis=0),
         norm_average=float(images.norm_average[index].mean()),
         sigma_offset_angst=float(images.sigma_offset_angst[index].mean()),
         log_likelihood=_over(table.poses, "log_likelihood", rows, np.sum),
         average_pmax=_over(table.poses, "pmax", rows, np.mean),
         group_names=names,
-        group_optics=_optics_of_groups(table.particles, len(names)),
-        particles_per_group=np.bincount(groups[rows], minlength=len(names)),
-        pdf_direction=_pdf(directions, index),
+        group_optics=_optics_of_groups(particles, len(names)),
+        particles_per_group=np.bincount(particles.group_index[rows], minlength=len(names)),
+        pdf_direction=_pdf(directions, index, len(map_names)),
     )
 
 
@@ -196,10 +212,11 @@ def _optics_of_groups(particles: ParticleSet, n_groups: int) -> NDArray[np.int64
     return optics
 
 
-def _pdf(directions: DirectionTable | None, index: list[int]) -> Floats | None:
-    """Direction histogram of some halves, summing to 1; uniform where nothing was counted."""
+def _pdf(directions: DirectionTable | None, index: list[int], n_references: int) -> Floats | None:
+    """(references, directions) histogram of some subsets, summing to 1 in all; uniform where nothing was counted."""
     if directions is None:
         return None
     weight = directions.histogram[index].sum(axis=0)
     total = weight.sum()
-    return weight / total if total > 0 else np.full(len(weight), 1 / len(weight))
+    pdf = weight / total if total > 0 else np.full(len(weight), 1 / len(weight))
+    return pdf.reshape(n_references, -1)

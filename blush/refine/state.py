@@ -14,14 +14,14 @@ from typing import Any, TypeVar
 
 from blush.errors import BlushError, Problem
 from blush.io.files import read_record, write_json
-from blush.refine.control import Control, ControlSettings, RefineControl
+from blush.refine.control import ClassifyControl, Control, ControlSettings, RefineControl
 from blush.refine.estimates import ImageModel, ReferenceModel
 from blush.refine.record import as_json, axis_lengths, from_json
 
 ALGORITHM_VERSION = 9
 """Raised when the same inputs give other results: neither states nor finished work of another version are continued."""
 
-CONTROLS: Mapping[str, type[Control]] = {"refine": RefineControl}
+CONTROLS: Mapping[str, type[Control]] = {"refine": RefineControl, "classify": ClassifyControl}
 """The record of each job's control, by the name of the job."""
 
 _REMEDY = "delete this iteration's folder and run the same command again, or start a new run"
@@ -53,6 +53,10 @@ class PoseSearch:
 
     `sigma_angle_deg` is the width of the prior of local searches. `perturbation` shifts the grids by a fraction of
     their step. `first_cc` compares by cross-correlation.
+
+    `fixed` keeps the poses that images have. `confined` compares each image with the reference of its label alone.
+    `temperature` divides the log likelihood of references. `direction_floor` is the least share of a direction in the
+    learned histogram, over the mean share.
     """
 
     healpix_order: int
@@ -65,6 +69,10 @@ class PoseSearch:
     current_size_px: int
     coarse_size_px: int
     first_cc: bool
+    fixed: bool = False
+    confined: bool = False
+    temperature: float = 1.0
+    direction_floor: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

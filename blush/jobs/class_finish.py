@@ -1,0 +1,144 @@
+"""After the last iteration of a classification: half-maps, posteriors, what is known of every class, summary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blush.config import RunConfig
+from blush.errors import BlushError
+from blush.io.files import load_npz, save_npz, write_json
+from blush.io.mrc import write_volume
+from blush.io.noted import NOTES
+from blush.jobs.class_maps import class_sums
+from blush.jobs.inputs import environment, latest_state, read_config, read_frozen_particles
+from blush.jobs.layout import RunFolder, Stopwatch
+from blush.jobs.sealed import checked, note
+from blush.jobs.summary import origin
+from blush.maximization.classes import ClassSums
+from blush.maximization.reconstruct import reconstruct
+from blush.refine.classify import collapsed
+from blush.refine.state import State, load_state
+from blush.refine.subset import HALVES
+
+SMALL_SHARE = 0.02
+"""A class with less of the images has a map that is mostly the images themselves."""
+
+
+def finish(root: Path) -> Path:
+    """Write half-maps of every class, `class_posteriors.npz`, `classes.json` and `summary.json`.
+
+    Returns
+    -------
+    The summary.
+
+    Raises
+    ------
+    BlushError
+        If the classification has not finished.
+    """
+    folder, watch = RunFolder(root), Stopwatch()
+    state = latest_state(root)
+    if state is None or not state.converged:
+        raise BlushError(f"{root} has not finished classifying; run the same command again to continue it")
+    config = read_config(root)
+    device, _ = environment(config)
+    before = load_state(checked(folder, folder.state(state.iteration - 1)))
+    poses = load_npz(checked(folder, folder.poses(state.iteration)))
+    made = _half_maps(folder, before, class_sums(folder, before, device))
+    posteriors = root / "class_posteriors.npz"
+    save_npz(posteriors, {"posterior": poses["shares"].astype(np.float16), "class_number": poses["class_number"]})
+    classes = _classes(state, poses)
+    warnings = _warnings(config, state, poses)
+    listed = root / "classes.json"
+    write_json(listed, {"classes": classes, "iterations": state.iteration, "warnings": warnings})
+    folder.log(iteration=state.iteration, stage="postprocess", done=1, total=1, **watch.read())
+    summary = root / "summary.json"
+    write_json(summary, _summary(folder, config, state, classes, warnings))
+    (root / "postprocess" / NOTES).unlink(missing_ok=True)
+    note(folder, [*made, posteriors, listed, summary])
+    return summary
+
+
+def _half_maps(folder: RunFolder, before: State, sums: ClassSums) -> list[Path]:
+    """Unregularised maps of every class from either half of the images; none where there is but one fold."""
+    paths: list[Path] = []
+    if len(sums.folds) == 1:
+        return paths
+    for index, half in enumerate(HALVES):
+        for k in range(sums.n_classes):
+            path = folder.class_half(before.iteration + 1, half, k)
+            volume = reconstruct(sums.of(k, sums.half(index)))
+            write_volume(path, volume.cpu().numpy(), before.facts.pixel_size_angst)
+            paths.append(path)
+    return paths
+
+
+def _classes(state: State, poses: dict[str, NDArray[Any]]) -> list[dict[str, Any]]:
+    """What is known of every class, in their order."""
+    labels, shares = poses["class_number"], poses["shares"]
+    hard = np.bincount(labels, minlength=shares.shape[1] + 1)[1:]
+    found = []
+    for k, share in enumerate(state.references.share):
+        mine = labels == k + 1
+        found.append(
+            {
+                "class": k + 1,
+                "images": int(hard[k]),
+                "images_by_posterior": float(shares[:, k].sum()),
+                "share": float(share),
+                "mean_posterior_of_its_images": float(shares[mine, k].mean()) if mine.any() else None,
+                "resolution_angst": float(state.references.resolution_angst[k]),
+                "fsc_labels_shared": state.references.fsc[k].tolist(),
+                "map": f"run_it{state.iteration:03d}_class{k + 1:03d}.mrc",
+            }
+        )
+    return found
+
+
+def _warnings(config: RunConfig, state: State, poses: dict[str, NDArray[Any]]) -> list[str]:
+    """What a user should know before trusting the classes."""
+    n, shares = len(poses["class_number"]), state.references.share
+    texts = [
+        f"class {k} is empty: no image is more like it than like another class, so its map means nothing"
+        for k in collapsed(shares, n)
+    ]
+    small = [k + 1 for k in np.flatnonzero((shares < SMALL_SHARE) & (shares * n >= 1))]
+    texts += [f"class {k} holds {100 * shares[k - 1]:.1f} % of the images: too few to trust its map" for k in small]
+    if state.stop_reason == "max_iterations":
+        changed = 100 * (state.change_class or 0.0)
+        texts.append(
+            f"images still changed class in the last iteration ({changed:.1f} %): "
+            "raise classification.max_iterations and run the same command again"
+        )
+    if config.classification.prior == "spectrum":
+        texts.append("prior: spectrum compares images with maps that hold them; sizes and posteriors are too sure")
+    return texts
+
+
+def _summary(
+    folder: RunFolder, config: RunConfig, state: State, classes: list[dict[str, Any]], warnings: list[str]
+) -> dict[str, Any]:
+    """Plain facts, without curves."""
+    brief = [{name: value for name, value in one.items() if not name.startswith("fsc")} for one in classes]
+    return {
+        "name": config.name,
+        "job": config.job,
+        "resolution_angst": state.resolution_angst,
+        "classes": brief,
+        "iterations": state.iteration,
+        "stop_reason": state.stop_reason,
+        "average_pmax": state.average_pmax,
+        "log_likelihood": state.log_likelihood,
+        "particles": {"total": len(read_frozen_particles(folder.root))},
+        "search": config.classification.search,
+        "temperature": state.search.temperature,
+        "box_px": state.facts.box_px,
+        "pixel_size_angst": state.facts.pixel_size_angst,
+        "symmetry": state.facts.symmetry,
+        "warnings": warnings,
+        **origin(folder, config),
+    }

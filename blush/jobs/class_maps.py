@@ -1,0 +1,136 @@
+"""The maps of an iteration of a classification: from sums of every class and fold to the next references."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from blush.config import RunConfig
+from blush.fourier.backproject import Accumulator
+from blush.fourier.filter import low_pass
+from blush.fourier.mask import soft_sphere
+from blush.io.files import load_npz, save_npz, write_json
+from blush.io.mrc import read_volume, write_volume
+from blush.jobs.denoise_and_trail import DIAGNOSTICS, MASK_EDGE_PX
+from blush.jobs.inputs import environment, read_config, read_plan
+from blush.jobs.layout import RunFolder, Stopwatch
+from blush.jobs.reduce import load_sums
+from blush.jobs.references import maps_of, n_references
+from blush.jobs.sealed import checked, kept, written
+from blush.maximization.classes import ClassSums, class_prior, class_references, fsc_of_classes, spectrum_references
+from blush.maximization.spectra import reference_noise, signal_to_noise
+from blush.refine.state import State, load_state
+from blush.refine.subset import Subset
+
+Arrays = dict[str, np.ndarray]
+
+
+def make_maps(root: Path, iteration: int) -> Path:
+    """Make the references of the next iteration: of all images, and without every fold.
+
+    Returns
+    -------
+    The file of spectra, written last: where it exists, so do the maps.
+    """
+    folder, watch = RunFolder(root), Stopwatch()
+    target = folder.spectra(iteration)
+    state = load_state(checked(folder, folder.state(iteration - 1)))
+    if kept(folder, target, folder.diagnostics(iteration), *maps_of(folder, iteration, state, final=False)):
+        return target
+    config = read_config(root)
+    device, _ = environment(config)
+    sums = class_sums(folder, state, device)
+    make = _by_spectrum if config.classification.prior == "spectrum" else _by_difference
+    spectra, found = make(folder, config, state, sums)
+    diagnostics = {"iteration": iteration, "final": False, "prior": config.classification.prior, **found}
+    with written(folder, folder.diagnostics(iteration)) as beside:
+        write_json(beside, diagnostics)
+    with written(folder, target) as beside:  # the diagnostics once more: they cannot be measured again later
+        save_npz(beside, spectra | {DIAGNOSTICS: np.frombuffer(json.dumps(diagnostics).encode(), dtype=np.uint8)})
+    folder.log(iteration=iteration, stage="maps", done=1, total=1, device=str(device), **watch.read())
+    return target
+
+
+def class_sums(folder: RunFolder, state: State, device: torch.device) -> ClassSums:
+    """D and W of every class and fold, of the iteration after `state`."""
+    n, box_px, plan = state.iteration + 1, state.facts.box_px, read_plan(folder.root)
+
+    def one(fold: int, k: int) -> Accumulator:
+        return load_sums(folder, n, Subset.ALL, box_px, device, fold, k)
+
+    return ClassSums([[one(fold, k) for k in range(n_references(state))] for fold in range(plan.n_folds)])
+
+
+def class_mask(folder: RunFolder, config: RunConfig, state: State, like: Tensor) -> Tensor:
+    """(N, N, N) the mask that was given, or a sphere of the particle's diameter."""
+    facts = state.facts
+    if isinstance(config.mask, Path):
+        volume, _ = read_volume(checked(folder, folder.imported / "mask.mrc"))
+        return torch.from_numpy(volume).to(like)
+    radius_px = facts.particle_diameter_angst / (2 * facts.pixel_size_angst)
+    return soft_sphere(facts.box_px, radius_px, MASK_EDGE_PX).to(like)
+
+
+def shares_of(folder: RunFolder, state: State) -> np.ndarray:
+    """(K,) fraction of the images in every class in the iteration after `state`, by posterior."""
+    path = checked(folder, folder.statistics(state.iteration + 1, Subset.ALL))
+    shares: np.ndarray = load_npz(path, starts=("shares",))["shares"]
+    return shares / shares.sum()
+
+
+def _write(
+    folder: RunFolder, state: State, maps: list[Tensor], without: int | None, filter_angst: float | None
+) -> None:
+    """Write the references that were made, filtered where the iteration compared by cross-correlation."""
+    pixel = state.facts.pixel_size_angst
+    for k, volume in enumerate(maps):
+        made = volume if filter_angst is None else low_pass(volume, filter_angst, pixel)
+        with written(folder, folder.map(state.iteration + 1, Subset.ALL, "reference", k, without)) as beside:
+            write_volume(beside, made.cpu().numpy(), pixel)
+
+
+def _by_difference(
+    folder: RunFolder, config: RunConfig, state: State, sums: ClassSums
+) -> tuple[Arrays, dict[str, Any]]:
+    """Maps as a mean and differences from it; see `blush.maximization.classes`."""
+    mask = class_mask(folder, config, state, sums.folds[0][0].grid)
+    shares = shares_of(folder, state)
+    prior = class_prior(sums, shares, mask, config.classification.difference_power)
+    filtered = config.initial_lowpass_angst if state.search.first_cc else None
+    plan = read_plan(folder.root)
+    for without in (None, *(range(plan.n_folds) if plan.n_folds > 1 else ())):
+        _write(folder, state, class_references(sums, prior, mask, without), without, filtered)
+    with written(folder, folder.confirmed(state.iteration + 1)) as beside:
+        write_volume(beside, (prior.confirmed * mask).cpu().numpy(), state.facts.pixel_size_angst)
+    spectra = _spectra(sums) | {"fsc_mean": prior.fsc_mean, "tau2_mean": prior.tau2_mean}
+    inside = float((prior.confirmed * mask).double().sum() / mask.double().sum())
+    return spectra, {"confirmed": inside}
+
+
+def _by_spectrum(folder: RunFolder, config: RunConfig, state: State, sums: ClassSums) -> tuple[Arrays, dict[str, Any]]:
+    """Maps each under the power of the last one times T, as RELION makes them."""
+    mask = class_mask(folder, config, state, sums.folds[0][0].grid)
+    last = [
+        torch.from_numpy(read_volume(checked(folder, folder.map(state.iteration, Subset.ALL, "reference", k)))[0])
+        for k in range(sums.n_classes)
+    ]
+    made, tau2 = spectrum_references(sums, [volume.to(mask) for volume in last], config.classification.tau2_fudge)
+    filtered = config.initial_lowpass_angst if state.search.first_cc else None
+    _write(folder, state, [volume * mask for volume in made], None, filtered)
+    spectra = _spectra(sums)
+    ssnr = np.divide(config.classification.tau2_fudge * tau2, spectra["sigma2_ref"][0],
+                     out=np.zeros_like(tau2), where=spectra["sigma2_ref"][0] > 0)  # fmt: skip
+    return spectra | {"tau2": tau2[None], "ssnr": ssnr}, {"tau2_fudge": config.classification.tau2_fudge}
+
+
+def _spectra(sums: ClassSums) -> Arrays:
+    """FSC of every class between the halves of its images, whose labels are shared; what follows from it."""
+    noise = np.stack([reference_noise(sums.of(k, sums.without(None))) for k in range(sums.n_classes)])
+    fsc = fsc_of_classes(sums)
+    ssnr = np.where(fsc > 0, signal_to_noise(fsc, joined=True), 0.0)
+    return {"fsc": fsc, "ssnr": ssnr, "tau2": (ssnr * noise)[None], "sigma2_ref": noise[None]}

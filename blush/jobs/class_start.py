@@ -1,0 +1,163 @@
+"""Iteration 0 of a classification: noise, first maps and first classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from blush.config import RunConfig
+from blush.errors import BlushError, Problem
+from blush.expectation.initial_noise import initial_noise
+from blush.expectation.prepare import MASK_EDGE_PX
+from blush.fourier.filter import low_pass
+from blush.fourier.mask import soft_circle
+from blush.io.files import save_npz
+from blush.io.mrc import read_volume, write_volume
+from blush.io.particle_columns import NUMERIC_COLUMNS
+from blush.io.particles import ParticleSet
+from blush.io.star import read_star
+from blush.jobs.class_converge import class_settings
+from blush.jobs.inputs import environment, read_config, read_frozen_particles
+from blush.jobs.layout import RunFolder, Stopwatch
+from blush.jobs.references import maps_of
+from blush.jobs.sealed import checked, kept, written
+from blush.jobs.start import first_poses
+from blush.refine.classify import first_class_state
+from blush.refine.control import ClassifyControl
+from blush.refine.state import PoseSearch, RunFacts, State, load_state, save_state
+
+_CLASS_STREAM = 4
+DIRECTION_FLOOR = 0.01
+"""Least share of a direction in a class, over the mean share, so that none is lost to a class by accident."""
+
+
+def start(root: Path) -> Path:
+    """Write the state, maps and labels from which iteration 1 runs."""
+    folder, watch = RunFolder(root), Stopwatch()
+    if kept(folder, folder.state(0), folder.poses(0)):
+        begun = load_state(folder.state(0))
+        if kept(folder, *maps_of(folder, 0, begun, final=False)):
+            return folder.state(0)
+    config = read_config(root)
+    environment(config)
+    particles = read_frozen_particles(root)
+    state = _first_state(config, particles)
+    _write_maps(folder, config, state)
+    with written(folder, folder.poses(0)) as beside:
+        save_npz(beside, first_poses(particles) | {"class_number": _labels(folder, config, particles)})
+    with written(folder, folder.state(0)) as beside:
+        save_state(beside, state)
+    folder.log(iteration=0, stage="start", done=1, total=1, **watch.read())
+    return folder.state(0)
+
+
+def _first_state(config: RunConfig, particles: ParticleSet) -> State:
+    chosen, optics = config.classification, particles.optics[0]
+    settings = class_settings(config)
+    noise = initial_noise(particles, config.particle_diameter_angst, config.seed).numpy()
+    control = ClassifyControl(
+        settings=settings,
+        initial_healpix_order=config.sampling.healpix_order,
+        initial_offset_step_angst=config.sampling.offset_step_px * optics.pixel_size_angst,
+        settled_fraction=chosen.settled_fraction,
+        resolution_limit_angst=chosen.resolution_limit_angst,
+    )
+    facts = RunFacts(
+        job=config.job,
+        seed=config.seed,
+        box_px=optics.box_px,
+        pixel_size_angst=optics.pixel_size_angst,
+        particle_diameter_angst=config.particle_diameter_angst,
+        symmetry=config.symmetry,
+        n_optics_groups=len(particles.optics),
+    )
+    groups = int(particles.group_index.max()) + 1
+    return first_class_state(facts, _search(config, particles), control, noise[None], groups, chosen.n_classes)
+
+
+def _search(config: RunConfig, particles: ParticleSet) -> PoseSearch:
+    """How all iterations search."""
+    chosen, pixel = config.classification, particles.optics[0].pixel_size_angst
+    if chosen.search != "global" and not particles.has_poses:
+        remedy = "use classification.search: global, or a table with rlnAngleRot, rlnAngleTilt and rlnAnglePsi"
+        problem = Problem("has no poses", remedy, str(config.particles), "classification.search", chosen.search)
+        raise BlushError("images cannot be classified at poses that they do not have", [problem])
+    fixed, greyscale = chosen.search == "given", config.refinement.reference_is_greyscale
+    return PoseSearch(
+        healpix_order=config.sampling.healpix_order,
+        local=chosen.search == "local",
+        sigma_angle_deg=chosen.sigma_angle_deg if chosen.search == "local" else 0.0,
+        offset_range_angst=config.sampling.offset_range_px * pixel,
+        offset_step_angst=config.sampling.offset_step_px * pixel,
+        oversampling=config.sampling.oversampling,
+        perturbation=0.0,
+        current_size_px=0,
+        coarse_size_px=0,
+        first_cc=not greyscale and (not fixed or bool(chosen.references)),
+        fixed=fixed,
+        confined=not chosen.references and chosen.n_classes > 1,
+        temperature=_temperature(config, particles),
+        direction_floor=DIRECTION_FLOOR if chosen.n_classes > 1 else 0.0,
+    )
+
+
+def _temperature(config: RunConfig, particles: ParticleSet) -> float:
+    """What the log likelihood is divided by.
+
+    The transform of a masked image is correlated, as if it had fewer components than it has: by the mean square of the
+    mask. Its variance is measured with the mask, so that a likelihood which adds up all components is too sure by that.
+    """
+    chosen, optics = config.classification, particles.optics[0]
+    if chosen.temperature != "auto":
+        return float(chosen.temperature)
+    radius_px = config.particle_diameter_angst / (2 * optics.pixel_size_angst)
+    mask = soft_circle(optics.box_px, radius_px, MASK_EDGE_PX, dtype=torch.float64)
+    return 1 / float(mask.square().mean())
+
+
+def _labels(folder: RunFolder, config: RunConfig, particles: ParticleSet) -> NDArray[np.int64]:
+    """First class of every image, from 1."""
+    classes = config.classification.n_classes
+    if config.classification.start_from == "labels":
+        return _given_labels(folder, config)
+    return np.random.default_rng([_CLASS_STREAM, config.seed]).integers(1, classes + 1, len(particles))
+
+
+def _given_labels(folder: RunFolder, config: RunConfig) -> NDArray[np.int64]:
+    """Classes of the STAR file.
+
+    Raises
+    ------
+    BlushError
+        If it has none, or others than 1 to K.
+    """
+    star, classes = folder.imported / "particles.star", config.classification.n_classes
+    table = read_star(checked(folder, star), NUMERIC_COLUMNS)["particles"]
+    where, value = "classification.start_from", "labels"
+    if "rlnClassNumber" not in table:
+        problem = Problem("has no rlnClassNumber", "use start_from: random", str(config.particles), where, value)
+        raise BlushError("the first classes are not there", [problem])
+    labels = np.asarray(table["rlnClassNumber"]).astype(np.int64)
+    found = np.unique(labels)
+    if found[0] < 1 or found[-1] > classes:
+        remedy = f"set classification.classes to {max(int(found[-1]), 1)}, or number the classes from 1"
+        problem = Problem(f"has classes {found[0]} to {found[-1]}", remedy, str(config.particles), where, value)
+        raise BlushError(f"the first classes are not 1 to {classes}", [problem])
+    return labels
+
+
+def _write_maps(folder: RunFolder, config: RunConfig, state: State) -> None:
+    """The first reference of every class: its own map, or the one of all."""
+    own = bool(config.classification.references)
+    for k, path in enumerate(maps_of(folder, 0, state, final=False)):
+        volume, _ = read_volume(checked(folder, folder.first_map(k if own else None)))
+        with written(folder, path) as beside:
+            write_volume(beside, _filtered(volume, config, state).numpy(), state.facts.pixel_size_angst)
+
+
+def _filtered(volume: NDArray[np.float32], config: RunConfig, state: State) -> Tensor:
+    return low_pass(torch.from_numpy(volume), config.initial_lowpass_angst, state.facts.pixel_size_angst)
