@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from blush.errors import BlushError, Problem
 from blush.expectation.background import rotations
 from blush.io.columns import numbers
+from blush.io.moved_names import image_names_from, optics_from
 from blush.io.mrc import stack_header
 from blush.io.particle_columns import BLOCK, POSE_COLUMNS, find_stack
 from blush.io.particles import ParticleSet, read_particles
@@ -39,34 +40,12 @@ def subtracted_blocks(
         Where the table is written; old names that do not lead to their stack from there become absolute.
     """
     table = dict(blocks["particles"])
-    table[ORIGINAL] = _names_from(star, table["rlnImageName"], particles)
+    table[ORIGINAL] = image_names_from(star, table["rlnImageName"], particles)
     table["rlnImageName"] = np.array(names, dtype=object)
-    optics = dict(blocks["optics"])
+    optics = optics_from(star, blocks["optics"], particles)
     if "rlnImageSize" in optics:
         optics["rlnImageSize"] = np.full(len(optics["rlnImageSize"]), box_px)
-    if "rlnMtfFileName" in optics:
-        files = [group.mtf_file for group in particles.optics]
-        pairs = zip(optics["rlnMtfFileName"], files, strict=True)
-        optics["rlnMtfFileName"] = np.array([_name_from(star, str(n), f) for n, f in pairs], dtype=object)
     return {**blocks, "optics": optics, "particles": table}
-
-
-def _names_from(star: Path, names: np.ndarray, particles: ParticleSet) -> np.ndarray:
-    """Image names that lead to their stacks from a table written elsewhere."""
-    parts = [str(name).partition("@") for name in names]
-    known: dict[str, str] = {}
-    for (_, _, stack), index in zip(parts, particles.stack_index.tolist(), strict=True):
-        if stack not in known:
-            known[stack] = _name_from(star, stack, particles.stacks[index])
-    return np.array([f"{number}@{known[stack]}" for number, _, stack in parts], dtype=object)
-
-
-def _name_from(star: Path, name: str, path: str | None) -> str:
-    """The name where it leads from the table's folder to the file; else the file's absolute path."""
-    if path is None:
-        return name
-    found = find_stack(name, star)
-    return name if found is not None and found.resolve() == Path(path).resolve() else path
 
 
 def with_new_centre(

@@ -47,6 +47,7 @@ class Status:
     silent_seconds: float
     refined: bool
     finished: bool
+    classifies: bool
 
 
 @dataclass
@@ -87,6 +88,7 @@ class Watcher:
             silent_seconds=now - float(self.records[-1]["time"]) if self.records else 0.0,
             refined=refined,
             finished=refined and (self.root / "summary.json").exists(),
+            classifies=bool(self.states) and self.states[-1].facts.job == "classify",
         )
 
     def _read_log(self, path: Path) -> None:
@@ -132,7 +134,8 @@ def status_line(status: Status) -> str:
     if status.finished:
         return f"finished after iteration {status.iteration}"
     if status.refined:
-        return f"refined in {status.iteration} iterations, {status.stage} to come" + _silence(status)
+        done = "classified" if status.classifies else "refined"
+        return f"{done} in {status.iteration} iterations, {status.stage} to come" + _silence(status)
     share = min(1.0, status.done / status.total) if status.total else 0.0
     filled = round(BAR_WIDTH * share)
     bar = "█" * filled + "░" * (BAR_WIDTH - filled)
@@ -151,6 +154,8 @@ def _silence(status: Status) -> str:
 
 def state_line(used: State, state: State) -> str:
     """One line about a finished iteration: what it found, and the sampling it used."""
+    if state.facts.job == "classify":
+        return _class_line(used, state)
     search, references = used.search, state.references
     degrees, angstroms = references.best_accuracy_rotation_deg, references.best_accuracy_offset_angst
     known = degrees is not None and angstroms is not None
@@ -160,4 +165,15 @@ def state_line(used: State, state: State) -> str:
         f"it {state.iteration:03d} {state.resolution_angst:7.2f} Å  {'local' if search.local else 'global'} "
         f"{step_deg:.2g}° {search.current_size_px} px  P max {state.average_pmax:.2f}{accuracy}"
         + ("  (final, both halves joined)" if used.final else "")
+    )
+
+
+def _class_line(used: State, state: State) -> str:
+    """One line about an iteration of a classification: sizes of the classes, and how many images changed class."""
+    search = "given poses" if used.search.fixed else "local" if used.search.local else "global"
+    shares = " ".join(f"{100 * share:.1f}" for share in state.references.share)
+    changed = "" if state.change_class is None else f"  changed {100 * state.change_class:.1f} %"
+    return (
+        f"it {state.iteration:03d} {state.resolution_angst:7.2f} Å  {search} {used.search.current_size_px} px  "
+        f"classes {shares} %{changed}  P max {state.average_pmax:.2f}"
     )

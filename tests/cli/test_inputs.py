@@ -85,6 +85,7 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
         ["subtract", "run_optimiser.star", "--mask", "mask.mrc", "--output", "out"],
         ["run_optimiser.star", "run_model.star"],
     ),
+    "select": (["select", "classes.star", "--classes", "1"], ["classes.star", "stack.mrcs"]),
     "revert": (["subtract", "--revert", "subtracted.star", "--output", "out"], ["subtracted.star"]),
     "lafter": (["lafter", *HALVES, "--out", "out.mrc", "--mask", "mask.mrc"], [*HALVES, "mask.mrc"]),
     "external": (["external-reconstruct", CALL, "--config", "call.yaml"], [CALL, "call.yaml"]),
@@ -154,6 +155,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     angles = "_rlnAngleRot\n_rlnAngleTilt\n_rlnAnglePsi\n_rlnGroupNumber\n"
     posed = "".join(f"{i + 1}@stack.mrcs 1 10000 {i} 20 30 1\n" for i in range(4))
     (root / "posed.star").write_text(PARTICLES + angles + posed)
+    (root / "classes.star").write_text(f"{PARTICLES}_rlnClassNumber\n1@stack.mrcs 1 10000 1\n")
     (root / "subtracted.star").write_text(f"{PARTICLES}_rlnImageOriginalName\n1@x.mrcs 1 10000 1@stack.mrcs\n")
     (root / "run_optimiser.star").write_text(OPTIMISER)
     (root / "run_model.star").write_text(MODEL)

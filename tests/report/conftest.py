@@ -1,12 +1,15 @@
 """A run folder as a refinement leaves it: three iterations, real postprocessing of a small map, simulated truth."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 from blush.fourier.filter import low_pass
 from blush.fourier.mask import soft_sphere

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from class_run_files import write_class_iterations
 
 from blush.errors import BlushError
 from blush.io.files import write_json
@@ -89,3 +90,20 @@ def test_a_refined_run_without_summary_is_not_finished(running):
 def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(BlushError, match="is not a folder"):
         Watcher(tmp_path / "nothing")
+
+
+def test_a_classification_shows_sizes_and_how_many_images_changed_class(tmp_path):
+    write_class_iterations(tmp_path)
+    watcher = Watcher(tmp_path)
+    status = watcher.look(2000.0)
+    assert "classified in 4 iterations" in status_line(status)
+    line = state_line(watcher.states[3], watcher.states[4])
+    assert "given poses" in line
+    assert "classes 50.0 33.3 16.7 %" in line
+    assert "changed 10.0 %" in line
+
+
+def test_maps_are_a_stage_of_a_classification(tmp_path):
+    write_class_iterations(tmp_path, last=1)
+    log(tmp_path, {"stage": "maps", "time": 1020.0, "iteration": 2, "seconds": 1.0, "done": 1, "total": 1})
+    assert "it 002 maps" in status_line(Watcher(tmp_path).look(1021.0))
