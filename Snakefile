@@ -1,4 +1,4 @@
-# One refinement, from a particle STAR file to maps and a report:
+# One refinement or classification, from a particle STAR file to maps and a report:
 #
 #     snakemake --profile local --configfile my.yaml      this machine: its CPU cores, or every GPU it has
 #     snakemake --profile slurm --configfile my.yaml      a cluster: the workers are SLURM jobs
@@ -49,6 +49,6 @@ else:
         default_target: True
         input:
             results_of_last_iteration,
-            "<run>/postprocess/postprocess.mrc",
+            expand("<run>/{file}", file=FINISHED),
             "<run>/summary.json",
             "<run>/report.html",

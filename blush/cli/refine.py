@@ -1,4 +1,4 @@
-"""`blush refine`: a whole refinement in one process."""
+"""`blush refine`: a whole job in one process."""
 
 import os
 import sys
@@ -20,17 +20,38 @@ def refine(
     config: Annotated[Path, typer.Argument(help="Configuration (YAML).")],
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing on the way.")] = False,
 ) -> None:
-    """Refine from one configuration to maps and report; the same command again continues.
+    """Do the job of one configuration, from images to maps and report; the same command again continues.
 
-    The steps and the results are those of the workflow; here one process makes them all, on one device.
+    The job is a refinement, or a classification where the configuration says `job: classify`. Steps and results are
+    those of the workflow; here one process makes them all, on one device.
+    """
+    run_job(config, quiet)
+
+
+def run_job(config: Path, quiet: bool, job: str | None = None) -> None:
+    """Do a configuration's job in this process.
+
+    Parameters
+    ----------
+    job
+        What the configuration must ask for; None: anything.
+
+    Raises
+    ------
+    BlushError
+        If it asks for another job, or anything is wrong with the input.
     """
     from blush.cluster.lock import hold_run
+    from blush.errors import BlushError, Problem
     from blush.io.files import read_record
     from blush.jobs.autorefine import autorefine
     from blush.jobs.settings import run_settings
     from blush.report.page import write_report
 
     settings = run_settings(config)
+    if job is not None and settings.job != job:
+        remedy = f"set job: {job}, or use `blush {settings.job}`"
+        raise BlushError(f"no {job} job", [Problem("asks for another job", remedy, str(config), "job", settings.job)])
     hold_run(settings.run_dir)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as the workers have it; read at first use
     with shown(settings.run_dir, quiet):

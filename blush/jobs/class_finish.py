@@ -6,23 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from blush.config import RunConfig
 from blush.errors import BlushError
 from blush.io.files import load_npz, save_npz, write_json
 from blush.io.mrc import write_volume
-from blush.io.noted import NOTES
-from blush.jobs.class_maps import class_sums
-from blush.jobs.inputs import environment, latest_state, read_config, read_frozen_particles
+from blush.jobs.inputs import environment, latest_state, read_config, read_frozen_particles, read_plan
 from blush.jobs.layout import RunFolder, Stopwatch
+from blush.jobs.reduce import load_sums
+from blush.jobs.references import n_references
+from blush.jobs.results import SUMMARY
 from blush.jobs.sealed import checked, note
 from blush.jobs.summary import origin
 from blush.maximization.classes import ClassSums
 from blush.maximization.reconstruct import reconstruct
 from blush.refine.classify import collapsed
 from blush.refine.state import State, load_state
-from blush.refine.subset import HALVES
+from blush.refine.subset import HALVES, Subset
 
 SMALL_SHARE = 0.02
 """A class with less of the images has a map that is mostly the images themselves."""
@@ -48,7 +50,7 @@ def finish(root: Path) -> Path:
     device, _ = environment(config)
     before = load_state(checked(folder, folder.state(state.iteration - 1)))
     poses = load_npz(checked(folder, folder.poses(state.iteration)))
-    made = _half_maps(folder, before, class_sums(folder, before, device))
+    made = _half_maps(folder, before, device)
     posteriors = root / "class_posteriors.npz"
     save_npz(posteriors, {"posterior": poses["shares"].astype(np.float16), "class_number": poses["class_number"]})
     classes = _classes(state, poses)
@@ -56,22 +58,22 @@ def finish(root: Path) -> Path:
     listed = root / "classes.json"
     write_json(listed, {"classes": classes, "iterations": state.iteration, "warnings": warnings})
     folder.log(iteration=state.iteration, stage="postprocess", done=1, total=1, **watch.read())
-    summary = root / "summary.json"
+    summary = root / SUMMARY
     write_json(summary, _summary(folder, config, state, classes, warnings))
-    (root / "postprocess" / NOTES).unlink(missing_ok=True)
     note(folder, [*made, posteriors, listed, summary])
     return summary
 
 
-def _half_maps(folder: RunFolder, before: State, sums: ClassSums) -> list[Path]:
+def _half_maps(folder: RunFolder, before: State, device: torch.device) -> list[Path]:
     """Unregularised maps of every class from either half of the images; none where there is but one fold."""
+    n, n_folds = before.iteration + 1, read_plan(folder.root).n_folds
     paths: list[Path] = []
-    if len(sums.folds) == 1:
-        return paths
-    for index, half in enumerate(HALVES):
-        for k in range(sums.n_classes):
-            path = folder.class_half(before.iteration + 1, half, k)
-            volume = reconstruct(sums.of(k, sums.half(index)))
+    for k in range(n_references(before) if n_folds > 1 else 0):
+        loaded = [load_sums(folder, n, Subset.ALL, before.facts.box_px, device, fold, k) for fold in range(n_folds)]
+        sums = ClassSums([[one] for one in loaded])  # of one class at a time
+        for index, half in enumerate(HALVES):
+            path = folder.class_half(n, half, k)
+            volume = reconstruct(sums.of(0, sums.half(index)))
             write_volume(path, volume.cpu().numpy(), before.facts.pixel_size_angst)
             paths.append(path)
     return paths

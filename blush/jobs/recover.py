@@ -10,15 +10,14 @@ from pathlib import Path
 from blush.config import RunConfig
 from blush.io.seal import DamagedFile
 from blush.jobs import steps
-from blush.jobs.inputs import read_plan
+from blush.jobs.inputs import read_config, read_plan
 from blush.jobs.layout import RunFolder
 from blush.jobs.mend import mending
 from blush.jobs.references import maps_of
+from blush.jobs.results import SUMMARY, finished_files, is_finished, is_last_table
 from blush.jobs.sealed import as_noted, kept
 from blush.jobs.settings import frozen_files, take_up
 from blush.refine.state import load_state
-
-SUMMARY = "summary.json"
 
 
 def make_ready(config: RunConfig) -> None:
@@ -44,8 +43,8 @@ def make_ready(config: RunConfig) -> None:
             return
         steps.import_run(config)
     recover(folder.root)
-    if not (as_noted(folder, folder.root / "postprocess") and as_noted(folder, folder.root, SUMMARY.__eq__)):
-        (folder.root / SUMMARY).unlink(missing_ok=True)  # so that postprocessing is done again
+    if not is_finished(folder, config):
+        (folder.root / SUMMARY).unlink(missing_ok=True)  # so that what follows the last iteration is done again
 
 
 def _settle_times(folder: RunFolder) -> None:
@@ -63,10 +62,32 @@ def recover(run: Path) -> None:
     """
     folder = RunFolder(run)
     newest = folder.newest()
+    if newest > 0 and _ended_early(folder, newest):
+        _reopen(folder, newest)
     for n in range(newest + 1):
         if not _whole(folder, n, newest):
             _go_back(folder, n, newest)
             return
+
+
+def _ended_early(folder: RunFolder, n: int) -> bool:
+    """Whether iteration n was the last one by a number of iterations that the configuration raised since."""
+    if not kept(folder, folder.state(n)):
+        return False
+    state = load_state(folder.state(n))
+    if state.control.JOINS_LAST or state.stop_reason != "max_iterations":
+        return False
+    return read_config(folder.root).classification.max_iterations > n
+
+
+def _reopen(folder: RunFolder, n: int) -> None:
+    """Remove what made iteration n the last one; its end is made again from its statistics and maps."""
+    for path in folder.root.glob(f"run_it{n:03d}_*"):
+        if path not in folder.present_references(n):
+            path.unlink()
+    for name in (SUMMARY, *finished_files(read_config(folder.root))):
+        (folder.root / name).unlink(missing_ok=True)
+    folder.state(n).unlink()
 
 
 def _whole(folder: RunFolder, n: int, newest: int) -> bool:
@@ -85,8 +106,7 @@ def _whole(folder: RunFolder, n: int, newest: int) -> bool:
     if n < newest or n == 0:
         return _as_left(folder, n, newest)
     state = load_state(folder.state(n))
-    last = f"run_it{n:03d}_" if not state.control.JOINS_LAST else "run_"
-    if state.converged and not as_noted(folder, run, lambda name: _is_final(name, last)):
+    if state.converged and not as_noted(folder, run, lambda name: is_last_table(state, name)):
         return False
     statistics = [folder.statistics(n, subset) for subset in read_plan(run).subsets]
     maps = maps_of(folder, n, state, final=state.converged)
@@ -99,11 +119,6 @@ def _as_left(folder: RunFolder, n: int, newest: int) -> bool:
         return _ready(folder, n)
     lasting = [folder.state(n)] if n == 0 else [folder.state(n), folder.diagnostics(n)]
     return kept(folder, *lasting, *(_large(folder, n) if n == newest else []))
-
-
-def _is_final(name: str, prefix: str) -> bool:
-    """Whether a file is one of the tables of the end, which begin so."""
-    return name.startswith(prefix) and (prefix != "run_" or not name.startswith("run_it"))
 
 
 def _restore_diagnostics(run: Path, n: int) -> None:

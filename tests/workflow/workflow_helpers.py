@@ -13,7 +13,16 @@ from blush.cluster.resident import announced
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-RESULTS = ("*.mrc", "*.star", "*.bild", "it*/state.json", "it*/poses.npz", "it*/maps.npz", "postprocess/*.*")
+RESULTS = (
+    "*.mrc",
+    "*.star",
+    "*.bild",
+    "it*/state.json",
+    "it*/poses.npz",
+    "it*/maps.npz",
+    "postprocess/*.*",
+    "class*.*",
+)
 """Files of a run folder that do not depend on who computed them, or when."""
 
 

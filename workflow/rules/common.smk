@@ -10,10 +10,10 @@ from blush.io.files import read_json
 from blush.io.json_text import SEAL_KEY
 from blush.io.seal import DamagedFile
 from blush.jobs.layout import RunFolder
-from blush.jobs.references import n_references
+from blush.jobs.results import finished_files, last_results
 from blush.jobs.sealed import checked
 from blush.jobs.settings import file_digest, run_settings
-from blush.jobs.subsets import subsets_of
+from blush.jobs.subsets import folds_of, subsets_of
 from blush.refine.state import load_state
 from snakemake.exceptions import WorkflowError
 from snakemake.io import IOFile
@@ -165,9 +165,8 @@ def results_of_last_iteration(wildcards):
 def results_at_the_end():
     """Maps and tables that a finished run leaves."""
     folder = RunFolder(RUN_CONFIG.run_dir)
-    count = n_references(load_state(folder.state(folder.newest())))
-    tables = [folder.root / f"run_{name}.star" for name in ("data", "model")]
-    return [*folder.final_maps(subsets_of(RUN_CONFIG), count), *tables]
+    state = load_state(folder.state(folder.newest()))
+    return last_results(folder, state, subsets_of(RUN_CONFIG))
 
 
 def lost_results():
@@ -185,11 +184,16 @@ def tell_lost_results():
 
 
 def memory_of_maps_mb(wildcards, input):
-    """Memory of a job that works on whole maps: the package itself, and 40 volumes at a time."""
+    """Memory of a job that works on whole maps: the package itself, and 40 volumes at a time.
+
+    Sums of one class, of every fold and added up, take 16 volumes each.
+    """
     # Where it is not there yet, as in a dry run, Snakemake wants the system's own error.
     Path(input[0]).stat()
     box_px = read_json(input[0])["facts"]["box_px"]
-    return 1500 + round(40 * 4 * box_px**3 / 1e6)
+    folds = folds_of(RUN_CONFIG)
+    volumes = 40 + (16 * (folds + 3) if folds > 1 else 0)
+    return 1500 + round(volumes * 4 * box_px**3 / 1e6)
 
 
 def pool_threads():

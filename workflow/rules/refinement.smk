@@ -1,4 +1,4 @@
-# A refinement: its configuration, what its rules have in common, its target.
+# A refinement or a classification: its configuration, what its rules have in common, its target.
 import os
 
 from blush.cluster.client import stop_pool
@@ -7,12 +7,12 @@ from blush.cluster.resident import pool_folder
 from blush.jobs.recover import make_ready
 from blush.jobs.layout import fold_mark
 from blush.jobs.settings import decisive_settings, input_files
-from blush.jobs.subsets import folds_of
 from blush.refine.state import ALGORITHM_VERSION
 
 RUN_CONFIG = checked_config()
 SUBSETS = [subset.infix for subset in subsets_of(RUN_CONFIG)]
 FOLDS = [fold_mark(fold) for fold in range(folds_of(RUN_CONFIG))]
+FINISHED = finished_files(RUN_CONFIG)
 
 
 pathvars:

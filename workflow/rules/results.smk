@@ -1,14 +1,9 @@
-# After the last iteration.
+# After the last iteration: what is made differs with the job, as `finished_files` says.
 rule postprocess:
     input:
         last_state,
     output:
-        multiext(
-            "<run>/postprocess/",
-            sharpened="postprocess.mrc",
-            masked="postprocess_masked.mrc",
-        ),
-        multiext("<run>/postprocess/", table="postprocess.star", fsc="fsc.xml"),
+        expand("<run>/{file}", file=FINISHED),
         summary="<run>/summary.json",
     log:
         "<run>/logs/postprocess.log",

@@ -1,0 +1,50 @@
+"""What a job leaves for its user after the last iteration, by name. No torch here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from blush.config import RunConfig
+from blush.jobs.layout import RunFolder
+from blush.jobs.references import n_references
+from blush.jobs.sealed import as_noted
+from blush.refine.state import State
+from blush.refine.subset import Subset
+
+SUMMARY = "summary.json"
+_FINISHED = {
+    "refine": tuple(
+        f"postprocess/{name}" for name in ("postprocess.mrc", "postprocess_masked.mrc", "postprocess.star", "fsc.xml")
+    ),
+    "classify": ("classes.json", "class_posteriors.npz"),
+}
+_HALF_MAP = "_unfil.mrc"
+
+
+def finished_files(config: RunConfig) -> tuple[str, ...]:
+    """What is made after the last iteration beside the summary, relative to the run's folder."""
+    return _FINISHED[config.job]
+
+
+def is_finished(folder: RunFolder, config: RunConfig) -> bool:
+    """Whether all that is made after the last iteration is there and good; what is damaged is set aside."""
+    if config.job == "refine":
+        return as_noted(folder, folder.root / "postprocess") and as_noted(folder, folder.root, SUMMARY.__eq__)
+    wanted = {SUMMARY, *finished_files(config)}
+    return as_noted(folder, folder.root, lambda name: name in wanted or name.endswith(_HALF_MAP))
+
+
+def is_last_table(state: State, name: str) -> bool:
+    """Whether a file of the run's folder is one of the tables of the last iteration, which led to `state`."""
+    if state.control.JOINS_LAST:
+        return name.startswith("run_") and not name.startswith("run_it")
+    return name.startswith(f"run_it{state.iteration:03d}_") and not name.endswith(_HALF_MAP)
+
+
+def last_results(folder: RunFolder, state: State, subsets: tuple[Subset, ...]) -> list[Path]:
+    """Maps and tables that a run leaves whose last iteration led to `state`."""
+    count, n = n_references(state), state.iteration
+    if state.control.JOINS_LAST:
+        return [*folder.final_maps(subsets, count), *(folder.root / f"run_{name}.star" for name in ("data", "model"))]
+    maps = [folder.map(n, subset, "reference", k) for subset in subsets for k in range(count)]
+    return [*maps, *(folder.root / f"run_it{n:03d}_{name}.star" for name in ("data", "model", "optimiser"))]
