@@ -38,7 +38,11 @@ NUMERIC_JOBS = (
 )  # fmt: skip
 """Of `tests/jobs`, the rest of which is about files, faults and programs."""
 MAIN = {
-    "expectation": ["tests/expectation/test_shard.py::test_every_sum_is_that_of_the_formulas_over_all_poses"],
+    "expectation": [
+        "tests/expectation/test_shard.py::test_every_sum_is_that_of_the_formulas_over_all_poses",
+        "tests/expectation/test_competition.py",
+        "tests/expectation/test_fixed.py",
+    ],
     "maximization": ["tests/jobs/test_denoise_and_trail.py"],
     "regularise": ["tests/regularise/test_driver.py", "tests/regularise/test_contract.py"],
     "refine": ["tests/refine/test_convergence.py", "tests/refine/test_outputs.py"],

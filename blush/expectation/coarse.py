@@ -90,7 +90,7 @@ class GlobalSearch:
 
 def is_tempered(model: Model) -> bool:
     """Whether references share images otherwise than by their likelihood, so that each needs its own best poses."""
-    return len(model.component.references) > 1 and model.temperature != 1
+    return len(model.component.references) > 1 and model.temperature != 1 and not model.cross_correlation
 
 
 def confine(scores: Tensor, to: Tensor | None, model: Model) -> None:
@@ -118,9 +118,9 @@ def keep(scores: Tensor, log_prior: Tensor, row: Tensor | None, model: Model) ->
     b, t, r = scores.shape
     groups = len(model.component.references) if is_tempered(model) else 1
     grouped = scores.view(b, t, groups, -1)
-    lists = grouped.transpose(1, 2).flatten(2).flatten(0, 1)
     owner = torch.arange(b * groups, device=scores.device)
-    cut = posterior_cut(lists, owner, b * groups, model.adaptive_fraction)
+    # Where references have lists of their own, these are a copy, which must not outlive this line.
+    cut = posterior_cut(grouped.transpose(1, 2).flatten(2).flatten(0, 1), owner, b * groups, model.adaptive_fraction)
     top, gap = (x.view(b, 1, groups, 1) for x in (cut.top, cut.gap))
     kept = top - grouped <= (torch.zeros_like(gap) if model.cross_correlation else gap)
     # How many poses there are is the host's to know: one of 28 to 38 synchronisations of a block on a GPU.

@@ -78,6 +78,7 @@ def tempered_shares(log_evidence: Tensor, log_prior: Tensor, temperature: float)
 
     Returns
     -------
-    (b, references)
+    (b, references); 0 where the evidence is -inf: no prior, or nothing that was compared.
     """
-    return torch.softmax((log_evidence - log_prior) / temperature + log_prior, 1)
+    tempered = (log_evidence - log_prior) / temperature + log_prior
+    return torch.softmax(tempered.masked_fill(log_evidence.isneginf(), -torch.inf), 1)

@@ -144,7 +144,7 @@ def _weights(scores: Tensor, contest: Contest, model: Model) -> tuple[Tensor, Te
         shares = tempered_shares(evidence, log_prior, model.temperature)
         weight = cut.weights(scores, contest.owner) * shares.flatten().to(scores.dtype)[contest.owner, None]
         largest = (cut.top.double().view(n, -1) - evidence).exp() * shares
-        return weight, torch.logsumexp(evidence, 1), largest.amax(1)
+        return weight, torch.logsumexp(evidence, 1), largest.where(shares > 0, 0).amax(1)
     cut = posterior_cut(scores, contest.image, n, fraction)
     if model.cross_correlation:  # the winner takes all
         weight = torch.zeros_like(scores)

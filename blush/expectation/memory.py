@@ -7,12 +7,14 @@ from dataclasses import astuple, dataclass, fields
 from blush.expectation.accuracy import BYTES_AT_ONCE, PARTICLES, bytes_per_particle
 from blush.expectation.coarse import CACHED_FLOATS, TILE
 from blush.expectation.sparse import CHILD_SHIFTS
-from blush.fourier.lanes import groups_and_lanes
+from blush.fourier.lanes import LANES_OF_A_GROUP, groups_and_lanes
 from blush.fourier.packed import packed
 from blush.fourier.transform import PADDING, sphere_radius
 
 PROCESS_BYTES = 290_000_000
 """Python with torch and what its allocator holds back (measured, torch 2.13)."""
+HELD_BACK_BYTES = 200_000_000
+"""Freed memory that the allocator keeps after it has made the spheres of many references (measured, glibc)."""
 PAIRS_PER_BATCH = 2**19
 """Coarse pairs scored at once in the second pass."""
 LOCAL_NEIGHBOURS = 350
@@ -20,6 +22,8 @@ LOCAL_NEIGHBOURS = 350
 LARGEST_BLOCK = 256
 LARGEST_FIXED_BLOCK = 4096
 """Images at once where poses are fixed: what they have in a thin shell is sorted by place, which pays for thousands."""
+PLACES_BYTES = 12_000
+"""Of each image of a block, what kernels sort by place."""
 _CHILDREN = 8 * CHILD_SHIFTS
 
 
@@ -94,8 +98,9 @@ class StepSize:
         R = 2 radius + 3, P = block x shifts x orientations coarse poses, and p = min(P, 2^19) of them in one batch of
         the second pass:
 
-        - process: 0.29 GB;
-        - transform: 2.25 f (2N)^3: the padded map, its transform (as large), the map twice; freed before the rest;
+        - process: 0.29 GB, and where there are several references min(0.2 GB, 16 f c) that the allocator keeps;
+        - transform: 2.25 f (2N)^3: the padded map, its transform (as large), the map twice; freed before the rest; and
+          2 f c for each of the other references, the spheres that were made before;
         - volumes: 6 f c for every reference: the sphere, complex, and the accumulator of four channels;
         - slices: f (2 n(coarse) orientations + 8 n(radius) shifts): the grid's slices, of which two tiles of 1024 are
           held where all are above 2^27 numbers, and the ramps of the fine shifts;
@@ -107,9 +112,10 @@ class StepSize:
         P in full is the worst case, a posterior so flat that every pose is significant. The portable torch kernels
         take up to 1 GB more.
 
-        With `fixed` there are no slices, passes and accuracies: maps and sums lie interleaved (2 f c and 4 f c for each
-        of the references, rounded up to 1, 2, 4 or a multiple of 8, and 4 f c more when they are taken apart), and
-        images take f (8 N^2 + 14 n(radius)) block.
+        With `fixed` slices are the ramps alone, and there are neither two passes nor accuracies. Beside its sphere,
+        every reference has its lane of 6 f c (5 f c from 5 references on) in maps and sums that lie interleaved, lanes
+        being references rounded up to 1, 2, 4 or a multiple of 8; its result is 4 f c, when the sums are taken apart.
+        Images take (f (8 N^2 + 2 n(radius)) + 12 kB) block.
         """
         if self.fixed:
             return self._fixed_peak(block_size)
@@ -121,8 +127,8 @@ class StepSize:
         kept = floats if self.local or floats <= CACHED_FLOATS else 4 * coarse * TILE
         cells = sphere_cells(self.radius)
         return PeakMemory(
-            process=PROCESS_BYTES,
-            transform=9 * f * (PADDING * self.box_px) ** 3 // 4,
+            process=self._process_bytes(),
+            transform=self._transform_bytes(),
             volumes=6 * f * cells * self.references,
             slices=f * (kept + 8 * n * self.shifts),
             first_pass=images + 2 * f * coarse * self.shifts * block_size + (2 * f + 29) * poses,
@@ -134,19 +140,28 @@ class StepSize:
     def _fixed_peak(self, block_size: int) -> PeakMemory:
         cells, f = sphere_cells(self.radius), self.itemsize
         groups, lanes = groups_and_lanes(self.references)
+        lane = 5 if lanes == LANES_OF_A_GROUP else 6
         return PeakMemory(
-            process=PROCESS_BYTES,
-            transform=9 * f * (PADDING * self.box_px) ** 3 // 4,
-            volumes=6 * f * cells * groups * lanes + 4 * f * cells * self.references,
-            slices=0,
+            process=self._process_bytes(),
+            transform=self._transform_bytes(),
+            volumes=2 * f * cells * self.references + lane * f * cells * groups * lanes,
+            slices=8 * f * self.pixels(self.radius) * self.shifts,
             first_pass=self._bytes_of_fixed_image() * block_size,
             second_pass=0,
-            result=3 * f * cells * self.references,
+            result=4 * f * cells * self.references,
             accuracy=0,
         )
 
+    def _process_bytes(self) -> int:
+        kept = min(HELD_BACK_BYTES, 16 * self.itemsize * sphere_cells(self.radius))
+        return PROCESS_BYTES + (kept if self.references > 1 else 0)
+
+    def _transform_bytes(self) -> int:
+        before = 2 * self.itemsize * sphere_cells(self.radius) * (self.references - 1)
+        return 9 * self.itemsize * (PADDING * self.box_px) ** 3 // 4 + before
+
     def _bytes_of_fixed_image(self) -> int:
-        return self.itemsize * (8 * self.box_px**2 + 14 * self.pixels(self.radius))
+        return self.itemsize * (8 * self.box_px**2 + 2 * self.pixels(self.radius)) + PLACES_BYTES
 
     def block_size(self, memory_bytes: float, *, on_cpu: bool) -> int:
         """Images per block: what a quarter of the memory holds, and on a CPU no more than its caches like."""

@@ -84,11 +84,10 @@ class Expectation:
         volumes = None if self.fixed is None else self.fixed.empty_sums()
         for begin in range(0, len(particles), self.block_size):
             rows = np.arange(begin, min(begin + self.block_size, len(particles)))
-            block = self._load(particles.take(rows))
             if self.fixed is None or volumes is None:
-                self._run_block(block, sums)
+                self._run_block(particles.take(rows), sums)
             else:
-                self._fixed_pass(self.fixed, block, volumes, sums)
+                self._fixed_pass(self.fixed, particles.take(rows), volumes, sums)
             progress(int(rows[-1]) + 1)
         if volumes is not None:
             sums.volumes = volumes.unpack()
@@ -164,10 +163,15 @@ class Expectation:
         return Weighted(cross, power, prior.to(self.dtype), self._confined(block.particles))
 
     def _confined(self, particles: ParticleSet) -> Tensor | None:
-        to = particles.confined_to
-        return None if to is None else torch.from_numpy(to).to(self.device)
+        to, n = particles.confined_to, len(self.model.component.references)
+        if to is None:
+            return None
+        if len(to) and not 0 <= to.min() <= to.max() < n:
+            raise ValueError(f"images confined to references {to.min()} to {to.max()} of 0 to {n - 1}")
+        return torch.from_numpy(to).to(self.device)
 
-    def _run_block(self, block: Block, sums: Sums) -> None:
+    def _run_block(self, particles: ParticleSet, sums: Sums) -> None:
+        block = self._load(particles)
         weighted = self._weighted(block)
         poses = self._coarse(block, weighted)
         for chosen in _batches(poses, PAIRS_PER_BATCH):
@@ -209,9 +213,9 @@ class Expectation:
         columns |= {"pmax": posterior.pmax, "n_significant": poses.count}
         sums.append(columns | _of_references(posterior.shares, found))
 
-    def _fixed_pass(self, fixed: FixedPoses, block: Block, volumes: InterleavedSums, sums: Sums) -> None:
+    def _fixed_pass(self, fixed: FixedPoses, particles: ParticleSet, volumes: InterleavedSums, sums: Sums) -> None:
         """Compare images with every reference at the poses that they have; offsets are undone exactly."""
-        model = self.model
+        model, block = self.model, self._load(particles)
         block = shifted(block, block.old_px - block.shift_px, self.pixels, self.n_pixels)
         posterior = fixed.posterior(block, self._weighted(block))
         mean, square = fixed.back_project(block, posterior, volumes)

@@ -57,11 +57,12 @@ class Sums:
 
     @classmethod
     def zero(cls, model: Model, n_optics: int, dtype: torch.dtype, device: torch.device) -> Sums:
-        """Sums of no image."""
+        """Sums of no image; without volumes where poses are fixed, as those are summed side by side."""
+        references = () if model.fixed_poses else model.component.references
         box, shells = model.box_px, model.box_px // 2 + 1
         zeros = torch.zeros(0, dtype=torch.float64, device=device)
         return cls(
-            tuple(empty_accumulator(box, model.radius, dtype=dtype, device=device) for _ in model.component.references),
+            tuple(empty_accumulator(box, model.radius, dtype=dtype, device=device) for _ in references),
             noise=zeros.new_zeros(n_optics, shells),
             weight=zeros.new_zeros(n_optics),
             scale_cross=zeros.new_zeros(len(model.scale)),

@@ -1,7 +1,8 @@
-"""The expectation step written out: every fine pose of every image at once, as the formulas have it, in float64.
+"""The expectation step written out: every fine pose of every image and reference, as the formulas have it, in float64.
 
-For searches so small and noise so strong that nothing is left out. Slices, insertion, grids and the CTF are those of
-the package, which have tests of their own; what is put together here is docs/algorithm.md, section 3.
+For searches so small and noise so strong that nothing is left out, or poses that are given. Slices, insertion, grids,
+the CTF and aberrations are those of the package, which have tests of their own; what is put together here is
+docs/algorithm.md, section 3.
 """
 
 import math
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from blush.ctf.aberration import demodulation_phase
 from blush.ctf.transfer import Optics, ctf_at
 from blush.expectation.model import Model
 from blush.expectation.sums import Sums
@@ -17,6 +19,7 @@ from blush.fourier.backproject import empty_accumulator, insert
 from blush.fourier.mask import soft_circle
 from blush.fourier.packed import packed
 from blush.fourier.project import project
+from blush.geometry.rotation import matrix_from_euler
 from blush.geometry.sampling import fine_offsets
 from blush.io.particles import ParticleSet
 
@@ -34,6 +37,20 @@ class Image:
     scale: float
     sigma2: Tensor
     whole_px: Tensor
+    rest_px: Tensor
+
+
+@dataclass
+class Candidates:
+    """What an image is compared with: every rotation of every reference, at every offset beside the whole pixels.
+
+    Rotations (r, 3, 3) and their viewing directions (r,), offsets (t, 2), log prior of each sample (K, t, r).
+    """
+
+    rotations: Tensor
+    direction: Tensor
+    offsets_px: Tensor
+    prior: Tensor
 
 
 def transform_of(image: np.ndarray, kx: Tensor, ky: Tensor) -> Tensor:
@@ -66,24 +83,28 @@ def image_of(given: Model, particles: ParticleSet, i: int) -> Image:
     lens = (group.voltage_kv, group.spherical_aberration_mm, group.amplitude_contrast)
     optics = Optics(*(torch.tensor([value], dtype=torch.float64) for value in lens))
     ctf = ctf_at(pixels.kx.double() / (n * pixel), pixels.ky.double() / (n * pixel), *columns, optics)[0]
+    lens = (group.beam_tilt_x_mrad, group.beam_tilt_y_mrad, group.voltage_kv, group.spherical_aberration_mm)
+    frequency = (k.double() / (n * pixel) for k in (pixels.kx, pixels.ky))
+    odd = demodulation_phase(*frequency, group.odd_zernike, *lens)
     sigma2 = given.noise[particles.optics_index[i]][pixels.shell]
     scale = float(given.scale[particles.group_index[i]])
     return Image(
-        masked=transform_of(centred * mask + background * (1 - mask), pixels.kx, pixels.ky),
-        unmasked=transform_of(centred, pixels.kx, pixels.ky),
+        masked=odd * transform_of(centred * mask + background * (1 - mask), pixels.kx, pixels.ky),
+        unmasked=odd * transform_of(centred, pixels.kx, pixels.ky),
         transfer=ctf**2 if group.ctf_premultiplied else ctf,
         factor=(torch.ones_like(ctf) if group.ctf_premultiplied else scale * ctf) / sigma2,
         scale=scale,
         sigma2=sigma2,
         whole_px=torch.from_numpy(whole),
+        rest_px=torch.from_numpy(offset_px - whole),
     )
 
 
-def slices(given: Model, rotations: Tensor, radius: int) -> Tensor:
-    """(r, p) complex slices of the half plane, 0 beyond |k| = radius."""
+def slices(given: Model, k: int, rotations: Tensor, radius: int) -> Tensor:
+    """(r, p) complex slices of reference k on the half plane, 0 beyond |k| = radius."""
     pixels = packed(given.box_px)
     inside = pixels.inside(radius)
-    planar = project(given.component.sphere, rotations, pixels, inside)
+    planar = project(given.component.references[k].sphere, rotations, pixels, inside)
     out = torch.zeros(len(rotations), len(pixels.kx), dtype=torch.complex128)
     out[:, :inside] = torch.complex(planar[:, 0], planar[:, 1])
     return out
@@ -96,12 +117,11 @@ def ramps(given: Model, offsets_px: Tensor) -> Tensor:
     return torch.exp(-2j * math.pi / given.box_px * (offsets_px.double() @ k))
 
 
-def offset_prior(given: Model, image: Image, per_child: bool = True) -> Tensor:
-    """Log prior of each coarse offset, of mean 1 over them; of its four children the same."""
+def offset_prior(given: Model, image: Image) -> Tensor:
+    """Log prior of each coarse offset, of mean 1 over them."""
     whole = image.whole_px * given.pixel_size_angst + given.offsets_angst
     weight = torch.exp(-whole.square().sum(1) / (2 * given.sigma_offset_angst**2))
-    prior = (weight / weight.mean()).log()
-    return prior.repeat_interleave(4) if per_child else prior
+    return (weight / weight.mean()).log()
 
 
 def correlation(image: Image, shifted: Tensor, predicted: Tensor, compared: Tensor) -> Tensor:
@@ -120,115 +140,171 @@ def log_weights(given: Model, image: Image, shifted: Tensor, predicted: Tensor, 
 
 
 def dense_step(given: Model, particles: ParticleSet) -> Sums:
-    """Everything that a shard gives, for all its particles."""
-    shells = given.box_px // 2 + 1
+    """Everything that a shard gives, for all its particles; matrices in place of angles."""
+    shells, n = given.box_px // 2 + 1, len(given.component.references)
     zeros = torch.zeros(0, dtype=torch.float64)
     sums = Sums(
-        (empty_accumulator(given.box_px, given.radius, dtype=torch.float64),),
+        tuple(empty_accumulator(given.box_px, given.radius, dtype=torch.float64) for _ in range(n)),
         noise=zeros.new_zeros(len(particles.optics), shells),
         weight=zeros.new_zeros(len(particles.optics)),
         scale_cross=zeros.new_zeros(len(given.scale)),
         scale_power=zeros.new_zeros(len(given.scale)),
-        directions=zeros.new_zeros(given.component.grid.n_directions),
-        shares=zeros.new_zeros(1),
+        directions=zeros.new_zeros(n * given.component.grid.n_directions),
+        shares=zeros.new_zeros(n),
     )
     for i in range(len(particles)):
         image = image_of(given, particles, i)
-        orientation, prior = searched(given, particles, i)
-        add(sums, given, particles, i, image, orientation, prior)
+        add(sums, given, particles, i, image, own_pose(given, particles, i, image) if given.fixed_poses else
+            searched(given, particles, i, image))  # fmt: skip
     return sums
 
 
-def searched(given: Model, particles: ParticleSet, i: int) -> tuple[Tensor, Tensor]:
-    """Coarse orientations of an image and their log priors, of mean 1."""
+def own_pose(given: Model, particles: ParticleSet, i: int, image: Image) -> Candidates:
+    """The pose of the table, with the fraction of a pixel that the image was not moved by."""
+    angles = torch.tensor([[getattr(particles, f"{name}_deg")[i] for name in ("rot", "tilt", "psi")]]).double()
+    prior = torch.tensor([one.log_prior for one in given.component.references], dtype=torch.float64)
+    return Candidates(matrix_from_euler(angles), torch.zeros(0).long(), image.rest_px[None], prior[:, None, None])
+
+
+def searched(given: Model, particles: ParticleSet, i: int, image: Image) -> Candidates:
+    """All children of all coarse poses that an image is searched over; priors are of mean 1."""
+    grid, references = given.component.grid, given.component.references
     if given.local_sigma_deg is not None:
         angles = (torch.from_numpy(getattr(particles, f"{name}_deg")[i : i + 1]) for name in ("rot", "tilt", "psi"))
-        near, prior = (rows[0] for rows in given.component.grid.local_neighbours(*angles, given.local_sigma_deg))
+        near, prior = (rows[0] for rows in grid.local_neighbours(*angles, given.local_sigma_deg))
         kept = near >= 0
-        return near[kept], prior[kept] + math.log(int(kept.sum()))
-    orientation = torch.arange(given.component.grid.n_orientations)
-    learned = given.component.references[0].log_prior_direction
-    if learned is None:
-        return orientation, torch.zeros(len(orientation), dtype=torch.float64)
-    return orientation, learned[orientation // given.component.grid.n_psi]
-
-
-def winner(given: Model, image: Image, orientation: Tensor) -> tuple[int, int]:
-    """The coarse shift and orientation that correlate best at the coarse size."""
-    shell = packed(given.box_px).shell
-    predicted = slices(given, given.component.grid.matrices(orientation), given.coarse_radius)
-    shifted = image.masked * ramps(given, given.offsets_angst / given.pixel_size_angst)
-    score = correlation(image, shifted, predicted, (shell >= 1) & (shell <= given.coarse_radius))
-    t, u = divmod(int(score.argmax()), len(orientation))
-    return t, u
-
-
-def add(
-    sums: Sums, given: Model, particles: ParticleSet, i: int, image: Image, orientation: Tensor, prior: Tensor
-) -> None:
-    """Weigh every fine pose of one image and add what it contributes."""
-    shell = packed(given.box_px).shell
-    step_px = given.offset_step_angst / given.pixel_size_angst
-    fine_px = fine_offsets(given.offsets_angst / given.pixel_size_angst, step_px).flatten(0, 1)
-    rotations = given.component.grid.fine_matrices(orientation).flatten(0, 1)
-    predicted, ramp = slices(given, rotations, given.radius), ramps(given, fine_px)
-    shifted = image.masked * ramp
-    if given.cross_correlation:
-        t, u = winner(given, image, orientation)
-        score = correlation(image, shifted, predicted, (shell >= 1) & (shell <= given.radius))
-        allowed = torch.full_like(score, -torch.inf)
-        allowed[4 * t : 4 * t + 4, 8 * u : 8 * u + 8] = score[4 * t : 4 * t + 4, 8 * u : 8 * u + 8]
-        weight = torch.zeros_like(score)
-        weight.view(-1)[int(allowed.argmax())] = 1.0
-        log_sum = torch.zeros((), dtype=torch.float64)
+        orientation = near[kept]
+        priors = [prior[kept] + math.log(int(kept.sum())) + one.log_prior for one in references]
     else:
-        both = offset_prior(given, image)[:, None] + prior.repeat_interleave(8)
-        log_weight = log_weights(given, image, shifted, predicted, both)
-        log_sum = log_weight.flatten().logsumexp(0)
-        weight = (log_weight - log_sum).exp()
-    _add_statistics(sums, given, particles, i, image, shifted, predicted, weight)
-    _add_poses(sums, given, image, fine_px, orientation, rotations, weight)
-    data = (weight.T.to(ramp) @ ramp) * image.factor * image.unmasked
-    inside = packed(given.box_px).inside(given.radius)
-    total = weight.sum(0)[:, None] * (image.factor * image.scale * image.transfer)
-    insert(sums.volumes[0], rotations, torch.stack((data.real, data.imag), 1)[..., :inside].contiguous(),
-           total[:, :inside].contiguous(), packed(given.box_px))  # fmt: skip
+        orientation = torch.arange(grid.n_orientations)
+        learned = [one.log_prior_direction for one in references]
+        flat = [torch.full((grid.n_directions,), one.log_prior, dtype=torch.float64) for one in references]
+        both = zip(learned, flat, strict=True)
+        priors = [(one if one is not None else other)[orientation // grid.n_psi] for one, other in both]
+    coarse_px = given.offsets_angst / given.pixel_size_angst
+    fine_px = fine_offsets(coarse_px, given.offset_step_angst / given.pixel_size_angst).flatten(0, 1)
+    of_offset = offset_prior(given, image).repeat_interleave(4)
+    rotations = grid.fine_matrices(orientation).flatten(0, 1)
+    direction = (orientation // grid.n_psi).repeat_interleave(8)
+    both = torch.stack(priors)[:, None, :].repeat_interleave(8, 2) + of_offset[:, None]
+    return Candidates(rotations, direction, fine_px, both)
+
+
+def winner(given: Model, image: Image, poses: Candidates, predicted: list[Tensor]) -> Tensor:
+    """(K, t, r) 1 for the best correlated child of the coarse sample that correlates best at the coarse size."""
+    shell = packed(given.box_px).shell
+    coarse = image.masked * ramps(given, given.offsets_angst / given.pixel_size_angst)
+    rotations = given.component.grid.matrices(torch.arange(given.component.grid.n_orientations))
+    compared = [(shell >= 1) & (shell <= radius) for radius in (given.coarse_radius, given.radius)]
+    seen = [slices(given, k, rotations, given.coarse_radius) for k in range(len(predicted))]
+    score = torch.stack([correlation(image, coarse, one, compared[0]) for one in seen])
+    k, t, u = (int(x) for x in np.unravel_index(int(score.argmax()), score.shape))
+    fine = correlation(image, image.masked * ramps(given, poses.offsets_px), predicted[k], compared[1])
+    weight = torch.zeros(len(predicted), *fine.shape, dtype=torch.float64)
+    children = fine[4 * t : 4 * t + 4, 8 * u : 8 * u + 8]
+    a, b = divmod(int(children.argmax()), 8)
+    weight[k, 4 * t + a, 8 * u + b] = 1
+    return weight
+
+
+def closest(
+    given: Model, particles: ParticleSet, i: int, image: Image, poses: Candidates, predicted: list[Tensor]
+) -> Tensor:
+    """(K, 1, 1) 1 for the reference that correlates best at the pose given, of those compared."""
+    shell = packed(given.box_px).shell
+    shifted = image.masked * ramps(given, poses.offsets_px)
+    score = [correlation(image, shifted, one, (shell >= 1) & (shell <= given.radius)) for one in predicted]
+    best = int(torch.cat(score).argmax()) if particles.confined_to is None else int(particles.confined_to[i])
+    return torch.eye(len(predicted), dtype=torch.float64)[best].view(-1, 1, 1)
+
+
+def posterior(given: Model, particles: ParticleSet, i: int, log_weight: Tensor) -> tuple[Tensor, Tensor]:
+    """(K, t, r) weights, and ln of the sum of the unnormalised ones, from prior times likelihood.
+
+    Within a reference as Bayes has it; among references the mean likelihood over poses counts as its root of the
+    temperature, the prior in full. References that an image is not compared with have no share.
+    """
+    evidence = log_weight.flatten(1).logsumexp(1)
+    log_prior = torch.tensor([one.log_prior for one in given.component.references], dtype=torch.float64)
+    odds = (evidence - log_prior - evidence.max()).div(given.temperature).exp() * log_prior.exp()
+    compared = torch.ones_like(odds)
+    if particles.confined_to is not None:
+        compared = torch.eye(len(odds), dtype=torch.float64)[particles.confined_to[i]]
+    share = odds * compared / (odds * compared).sum()
+    total = ((evidence - evidence.max()).exp() * compared).sum().log() + evidence.max()
+    return share[:, None, None] * (log_weight - evidence[:, None, None]).exp(), total
+
+
+def add(sums: Sums, given: Model, particles: ParticleSet, i: int, image: Image, poses: Candidates) -> None:
+    """Weigh every sample of one image and add what it contributes."""
+    pixels = packed(given.box_px)
+    shell, inside = pixels.shell, pixels.inside(given.radius)
+    n, ramp = len(given.component.references), ramps(given, poses.offsets_px)
+    predicted = [slices(given, k, poses.rotations, given.radius) for k in range(n)]
+    shifted = image.masked * ramp
     likelihood = torch.zeros((), dtype=torch.float64)
-    if not given.cross_correlation:
+    if given.cross_correlation:
+        if given.fixed_poses:
+            weight = closest(given, particles, i, image, poses, predicted)
+        else:
+            weight = winner(given, image, poses, predicted)
+    else:
+        pairs = zip(predicted, poses.prior, strict=True)
+        log_weight = torch.stack([log_weights(given, image, shifted, one, prior) for one, prior in pairs])
+        weight, log_sum = posterior(given, particles, i, log_weight)
         compared = (shell >= 1) & (shell <= given.radius)
         # Shells beyond the size in use count with a variance of 1, as in RELION.
         beyond = image.masked.abs().square()[shell > given.radius].sum() / 2
         likelihood = log_sum - (2 * math.pi * image.sigma2[compared]).log().sum() - beyond
-    sums.append({"log_likelihood": likelihood[None], "pmax": weight.max()[None]})
+    _add_statistics(sums, given, particles, i, image, shifted, predicted, weight)
+    _add_poses(sums, given, image, poses, weight)
+    for volume, own in zip(sums.volumes, weight, strict=True):
+        data = (own.T.to(ramp) @ ramp) * image.factor * image.unmasked
+        total = own.sum(0)[:, None] * (image.factor * image.scale * image.transfer)
+        insert(volume, poses.rotations, torch.stack((data.real, data.imag), 1)[..., :inside].contiguous(),
+               total[:, :inside].contiguous(), pixels)  # fmt: skip
+    sums.append({"log_likelihood": likelihood[None]})
 
 
 def _add_statistics(
-    sums: Sums, given: Model, particles: ParticleSet, i: int, image: Image, shifted: Tensor, predicted: Tensor,
+    sums: Sums, given: Model, particles: ParticleSet, i: int, image: Image, shifted: Tensor, predicted: list[Tensor],
     weight: Tensor,
 ) -> None:  # fmt: skip
     """Residual power per shell, slopes for the scale, norm."""
     shell, shells = packed(given.box_px).shell, given.box_px // 2 + 1
-    model = image.transfer * predicted
-    residual = (shifted[:, None] - image.scale * model[None]).abs().square()
+    used, group = given.scale_shells[shell].double(), particles.group_index[i]
     per_shell = torch.zeros(shells, dtype=torch.float64)
-    per_shell.index_add_(0, shell, torch.einsum("tr,trp->p", weight, residual))
+    for own, slice_of in zip(weight, predicted, strict=True):
+        model = image.transfer * slice_of
+        residual = (shifted[:, None] - image.scale * model[None]).abs().square()
+        per_shell.index_add_(0, shell, torch.einsum("tr,trp->p", own, residual))
+        sums.scale_cross[group] += (own * ((shifted * used) @ model.conj().T).real).sum()
+        sums.scale_power[group] += (own * (model.abs().square() @ used)).sum()
     sums.noise[particles.optics_index[i]] += per_shell
     sums.weight[particles.optics_index[i]] += weight.sum()
-    used = given.scale_shells[shell].double()
-    group = particles.group_index[i]
-    sums.scale_cross[group] += (weight * ((shifted * used) @ model.conj().T).real).sum()
-    sums.scale_power[group] += (weight * (model.abs().square() @ used)).sum()
     norm = particles.norm_correction[i] / given.norm_average * math.sqrt(2 * float(per_shell.sum()))
     sums.append({"norm_correction": torch.tensor([norm], dtype=torch.float64)})
 
 
-def _add_poses(
-    sums: Sums, given: Model, image: Image, fine_px: Tensor, orientation: Tensor, rotations: Tensor, weight: Tensor
-) -> None:
-    """Squares of whole offsets, directions, and the most probable pose."""
-    offset = (image.whole_px + fine_px) * given.pixel_size_angst
-    sums.offset_square += (weight.sum(1) * offset.square().sum(1)).sum()
-    sums.shares += weight.sum()
-    sums.directions.index_add_(0, orientation // given.component.grid.n_psi, weight.sum(0).view(-1, 8).sum(1))
-    t, r = divmod(int(weight.argmax()), weight.shape[1])
-    sums.append({"offset_x_angst": offset[t, :1], "offset_y_angst": offset[t, 1:], "matrix": rotations[r][None]})
+def _add_poses(sums: Sums, given: Model, image: Image, poses: Candidates, weight: Tensor) -> None:
+    """Squares of whole offsets, directions, shares, and the most probable pose of each reference."""
+    offset = (image.whole_px + poses.offsets_px) * given.pixel_size_angst
+    sums.offset_square += (weight.sum((0, 2)) * offset.square().sum(1)).sum()
+    share = weight.sum((1, 2))
+    sums.shares += share
+    directions = sums.directions.view(len(weight), -1)
+    if len(poses.direction):
+        directions.index_add_(1, poses.direction, weight.sum(1))
+    best = weight.flatten(1).argmax(1)
+    t, r = torch.div(best, weight.shape[2], rounding_mode="floor"), best % weight.shape[2]
+    label = int(share.argmax())
+    columns = {"pmax": share.max() if given.fixed_poses else weight.max(), "matrix": poses.rotations[r[label]],
+               "offset_x_angst": offset[t[label], 0], "offset_y_angst": offset[t[label], 1]}  # fmt: skip
+    if len(weight) > 1:
+        columns |= {
+            "shares": share,
+            "matrices": poses.rotations[r],
+            "offsets": offset[t],
+            "tops": weight.flatten(1).amax(1),
+        }
+    sums.append({name: column[None] for name, column in columns.items()})

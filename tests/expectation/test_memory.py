@@ -1,10 +1,19 @@
-"""The formula of peak memory against the arrays it counts; `benchmarks/memory.py` compares it with the process."""
+"""The formula of peak memory against the arrays it counts, and against a process where poses are given.
+
+`benchmarks/memory.py` compares it with the processes of a refinement.
+"""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from small_problem import BOX, COARSE, RADIUS, model, particle_set
+from small_problem import BOX, COARSE, PIXELS, RADIUS, model, particle_set, rivals
 
 from blush.expectation.coarse import GlobalSearch
+from blush.expectation.fixed import FixedPoses
 from blush.expectation.memory import StepSize, peak_bytes
 from blush.expectation.shard import Expectation
 from blush.fourier.backproject import empty_accumulator
@@ -97,3 +106,57 @@ def test_a_block_takes_a_quarter_of_the_memory_at_most(local, memory, on_cpu):
 def test_the_terms_are_named_in_gigabytes():
     text = str(StepSize(256, 128, 15, 4608, 21, 4).peak(1))
     assert text.startswith("process 0.29, transform 1.21, volumes 1.68")
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_maps_and_sums_side_by_side_are_counted(n, tmp_path):
+    step = Expectation(rivals(n, fixed_poses=True), particle_set(tmp_path, torch.zeros(3, BOX, BOX).numpy()),
+                       torch.float64, torch.device("cpu"))  # fmt: skip
+    fixed, spheres = FixedPoses(step.model, PIXELS), [one.sphere.values for one in step.model.component.references]
+    sums = fixed.empty_sums()
+    size = StepSize(BOX, RADIUS, COARSE, 72 * n, len(step.coarse_px), 8, references=n, fixed=True)
+    assert size.peak(1).volumes == nbytes(*spheres, fixed.maps.values, sums.grid)
+    assert size.peak(1).result == nbytes(*(volume.grid for volume in sums.unpack()))
+    assert size.peak(1).slices == nbytes(step.fine_phases)
+    for memory in (1.0, 1e5, 1e9):
+        assert step._block_size(memory) == size.block_size(memory, on_cpu=True)
+
+
+def test_many_references_have_lanes_in_groups_of_eight():
+    """Five to eight have eight lanes of two channels of maps and three of sums; nine have sixteen."""
+    size = StepSize(64, 20, 10, 1, 1, 4, fixed=True)
+    cells = (2 * 43 + 1) ** 2 * 44
+    for n, lanes in ((5, 8), (8, 8), (9, 16)):
+        assert replace(size, references=n).peak(1).volumes == 4 * cells * (2 * n + 5 * lanes)
+
+
+def test_a_block_of_given_poses_takes_a_quarter_of_the_memory_at_most():
+    size = StepSize(64, 20, 10, 1, 1, 4, references=3, fixed=True)
+    per_image = 4 * (8 * 64**2 + 2 * packed(64).inside(20)) + 12_000
+    assert size.peak(7).first_pass == 7 * per_image
+    assert size.block_size(4e8, on_cpu=True) == 1e8 // per_image
+    assert size.block_size(1e12, on_cpu=True) == 4096
+    assert size.block_size(1.0, on_cpu=True) == 1
+
+
+@pytest.mark.parametrize("references", [1, 4])
+def test_spheres_made_before_stay_while_the_last_is_made(references):
+    for fixed in (False, True):
+        one, some = (StepSize(64, 20, 10, 1, 1, 4, references=n, fixed=fixed).peak(1) for n in (1, references))
+        sphere = 8 * (2 * 43 + 1) ** 2 * 44
+        assert some.transform - one.transform == (references - 1) * sphere
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc, which tells a process's peak")
+@pytest.mark.parametrize(("box", "radius", "references", "images"), [
+    (64, 32, 9, 64),
+    pytest.param(96, 48, 3, 64, marks=pytest.mark.slow),
+    pytest.param(64, 31, 2, 4000, marks=pytest.mark.slow),
+])  # fmt: skip
+def test_a_process_takes_what_the_formula_says(box, radius, references, images, tmp_path):
+    """Volumes decide in the first two, images in the last."""
+    script = Path(__file__).with_name("fixed_peak.py")
+    sizes = (str(x) for x in (box, radius, references, images, tmp_path))
+    done = subprocess.run([sys.executable, str(script), *sizes], check=True, capture_output=True, text=True)
+    peak, formula = (int(x) for x in done.stdout.split())
+    assert 0.8 * formula <= peak <= formula

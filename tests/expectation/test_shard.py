@@ -7,21 +7,19 @@ import numpy as np
 import pytest
 import torch
 from dense_step import dense_step
-from small_problem import BOX, PIXEL, RADIUS, model, particle_set, speckle
+from small_problem import BOX, PIXEL, RADIUS, SUMS, assert_same, model, particle_set, speckle
 
 from blush.expectation import shard as module
 from blush.expectation.accuracy import expected_accuracy
 from blush.expectation.coarse import Poses
 from blush.expectation.model import Model
 from blush.expectation.shard import Expectation, _batches
-from blush.expectation.sums import Sums
 from blush.fourier.transform import transform
 from blush.geometry.rotation import matrix_from_euler
 from blush.io.particles import ParticleSet
 
 COUNT = 11
 TABLE = ("rot_deg", "tilt_deg", "psi_deg", "offset_x_angst", "offset_y_angst", "pmax", "n_significant")
-SUMS = ("noise", "weight", "scale_cross", "scale_power", "directions", "shares")
 
 
 def full_model(dtype: torch.dtype, **changes) -> Model:
@@ -50,20 +48,6 @@ def particles(tmp_path) -> ParticleSet:
 
 def step(given: Model, particles: ParticleSet, dtype: torch.dtype, **arguments) -> Expectation:
     return Expectation(given, particles, dtype, torch.device("cpu"), **arguments)
-
-
-def assert_same(one: Sums, two: Sums, tolerance: float) -> None:
-    """Sums to a tolerance of their largest value, tables row by row."""
-    for name in SUMS:
-        first, second = getattr(one, name), getattr(two, name)
-        assert (first - second).abs().max() <= tolerance * second.abs().max(), name
-    assert (one.volumes[0].grid - two.volumes[0].grid).abs().max() <= tolerance * two.volumes[0].grid.abs().max()
-    assert float(one.offset_square) == pytest.approx(float(two.offset_square), rel=tolerance)
-    assert one.table.keys() == two.table.keys()
-    for name in one.table:
-        first, second = one.table[name].double(), two.table[name].double()
-        bound = tolerance * max(1.0, float(second.abs().max()))
-        assert (first - second).abs().max() <= bound, name
 
 
 def rounding(dtype: torch.dtype) -> float:
