@@ -5,6 +5,7 @@ from pathlib import Path
 
 from blush.config import RunConfig
 from blush.errors import BlushError, Problem
+from blush.io.check_classes import check_classes, check_unused
 from blush.io.check_images import check_images
 from blush.io.check_map import MapScale, check_map
 from blush.io.check_stacks import check_stacks
@@ -88,6 +89,8 @@ def check_inputs(config: RunConfig) -> Findings:
     diameter = config.particle_diameter_angst
     scale = MapScale("reference_pixel_size_angst", config.reference_pixel_size_angst, like, diameter)
     findings.problems += check_map(config.reference, "reference", scale=scale)
+    for k, path in enumerate(config.classification.references if config.job == "classify" else (), 1):
+        findings.problems += check_map(path, f"reference of class {k}", scale=scale)
     if isinstance(config.mask, Path):
         scale = MapScale("mask_pixel_size_angst", config.mask_pixel_size_angst, like, diameter)
         findings.problems += check_map(config.mask, "mask", is_mask=True, scale=scale)
@@ -98,9 +101,14 @@ def check_inputs(config: RunConfig) -> Findings:
         findings.problems += _check_true_poses(config.truth.particles, particles)
         if config.truth.mask is not None:
             findings.problems += check_map(config.truth.mask, "mask of the truth", like=like, is_mask=True)
+    findings.warnings += check_unused(config)
     if particles is not None:
         findings.problems += _check_settings(config, particles)
         findings.problems += _check_expansion(config, particles)
+        if config.job == "classify":
+            problems, warnings = check_classes(config, particles, findings.blocks["particles"])
+            findings.problems += problems
+            findings.warnings += warnings
     return findings
 
 
@@ -153,13 +161,14 @@ def _expanded(particles: ParticleSet, star: Path) -> list[Problem]:
 def _check_expansion(config: RunConfig, particles: ParticleSet) -> list[Problem]:
     """Copies by symmetry differ by their poses alone: a global search, or the symmetry itself, would undo that."""
     found = expansion(particles)
-    if found is None or (config.symmetry == "C1" and config.refinement.start_from == "poses"):
+    keeps = config.refinement.start_from == "poses"
+    setting = "refinement.start_from: poses"
+    if config.job == "classify":
+        keeps, setting = config.classification.search != "global", "classification.search: given"
+    if found is None or (config.symmetry == "C1" and keeps):
         return []
     message = "images are listed several times with other poses, as after symmetry expansion"
-    remedy = (
-        "set symmetry: C1 and refinement.start_from: poses; or give the table from before the expansion, with each "
-        "image once"
-    )
+    remedy = f"set symmetry: C1 and {setting}; or give the table from before the expansion, with each image once"
     return [Problem(message, remedy, str(config.particles), BLOCK, found)]
 
 

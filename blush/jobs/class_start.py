@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from blush.config import RunConfig
-from blush.errors import BlushError, Problem
 from blush.expectation.initial_noise import initial_noise
 from blush.expectation.prepare import MASK_EDGE_PX
 from blush.fourier.filter import low_pass
@@ -82,10 +81,6 @@ def _first_state(config: RunConfig, particles: ParticleSet) -> State:
 def _search(config: RunConfig, particles: ParticleSet) -> PoseSearch:
     """How all iterations search."""
     chosen, pixel = config.classification, particles.optics[0].pixel_size_angst
-    if chosen.search != "global" and not particles.has_poses:
-        remedy = "use classification.search: global, or a table with rlnAngleRot, rlnAngleTilt and rlnAnglePsi"
-        problem = Problem("has no poses", remedy, str(config.particles), "classification.search", chosen.search)
-        raise BlushError("images cannot be classified at poses that they do not have", [problem])
     fixed, greyscale = chosen.search == "given", config.refinement.reference_is_greyscale
     return PoseSearch(
         healpix_order=config.sampling.healpix_order,
@@ -123,31 +118,14 @@ def _labels(folder: RunFolder, config: RunConfig, particles: ParticleSet) -> NDA
     """First class of every image, from 1."""
     classes = config.classification.n_classes
     if config.classification.start_from == "labels":
-        return _given_labels(folder, config)
+        return _given_labels(folder)
     return np.random.default_rng([_CLASS_STREAM, config.seed]).integers(1, classes + 1, len(particles))
 
 
-def _given_labels(folder: RunFolder, config: RunConfig) -> NDArray[np.int64]:
-    """Classes of the STAR file.
-
-    Raises
-    ------
-    BlushError
-        If it has none, or others than 1 to K.
-    """
-    star, classes = folder.imported / "particles.star", config.classification.n_classes
-    table = read_star(checked(folder, star), NUMERIC_COLUMNS)["particles"]
-    where, value = "classification.start_from", "labels"
-    if "rlnClassNumber" not in table:
-        problem = Problem("has no rlnClassNumber", "use start_from: random", str(config.particles), where, value)
-        raise BlushError("the first classes are not there", [problem])
-    labels = np.asarray(table["rlnClassNumber"]).astype(np.int64)
-    found = np.unique(labels)
-    if found[0] < 1 or found[-1] > classes:
-        remedy = f"set classification.classes to {max(int(found[-1]), 1)}, or number the classes from 1"
-        problem = Problem(f"has classes {found[0]} to {found[-1]}", remedy, str(config.particles), where, value)
-        raise BlushError(f"the first classes are not 1 to {classes}", [problem])
-    return labels
+def _given_labels(folder: RunFolder) -> NDArray[np.int64]:
+    """Classes of the STAR file, which the import has found to be 1 to K."""
+    table = read_star(checked(folder, folder.imported / "particles.star"), NUMERIC_COLUMNS)["particles"]
+    return np.asarray(table["rlnClassNumber"], dtype=np.int64)
 
 
 def _write_maps(folder: RunFolder, config: RunConfig, state: State) -> None:

@@ -22,6 +22,7 @@ from blush.io.mrc import read_volume, write_volume
 from blush.io.particles import ParticleSet
 from blush.io.seal import is_sealed, read_seal
 from blush.io.star import write_star
+from blush.jobs.class_inputs import check_folds, check_references
 from blush.jobs.layout import RunFolder
 from blush.jobs.memory import check_memory
 from blush.jobs.planning import assign_halves, largest_shard, plan_shards
@@ -94,6 +95,10 @@ def check_run(config: RunConfig) -> Findings:
             together = drawn_together(particles, findings.blocks["particles"])
             plan = plan_shards(particles, assign_halves(particles, config.seed, together), config, together)
             findings.warnings += check_memory(config, particles, largest_shard(plan))
+            if config.job == "classify":
+                found, warnings = check_references(config, particles.optics[0])
+                problems += found
+                findings.warnings += [*warnings, *check_folds(plan)]
             refuse_another(RunFolder(config.run_dir.absolute()), identity(config, particles))
         except BlushError as error:
             problems += _problems(error, None)
