@@ -56,6 +56,8 @@ class Contest:
 
     def shares(self, weight: Tensor) -> Tensor:
         """(b, references) posterior of the references, float64, from the weights (p, m) of all samples."""
+        if self.n_references == 1:
+            return torch.ones(self.n_images, 1, dtype=torch.float64, device=weight.device)
         total = torch.zeros(self.n_images * self.n_references, dtype=torch.float64, device=weight.device)
         total.index_add_(0, self.owner, weight.double().flatten(1).sum(1))
         total = total.view(self.n_images, -1)
