@@ -115,7 +115,7 @@ class StepSize:
         With `fixed` slices are the ramps alone, and there are neither two passes nor accuracies. Beside its sphere,
         every reference has its lane of 6 f c (5 f c from 5 references on) in maps and sums that lie interleaved, lanes
         being references rounded up to 1, 2, 4 or a multiple of 8; its result is 4 f c, when the sums are taken apart.
-        Images take (f (8 N^2 + 2 n(radius)) + 12 kB) block.
+        Images take (8 f N^2 + 12 kB) block, most of it while they are read.
         """
         if self.fixed:
             return self._fixed_peak(block_size)
@@ -161,7 +161,7 @@ class StepSize:
         return 9 * self.itemsize * (PADDING * self.box_px) ** 3 // 4 + before
 
     def _bytes_of_fixed_image(self) -> int:
-        return self.itemsize * (8 * self.box_px**2 + 2 * self.pixels(self.radius)) + PLACES_BYTES
+        return 8 * self.itemsize * self.box_px**2 + PLACES_BYTES
 
     def block_size(self, memory_bytes: float, *, on_cpu: bool) -> int:
         """Images per block: what a quarter of the memory holds, and on a CPU no more than its caches like."""

@@ -132,7 +132,7 @@ def test_many_references_have_lanes_in_groups_of_eight():
 
 def test_a_block_of_given_poses_takes_a_quarter_of_the_memory_at_most():
     size = StepSize(64, 20, 10, 1, 1, 4, references=3, fixed=True)
-    per_image = 4 * (8 * 64**2 + 2 * packed(64).inside(20)) + 12_000
+    per_image = 4 * 8 * 64**2 + 12_000
     assert size.peak(7).first_pass == 7 * per_image
     assert size.block_size(4e8, on_cpu=True) == 1e8 // per_image
     assert size.block_size(1e12, on_cpu=True) == 4096
