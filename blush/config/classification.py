@@ -37,7 +37,7 @@ class Classification(Section):
     folds: Literal[1, 2, 4, 6, 8, 10] = Field(
         default=4,
         description="Parts of the images; each is compared with maps made without it. 1: every image is compared with "
-        "maps that hold it, as in other programs",
+        "maps that hold it, as in other programs; with `prior: spectrum` alone",
     )
     temperature: Literal["auto"] | float = Field(
         default="auto",
@@ -65,6 +65,8 @@ class Classification(Section):
             raise ValueError("references and start_from: labels exclude each other; leave one of them out")
         if self.prior == "spectrum" and self.folds > 1:
             raise ValueError("prior: spectrum knows no folds; set folds: 1")
+        if self.prior == "difference" and self.folds == 1:
+            raise ValueError("prior: difference compares halves of the images; set folds: 2 or more")
         return self
 
     @property

@@ -17,7 +17,7 @@ from blush.jobs.inputs import environment, latest_state, read_config, read_froze
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.reduce import load_sums
 from blush.jobs.references import n_references
-from blush.jobs.results import SUMMARY
+from blush.jobs.results import SUMMARY, class_halves, halves_kept
 from blush.jobs.sealed import checked, note
 from blush.jobs.summary import origin
 from blush.maximization.classes import ClassSums
@@ -65,17 +65,17 @@ def finish(root: Path) -> Path:
 
 
 def _half_maps(folder: RunFolder, before: State, device: torch.device) -> list[Path]:
-    """Unregularised maps of every class from either half of the images; none where there is but one fold."""
-    n, n_folds = before.iteration + 1, read_plan(folder.root).n_folds
-    paths: list[Path] = []
-    for k in range(n_references(before) if n_folds > 1 else 0):
+    """Write the half-maps of every class, unless they are there: sums of a finished run may be gone."""
+    n, n_classes, n_folds = before.iteration + 1, n_references(before), read_plan(folder.root).n_folds
+    paths = class_halves(folder, n, n_classes)
+    if halves_kept(folder, n, n_classes):
+        return paths
+    for k in range(n_classes):
         loaded = [load_sums(folder, n, Subset.ALL, before.facts.box_px, device, fold, k) for fold in range(n_folds)]
         sums = ClassSums([[one] for one in loaded])  # of one class at a time
         for index, half in enumerate(HALVES):
-            path = folder.class_half(n, half, k)
             volume = reconstruct(sums.of(0, sums.half(index)))
-            write_volume(path, volume.cpu().numpy(), before.facts.pixel_size_angst)
-            paths.append(path)
+            write_volume(folder.class_half(n, half, k), volume.cpu().numpy(), before.facts.pixel_size_angst)
     return paths
 
 
@@ -107,6 +107,12 @@ def _warnings(config: RunConfig, state: State, poses: dict[str, NDArray[Any]]) -
     texts = [
         f"class {k} is empty: no image is more like it than like another class, so its map means nothing"
         for k in collapsed(shares, n)
+    ]
+    labelled = np.bincount(poses["class_number"], minlength=len(shares) + 1)[1:]
+    texts += [
+        f"class {k + 1} is the most probable one of no image, although its share is {100 * shares[k]:.1f} %: "
+        "nothing parts it from the others"
+        for k in np.flatnonzero((labelled == 0) & (shares * n >= 1))
     ]
     small = [k + 1 for k in np.flatnonzero((shares < SMALL_SHARE) & (shares * n >= 1))]
     texts += [f"class {k} holds {100 * shares[k - 1]:.1f} % of the images: too few to trust its map" for k in small]

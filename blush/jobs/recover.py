@@ -13,8 +13,8 @@ from blush.jobs import steps
 from blush.jobs.inputs import read_config, read_plan
 from blush.jobs.layout import RunFolder
 from blush.jobs.mend import mending
-from blush.jobs.references import maps_of
-from blush.jobs.results import SUMMARY, finished_files, is_finished, is_last_table
+from blush.jobs.references import maps_of, n_references
+from blush.jobs.results import SUMMARY, finished_files, halves_kept, is_finished, is_last_table
 from blush.jobs.sealed import as_noted, kept
 from blush.jobs.settings import frozen_files, take_up
 from blush.refine.state import load_state
@@ -107,6 +107,9 @@ def _whole(folder: RunFolder, n: int, newest: int) -> bool:
         return _as_left(folder, n, newest)
     state = load_state(folder.state(n))
     if state.converged and not as_noted(folder, run, lambda name: is_last_table(state, name)):
+        return False
+    needs_sums = state.converged and not state.control.JOINS_LAST and not halves_kept(folder, n, n_references(state))
+    if needs_sums and not _summed(folder, n):
         return False
     statistics = [folder.statistics(n, subset) for subset in read_plan(run).subsets]
     maps = maps_of(folder, n, state, final=state.converged)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from blush.config import RunConfig
+from blush.jobs.inputs import read_plan
 from blush.jobs.layout import RunFolder
 from blush.jobs.references import n_references
 from blush.jobs.sealed import as_noted
 from blush.refine.state import State
-from blush.refine.subset import Subset
+from blush.refine.subset import HALVES, Subset
 
 SUMMARY = "summary.json"
 _FINISHED = {
@@ -32,6 +33,20 @@ def is_finished(folder: RunFolder, config: RunConfig) -> bool:
         return as_noted(folder, folder.root / "postprocess") and as_noted(folder, folder.root, SUMMARY.__eq__)
     wanted = {SUMMARY, *finished_files(config)}
     return as_noted(folder, folder.root, lambda name: name in wanted or name.endswith(_HALF_MAP))
+
+
+def class_halves(folder: RunFolder, n: int, n_classes: int) -> list[Path]:
+    """Unregularised maps of every class from either half of the images of the last iteration, n; none of one fold."""
+    if read_plan(folder.root).n_folds == 1:
+        return []
+    return [folder.class_half(n, half, k) for k in range(n_classes) for half in HALVES]
+
+
+def halves_kept(folder: RunFolder, n: int, n_classes: int) -> bool:
+    """Whether all of these are there and good: then nobody needs the sums of the last iteration any more."""
+    paths = class_halves(folder, n, n_classes)
+    names = {path.name for path in paths}
+    return not paths or (as_noted(folder, folder.root, names.__contains__) and all(path.is_file() for path in paths))
 
 
 def is_last_table(state: State, name: str) -> bool:
