@@ -19,6 +19,7 @@ from blush.fourier.many_sums import InterleavedSums, empty_sums, insert_many
 from blush.fourier.packed import Packed
 from blush.fourier.shift import multiply, phases
 from blush.geometry.rotation import matrix_from_euler
+from blush.io.particles import ParticleSet
 
 LEAST_SHARE = 1e-4
 """Posterior of a reference below which an image is not inserted into its volume, nor predicted from it."""
@@ -72,10 +73,19 @@ class FixedPoses:
         like = maps.values
         return empty_sums(maps.n_maps, maps.box_px, maps.r_max, dtype=like.dtype, device=like.device, pad=maps.pad)
 
+    def matrices(self, particles: ParticleSet) -> Tensor:
+        """(b, 3, 3) orientations that the images have."""
+        euler = np.stack([getattr(particles, name) for name in ("rot_deg", "tilt_deg", "psi_deg")], 1)
+        return matrix_from_euler(torch.from_numpy(euler).to(self.log_prior.device))
+
+    def log_likelihoods(self, block: Block, weighted: Weighted) -> Tensor:
+        """(b, references) log likelihood of each reference, but for a constant of the image: float64."""
+        matrices = self.matrices(block.particles)
+        return score_many(self.maps, matrices, weighted.cross, weighted.power, self.pixels)
+
     def posterior(self, block: Block, weighted: Weighted) -> FixedPosterior:
         """Score every reference at every image's own pose and normalise over references."""
-        euler = np.stack([getattr(block.particles, name) for name in ("rot_deg", "tilt_deg", "psi_deg")], 1)
-        matrices = matrix_from_euler(torch.from_numpy(euler).to(self.log_prior.device))
+        matrices = self.matrices(block.particles)
         if self.model.cross_correlation:
             return self._winners(matrices, weighted)
         score = score_many(self.maps, matrices, weighted.cross, weighted.power, self.pixels) + self.log_prior

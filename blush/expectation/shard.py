@@ -93,6 +93,28 @@ class Expectation:
             sums.volumes = volumes.unpack()
         return sums
 
+    def log_likelihoods(self, particles: ParticleSet, progress: Callable[[int], None] = lambda done: None) -> Tensor:
+        """(n, references) log likelihood of each reference at given poses, but for a constant of each image: float64.
+
+        Raises
+        ------
+        ValueError
+            Where the model searches poses.
+        """
+        if self.fixed is None:
+            raise ValueError("references have one likelihood for each image where the model takes poses as given")
+        found = []
+        for begin in range(0, len(particles), self.block_size):
+            rows = np.arange(begin, min(begin + self.block_size, len(particles)))
+            block = self._at_given_place(self._load(particles.take(rows)))
+            found.append(self.fixed.log_likelihoods(block, self._weighted(block)))
+            progress(int(rows[-1]) + 1)
+        return torch.cat(found).cpu()
+
+    def _at_given_place(self, block: Block) -> Block:
+        """The block with its images moved by the fractions of a pixel that were left of their offsets."""
+        return shifted(block, block.old_px - block.shift_px, self.pixels, self.n_pixels)
+
     def accuracy(self, particles: ParticleSet, seed: int) -> tuple[float, float]:
         """Expected accuracies of rotation (degrees) and offset (Å) over `particles`, at the poses that they have."""
         model = self.model
@@ -215,8 +237,7 @@ class Expectation:
 
     def _fixed_pass(self, fixed: FixedPoses, particles: ParticleSet, volumes: InterleavedSums, sums: Sums) -> None:
         """Compare images with every reference at the poses that they have; offsets are undone exactly."""
-        model, block = self.model, self._load(particles)
-        block = shifted(block, block.old_px - block.shift_px, self.pixels, self.n_pixels)
+        model, block = self.model, self._at_given_place(self._load(particles))
         posterior = fixed.posterior(block, self._weighted(block))
         mean, square = fixed.back_project(block, posterior, volumes)
         fit = Fit(posterior.kept.sum(1), posterior.shares, posterior.log_sum, mean, square)

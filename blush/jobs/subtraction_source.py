@@ -14,17 +14,16 @@ from torch import Tensor
 from blush.errors import BlushError, Problem
 from blush.fourier.filter import multiply_shells
 from blush.io.check_map import check_map
-from blush.io.check_stacks import check_stacks
-from blush.io.check_table import check_table
 from blush.io.columns import numbers, row_problems
 from blush.io.files import load_npz
 from blush.io.mrc import read_volume
 from blush.io.noted import check_own, noted_digest
-from blush.io.particle_columns import BLOCK, NUMERIC_COLUMNS, POSE_COLUMNS
-from blush.io.particles import ParticleSet, read_particles
+from blush.io.particle_columns import BLOCK, NUMERIC_COLUMNS
+from blush.io.particles import ParticleSet
 from blush.io.star import Table, read_star
 from blush.jobs.inputs import latest_state, read_frozen_particles, read_plan, with_poses
 from blush.jobs.layout import RunFolder
+from blush.jobs.posed_table import posed_table
 from blush.jobs.sealed import checked
 from blush.jobs.subtraction_models import factors, is_optimiser, read_models
 from blush.refine.state import State
@@ -194,7 +193,7 @@ def half_map_weight(fsc: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _of_table(star: Path, maps: Sequence[Path], *, ignore_class: bool) -> Source:
     """A table as any program leaves it; scales of groups are not in it, and count as 1."""
-    particles, blocks = _checked_table(star)
+    particles, blocks = posed_table(star, TITLE)
     classes = _classes(blocks["particles"], star)
     if len(found := np.unique(classes)) > 1 and not ignore_class:
         remedy = "give the _optimiser.star, select the map's class, or add --ignore-class if the map serves all"
@@ -211,7 +210,7 @@ def _of_table(star: Path, maps: Sequence[Path], *, ignore_class: bool) -> Source
 def _of_optimiser(star: Path, maps: Sequence[Path], *, ignore_class: bool) -> Source:
     """A refinement or classification in RELION's tables: every half and class has its own map, every group a scale."""
     models = read_models(star)
-    particles, blocks = _checked_table(models.data)
+    particles, blocks = posed_table(models.data, TITLE)
     table, split = blocks["particles"], len(models.halves) == 2
     half_index = particles.half.astype(np.int64) - Subset.FIRST if split else np.zeros(len(particles), dtype=np.int64)
     if (half_index < 0).any():
@@ -246,26 +245,3 @@ def _classes(table: Table, star: Path) -> NDArray[np.int64]:
     if problems:
         raise BlushError(TITLE, problems)
     return classes.astype(np.int64)
-
-
-def _checked_table(star: Path) -> tuple[ParticleSet, dict[str, Table]]:
-    """Particles with poses, and all their columns.
-
-    Raises
-    ------
-    BlushError
-        With every mistake in the table, its stacks and its poses.
-    """
-    check_own(star)
-    particles, blocks = read_particles(star)
-    table = blocks["particles"]
-    problems = [*check_table(particles, table, star), *check_stacks(particles, table, star)[1]]
-    if missing := [name for name in POSE_COLUMNS if name not in table]:
-        remedy = "give the table of a refinement"
-        problems.append(Problem(f"has no poses: {', '.join(missing)} missing", remedy, str(star), BLOCK))
-    if not (particles.norm_correction > 0).all():
-        remedy = "remove the column, or give the table of a refinement"
-        problems.append(Problem("rlnNormCorrection must be above 0", remedy, str(star), BLOCK))
-    if problems:
-        raise BlushError(TITLE, problems)
-    return particles, blocks

@@ -85,13 +85,32 @@ def _entropy(probability: Floats) -> float:
     return float(-(used * np.log(used)).sum())
 
 
+def beyond_chance(table: Labels) -> Floats:
+    """Cohen's kappa of every class k of a square table: agreement on what is in k and what is not, beyond chance.
+
+    0 where no image, or every image, is in k.
+
+    References
+    ----------
+    Cohen 1960, doi:10.1177/001316446002000104.
+    """
+    share = table / table.sum()
+    first, second, both = share.sum(1), share.sum(0), share.diagonal()
+    agreement = 1 - first - second + 2 * both
+    chance = first * second + (1 - first) * (1 - second)
+    return np.divide(agreement - chance, 1 - chance, out=np.zeros(len(table)), where=chance < 1)
+
+
 def by_chance(table: Labels, n_draws: int, seed: int) -> Floats:
     """(n_draws,) adjusted Rand indices where the images of one division are permuted, ascending.
 
     Such tables have the margins of the given one, and are drawn as tables (Patefield 1981, doi:10.2307/2346669).
     """
+    used = table[table.sum(1) > 0][:, table.sum(0) > 0]
+    if min(used.shape) < 2:  # there is one table of these margins
+        return np.full(n_draws, adjusted_rand(used))
     rng = np.random.default_rng(seed)
-    drawn = random_table(table.sum(1), table.sum(0))
+    drawn = random_table(used.sum(1), used.sum(0))
     sizes = _batches(n_draws, max(1, TABLES_AT_ONCE // table.size))
     return np.sort(np.concatenate([adjusted_rand(drawn.rvs(size=size, random_state=rng)) for size in sizes]))
 

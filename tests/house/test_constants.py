@@ -5,7 +5,9 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-NUMERIC_ROOMS = ("ctf", "expectation", "fourier", "geometry", "maximization", "refine", "regularise", "validate")
+NUMERIC_ROOMS = (
+    "classes", "ctf", "expectation", "fourier", "geometry", "maximization", "refine", "regularise", "validate",
+)  # fmt: skip
 
 
 def is_numeric(value: ast.expr) -> bool:

@@ -7,6 +7,7 @@ import pytest
 
 from blush.validate.partitions import (
     adjusted_rand,
+    beyond_chance,
     by_chance,
     calibration,
     contingency,
@@ -68,6 +69,13 @@ def test_mutual_information_of_a_table_by_hand():
     assert mutual_information(np.array([[6]])) == 1
 
 
+def test_kappa_of_every_class():
+    """Class 0: in both 20, in neither 15, of 50; chance 0.5 * 0.6 + 0.5 * 0.4 (Cohen's example)."""
+    kappa = beyond_chance(np.array([[20, 5], [10, 15]]))
+    np.testing.assert_allclose(kappa, [0.4, 0.4], atol=1e-12)
+    assert beyond_chance(np.array([[7, 0], [0, 0]])).tolist() == [0, 0]
+
+
 def test_by_chance_labels_agree_as_permuted_ones_do():
     """Means are 0, and the spread is that of permutations made one by one."""
     rng = np.random.default_rng(5)
@@ -79,6 +87,11 @@ def test_by_chance_labels_agree_as_permuted_ones_do():
     assert np.quantile(drawn, 0.95) == pytest.approx(np.quantile(by_hand, 0.95), abs=0.003)
     np.testing.assert_array_equal(drawn, by_chance(contingency(first, second, 2, 3), 4000, seed=1))
     assert (np.diff(drawn) >= 0).all()
+
+
+@pytest.mark.parametrize(("table", "expected"), [([[30, 20]], 0), ([[30, 20], [0, 0]], 0), ([[50]], 1)])
+def test_where_one_division_is_none_chance_gives_what_there_is(table, expected):
+    assert by_chance(np.array(table), 3, seed=1).tolist() == [expected] * 3
 
 
 def test_many_draws_of_many_classes_are_of_the_number_asked_for():

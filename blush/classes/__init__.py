@@ -1,0 +1,1 @@
+"""Whether classes are real: images are divided at given poses in memory, half against half."""

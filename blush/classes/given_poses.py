@@ -1,0 +1,246 @@
+"""Classification at given poses, in memory: every image is compared with maps of classes made without its fold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from blush.expectation.component import Component, Reference
+from blush.expectation.initial_noise import initial_noise
+from blush.expectation.model import Model
+from blush.expectation.prepare import MASK_EDGE_PX
+from blush.expectation.shard import Expectation
+from blush.fourier.backproject import Accumulator, hermitian, symmetrise
+from blush.fourier.mask import soft_circle
+from blush.fourier.transform import sphere_radius, transform
+from blush.geometry.sampling import OrientationGrid
+from blush.geometry.symmetry import operators
+from blush.io.particles import ParticleSet
+from blush.maximization.classes import ClassSums, class_prior, class_references
+from blush.maximization.noise import update_noise
+from blush.maximization.spectra import signal_to_noise
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+MORE_SHELLS = 10
+"""Shells beyond the resolution of the mean in which images are compared, so that it can grow."""
+LEAST_SHARE = 1e-6
+DECIDED_PART = 0.4
+"""Part of the iterations, the first, in which every image is in one class: maps that hardly differ yet would share it
+almost equally, and their difference would grow slowly out of the noise, if at all."""
+DECIDING = 0.01
+"""Temperature of those iterations over that of the others."""
+
+
+@dataclass(frozen=True)
+class ClassSettings:
+    """How images are divided.
+
+    Attributes
+    ----------
+    temperature
+        What log likelihoods are divided by; None: what the circular mask, whose noise is correlated, asks for.
+    difference_power
+        Expected power of differences between classes over that of their mean.
+    folds
+        Parts of the images, an even number; each is compared with maps made without it.
+    resolution_limit_angst
+        Images are compared up to here at most; None: as far as the mean of all classes goes, and the memory allows.
+    memory_bytes
+        For the sums of all folds and classes; the radius of the comparison is cut to it.
+    """
+
+    n_classes: int
+    particle_diameter_angst: float
+    symmetry: str = "C1"
+    temperature: float | None = None
+    difference_power: float = 0.1
+    folds: int = 4
+    iterations: int = 16
+    resolution_limit_angst: float | None = None
+    seed: int = 1
+    memory_bytes: float = 4e9
+    device: str = "cpu"
+
+    def temperature_of(self, particles: ParticleSet) -> float:
+        """The temperature: where nothing is said, 1 over the mean square of the circular mask."""
+        if self.temperature is not None:
+            return self.temperature
+        optics = particles.optics[0]
+        radius_px = self.particle_diameter_angst / (2 * optics.pixel_size_angst)
+        return 1 / float(soft_circle(optics.box_px, radius_px, MASK_EDGE_PX).square().mean())
+
+    def largest_radius(self, particles: ParticleSet) -> int:
+        """Last shell that may be compared: Nyquist, the limit, or what the memory holds."""
+        box = particles.optics[0].box_px
+        extent_angst = box * particles.optics[0].pixel_size_angst
+        limit = box // 2 if self.resolution_limit_angst is None else round(extent_angst / self.resolution_limit_angst)
+        held = self.memory_bytes / (16 * (self.folds + 2) * self.n_classes)  # sums of all folds, and those under way
+        radius = max(1, min(box // 2, limit))
+        while radius > 1 and (2 * sphere_radius(radius) + 1) ** 2 * (sphere_radius(radius) + 1) > held:
+            radius -= 1
+        return radius
+
+
+@dataclass(frozen=True)
+class Divided:
+    """Images in classes.
+
+    Attributes
+    ----------
+    posterior
+        (n, K) of each image, by maps that were made without it.
+    share
+        (K,) fraction of the images in each class.
+    maps
+        K maps (N, N, N) of all images.
+    noise
+        (o, N/2 + 1) sigma^2 per component.
+    radius
+        Last shell in which images are compared.
+    """
+
+    posterior: Floats
+    share: Floats
+    maps: list[Tensor]
+    noise: Tensor
+    radius: int
+
+    @property
+    def labels(self) -> Labels:
+        """(n,) most probable class of each image, from 0."""
+        return self.posterior.argmax(1)
+
+
+def model_of(
+    particles: ParticleSet, maps: Sequence[Tensor], noise: Tensor, radius: int, settings: ClassSettings
+) -> Model:
+    """Maps that compete for images at the poses that these have; all are as probable before an image is seen."""
+    optics, device = particles.optics[0], torch.device(settings.device)
+    return Model(
+        component=Component(
+            tuple(Reference(transform(volume.to(device), radius)) for volume in maps), OrientationGrid.build(0, "C1")
+        ),
+        pixel_size_angst=optics.pixel_size_angst,
+        particle_diameter_angst=settings.particle_diameter_angst,
+        coarse_radius=radius,
+        radius=radius,
+        noise=noise,
+        scale=torch.ones(int(particles.group_index.max()) + 1, dtype=torch.float64),
+        norm_average=float(particles.norm_correction.mean()),
+        offsets_angst=torch.zeros(1, 2, dtype=torch.float64),
+        offset_step_angst=1.0,
+        sigma_offset_angst=10.0,
+        fixed_poses=True,
+    )
+
+
+def expectation_of(model: Model, particles: ParticleSet, settings: ClassSettings) -> Expectation:
+    """The expectation step of a model."""
+    return Expectation(model, particles, torch.float32, torch.device(settings.device))
+
+
+def in_parts(together: Labels, n_parts: int, rng: np.random.Generator) -> Labels:
+    """(n,) part of each row, drawn such that rows of one group are in one part and parts hold as many groups.
+
+    Parameters
+    ----------
+    together
+        (n,) number of each row's group.
+    """
+    groups, index = np.unique(together, return_inverse=True)
+    return (rng.permutation(len(groups)) % n_parts)[index.reshape(-1)]
+
+
+class Division:
+    """A classification under way."""
+
+    def __init__(self, particles: ParticleSet, together: Labels, settings: ClassSettings, mask: Tensor) -> None:
+        self.particles, self.settings = particles, settings
+        self.mask = mask.to(settings.device)
+        rng = np.random.default_rng(settings.seed)
+        self.fold = in_parts(together, settings.folds, rng)
+        self.first = in_parts(together, settings.n_classes, rng)
+        self.noise = initial_noise(particles, settings.particle_diameter_angst, settings.seed)
+        self.share = np.full(settings.n_classes, 1 / settings.n_classes)
+        self.largest = self.radius = settings.largest_radius(particles)
+        self.operators = operators(settings.symmetry).to(settings.device)
+        box = particles.optics[0].box_px
+        nothing = torch.zeros(box, box, box, device=settings.device)
+        self.references = [[nothing] * settings.n_classes] * settings.folds
+
+    def run(self, progress: Callable[[int, int], None]) -> Divided:
+        """Random classes first, then as many iterations as set.
+
+        Parameters
+        ----------
+        progress
+            Takes images that were compared, and how many will be.
+        """
+        n, rounds = len(self.particles), self.settings.iterations + 1
+        for i in range(rounds):
+            told = partial(_of_total, progress, rounds * n, i * n)
+            sums, posterior = self._expect(i, told)
+            self.share = posterior.mean(0)
+            prior = class_prior(sums, self.share, self.mask, self.settings.difference_power)
+            radius = min(self.largest, _shell(prior.fsc_mean) + MORE_SHELLS)
+            if i < rounds - 1:
+                folds = range(self.settings.folds)
+                self.references = [class_references(sums, prior, self.mask, without=f) for f in folds]
+                self.radius = radius
+        maps = class_references(sums, prior, self.mask, without=None)
+        return Divided(posterior, self.share, maps, self.noise, radius)
+
+    def _expect(self, iteration: int, progress: Callable[[int], None]) -> tuple[ClassSums, Floats]:
+        """Sums by fold and class, and the posterior; the noise is updated."""
+        temperature = self.settings.temperature_of(self.particles)
+        if iteration <= DECIDED_PART * self.settings.iterations:
+            temperature *= DECIDING
+        folds: list[list[Accumulator]] = []
+        posterior = np.ones((len(self.particles), self.settings.n_classes))
+        residual, weight = np.zeros_like(self.noise), np.zeros(len(self.noise))
+        done = 0
+        for f in range(self.settings.folds):
+            rows = np.flatnonzero(self.fold == f)
+            images = self.particles.take(rows)
+            images = replace(images, confined_to=None if iteration else self.first[rows])
+            step = expectation_of(self._model(f, temperature), self.particles, self.settings)
+            sums = step.run(images, partial(_from, progress, done))
+            done += len(rows)
+            if self.settings.n_classes > 1:
+                posterior[rows] = sums.table["shares"].numpy()
+            residual += sums.noise.cpu().numpy()
+            weight += sums.weight.cpu().numpy()
+            folds.append([symmetrise(hermitian(volume), self.operators) for volume in sums.volumes])
+        self.noise = torch.from_numpy(update_noise(residual, weight, self.noise.numpy()))
+        return ClassSums(folds), posterior
+
+    def _model(self, fold: int, temperature: float) -> Model:
+        model = model_of(self.particles, self.references[fold], self.noise, self.radius, self.settings)
+        log_share = np.log(np.maximum(self.share, LEAST_SHARE) * len(self.share))
+        pairs = zip(model.component.references, log_share.tolist(), strict=True)
+        references = tuple(replace(one, log_prior=value) for one, value in pairs)
+        return replace(model, component=replace(model.component, references=references), temperature=temperature)
+
+
+def _from(progress: Callable[[int], None], before: int, done: int) -> None:
+    """Tell what was done in one part of the work, after what was done before it."""
+    progress(before + done)
+
+
+def _of_total(progress: Callable[[int, int], None], total: int, before: int, done: int) -> None:
+    """Tell the same with the number of all."""
+    progress(before + done, total)
+
+
+def _shell(fsc: Floats) -> int:
+    """Last shell before the signal of the mean of all images falls below its noise."""
+    signal = np.where(fsc > 0, signal_to_noise(fsc, joined=True), 0.0)
+    below = np.flatnonzero(signal[1:] < 1)
+    return int(below[0]) if len(below) else len(signal) - 1

@@ -1,0 +1,135 @@
+"""Where images with poses and classes come from: a run, RELION's tables, or any particle table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blush.errors import BlushError, Problem
+from blush.io.columns import numbers
+from blush.io.copies import drawn_together, first_rows
+from blush.io.optics import resolve
+from blush.io.particle_columns import BLOCK
+from blush.io.particles import ParticleSet
+from blush.io.star import Table, read_star
+from blush.jobs.inputs import latest_state
+from blush.jobs.layout import RunFolder
+from blush.jobs.posed_table import posed_table
+from blush.jobs.subtraction_models import is_optimiser
+
+TITLE = "classes cannot be verified"
+CLASS = "rlnClassNumber"
+_GENERAL, _SAMPLING = "optimiser_general", "sampling_general"
+
+
+@dataclass(frozen=True)
+class Classified:
+    """Images with poses and classes.
+
+    Attributes
+    ----------
+    folder
+        Where the table lies.
+    labels
+        (n,) class of each image; None where the table has none.
+    together
+        (n,) number of each row's group: rows of one image, or of one filament.
+    particle_diameter_angst, symmetry
+        None where nothing says them.
+    """
+
+    star: Path
+    folder: Path
+    particles: ParticleSet
+    labels: NDArray[np.int64] | None
+    together: NDArray[np.int64]
+    particle_diameter_angst: float | None
+    symmetry: str | None
+
+
+def open_classified(place: Path) -> Classified:
+    """Read a run's folder, a folder of RELION's Class3D, its optimiser table, or a particle table.
+
+    Diameter and symmetry are those of the run, or of RELION's optimiser table: the given one, the last one of a folder,
+    or that beside a `_data.star`.
+
+    Raises
+    ------
+    BlushError
+        With every mistake in the tables.
+    """
+    place = place.absolute()
+    if RunFolder(place).identity.exists() and (state := latest_state(place)) is not None:
+        return _of_table(place / "run_data.star", state.facts.particle_diameter_angst, state.facts.symmetry)
+    if place.is_dir():
+        found = sorted(place.glob("*_optimiser.star"))
+        if not found:
+            remedy = "give the folder of a run or of RELION's Class3D, or a particle STAR file"
+            raise BlushError(TITLE, [Problem("is no folder of a classification", remedy, str(place))])
+        return _of_optimiser(found[-1])
+    if is_optimiser(place):
+        return _of_optimiser(place)
+    beside = place.with_name(place.name.removesuffix("_data.star") + "_optimiser.star")
+    if place.name.endswith("_data.star") and beside.exists():
+        return _of_table(place, *_scale(beside))
+    return _of_table(place, None, None)
+
+
+def _of_optimiser(star: Path) -> Classified:
+    """The images of RELION's optimiser table."""
+    return _of_table(_named(star, _general(star), "rlnExperimentalDataStarFile"), *_scale(star))
+
+
+def _scale(star: Path) -> tuple[float, str]:
+    """Diameter of the particle and symmetry, as an optimiser table says them."""
+    general = _general(star)
+    sampling = _named(star, general, "rlnOrientSamplingStarFile")
+    problems: list[Problem] = []
+    diameter = numbers(general, "rlnParticleDiameter", np.nan, f"data_{_GENERAL}", star, problems)
+    symmetry = read_star(sampling).get(_SAMPLING, {}).get("rlnSymmetryGroup")
+    if not diameter[0] > 0 or symmetry is None:
+        remedy = "give the table as RELION wrote it, or the particle table with --diameter and --symmetry"
+        problems.append(Problem("does not say diameter and symmetry", remedy, str(star)))
+    if problems or symmetry is None:
+        raise BlushError(TITLE, problems)
+    return float(diameter[0]), str(symmetry[0])
+
+
+def _general(star: Path) -> Table:
+    general = read_star(star).get(_GENERAL, {})
+    if not general:
+        remedy = "give the table as RELION wrote it"
+        raise BlushError(TITLE, [Problem(f"has no rows in data_{_GENERAL}", remedy, str(star))])
+    return general
+
+
+def _named(star: Path, table: Table, name: str) -> Path:
+    """The file that a column names."""
+    text = str(table[name][0]) if name in table else None
+    found = None if text is None else resolve(text, star)
+    if found is None:
+        remedy = "restore it, or move the tables back to their project"
+        raise BlushError(TITLE, [Problem(f"file that it names as {name} is missing", remedy, str(star), value=text)])
+    return found
+
+
+def _of_table(star: Path, diameter_angst: float | None, symmetry: str | None) -> Classified:
+    particles, blocks = posed_table(star, TITLE)
+    table = blocks["particles"]
+    problems: list[Problem] = []
+    labels = numbers(table, CLASS, 0.0, BLOCK, star, problems)
+    if problems:
+        raise BlushError(TITLE, problems)
+    groups = drawn_together(particles, table)
+    return Classified(
+        star,
+        star.parent,
+        particles,
+        labels.astype(np.int64) if CLASS in table else None,
+        first_rows(particles) if groups is None else groups,
+        diameter_angst,
+        symmetry,
+    )
