@@ -3,8 +3,8 @@
     python benchmarks/verify_classes.py OUTPUT.json SET:CLASSES ... [--seeds 1 2 3] [--images 1000]
 
 SET is a folder of `make_sets.py`, whose poses and classes are those of `truth.star`. A set is homogeneous where its
-truth has one class. Prints for every set and seed what was found; then, over all of them, the area under the curve of the
-gain's z and of the agreement between halves, and how often the number of classes is right. Results are kept in
+truth has one class. Prints for every set and seed what was found; then, over all of them, the area under the curve of
+the gain's z and of the agreement between halves, and how often the number of classes is right. Results are kept in
 OUTPUT.json, and what is there already is not done again.
 """
 

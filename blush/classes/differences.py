@@ -28,7 +28,7 @@ class Difference:
     fsc
         (N/2 + 1,) Fourier shell correlation of the two halves' differences.
     correlation
-        Of the two differences over all voxels.
+        Correlation of the two differences over all voxels.
     """
 
     classes: tuple[int, int]
