@@ -9,7 +9,7 @@ from small_problem import BOX, N_FINE, PIXELS, RADIUS, model, particle_set, spec
 
 from blush.expectation.component import Component, Reference
 from blush.expectation.optics import OpticsTables
-from blush.expectation.prepare import MASK_EDGE_PX, mask_images, packed_transform
+from blush.expectation.prepare import mask_images, packed_transform
 from blush.expectation.shard import Expectation
 from blush.fourier.mask import soft_circle
 from blush.fourier.project import project
@@ -37,7 +37,7 @@ def test_differences_are_those_of_the_residuals(problem):
     found = Expectation(given, particles, torch.float64, torch.device("cpu")).log_likelihoods(particles)
     radius_px = given.particle_diameter_angst / 2 / given.pixel_size_angst
     images = torch.from_numpy(particles.images()).double()
-    circle = soft_circle(BOX, radius_px, MASK_EDGE_PX, dtype=torch.float64)
+    circle = soft_circle(BOX, radius_px, 5, dtype=torch.float64)
     data = packed_transform(mask_images(images, circle), PIXELS)[:, :N_FINE]
     ctf = OpticsTables(particles, PIXELS, torch.float64).ctf(particles, N_FINE)
     euler = torch.from_numpy(np.stack([particles.rot_deg, particles.tilt_deg, particles.psi_deg], 1))
