@@ -44,12 +44,23 @@ def best_map(run: RunData) -> Path | None:
     return next((path for path in candidates if path.exists()), None)
 
 
-def png(image: Image) -> str:
-    """A grey picture as a data address; contrast from the 1st to the 99.8th percentile, y upwards."""
-    low, high = np.quantile(image, [0.01, 0.998])
+def png(image: Image, limits: tuple[float, float] | None = None, colours: str = "gray") -> str:
+    """A picture as a data address, y upwards.
+
+    Parameters
+    ----------
+    image
+        (h, w), or (h, w, 3) of colours from 0 to 1.
+    limits
+        Values shown in the first and the last colour; None: the 1st and the 99.8th percentile.
+    """
     target = io.BytesIO()
-    scaled = np.clip((image - low) / max(high - low, 1e-30), 0, 1)
-    imsave(target, scaled, vmin=0, vmax=1, cmap="gray", origin="lower", format="png")
+    if image.ndim == 3:
+        imsave(target, np.clip(image, 0, 1), origin="lower", format="png")
+    else:
+        low, high = np.quantile(image, [0.01, 0.998]) if limits is None else limits
+        scaled = np.clip((image - low) / max(high - low, 1e-30), 0, 1)
+        imsave(target, scaled, vmin=0, vmax=1, cmap=colours, origin="lower", format="png")
     return "data:image/png;base64," + base64.b64encode(target.getvalue()).decode()
 
 

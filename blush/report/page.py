@@ -6,12 +6,14 @@ from collections.abc import Callable
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import blush
 from blush.io.files import atomic_write
 from blush.report import fsc_figures, iteration_figures, map_figures, pose_figures, regulariser_figures, tables
+from blush.report.class_page import write_class_page
 from blush.report.run_data import RunData, read_run
+from blush.report.run_sections import inputs_section, time_section
+from blush.report.sheet import figure, section, warned
 
 
 def write_report(run: Path) -> Path:
@@ -22,8 +24,10 @@ def write_report(run: Path) -> Path:
     BlushError
         The folder is not that of a run.
     """
-    target = run / "report.html"
-    text = page(read_run(run))
+    target, data = run / "report.html", read_run(run)
+    if data.config.get("job") == "classify":
+        return write_class_page(target, data)
+    text = page(data)
     with atomic_write(target) as beside:
         beside.write_text(text, encoding="utf-8")
     return target
@@ -34,29 +38,19 @@ def page(run: RunData) -> str:
     css = files("blush.report").joinpath("report.css").read_text(encoding="utf-8")
     title = escape(run.name)
     sections: tuple[Callable[[RunData], str], ...] = (
-        _resolution, _maps, _iterations, _particles, _regulariser, _time, _inputs,
+        _resolution, _maps, _iterations, _particles, _regulariser, time_section,
     )  # fmt: skip
-    body = "".join(section(run) for section in sections)
-    notes = "".join(f"<li>{escape(text)}</li>" for text in tables.warnings(run))
+    body = "".join(make(run) for make in sections)
+    body += inputs_section(run, f'<p class="note">Written by Blush {escape(blush.__version__)}.</p>')
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{title} – Blush</title>\n'
         f"<style>\n{css}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n"
         f'<p class="lead">{tables.lead(run)}</p>\n</header>\n{tables.tiles(run)}\n'
-        + (f'<ul class="warnings">{notes}</ul>\n' if notes else "")
+        + warned(tables.warnings(run))
         + body
         + "</body>\n</html>\n"
     )
-
-
-def _section(title: str, *parts: str) -> str:
-    """A section of the page; nothing where all its parts are empty."""
-    content = "\n".join(part for part in parts if part)
-    return f"<section>\n<h2>{escape(title)}</h2>\n{content}\n</section>\n" if content else ""
-
-
-def _figure(image: str | None, caption: str, kind: str = "") -> str:
-    return f'<figure class="{kind}">\n{image}\n<figcaption>{caption}</figcaption>\n</figure>' if image else ""
 
 
 def _pair(*parts: str) -> str:
@@ -74,10 +68,10 @@ def _resolution(run: RunData) -> str:
         final += " With the truth: the final map against the map that the data were simulated from; 0.5 is its limit."
     plot = "Amplitudes against the square of the resolution; a straight line is the decay that sharpening undoes."
     drove = "The FSC that drove each iteration. Image size, sampling and the references follow from it."
-    return _section(
+    return section(
         "Resolution",
-        _figure(fsc_figures.final_fsc(run), final),
-        _pair(_figure(fsc_figures.iteration_fsc(run), drove), _figure(fsc_figures.guinier(run), plot)),
+        figure(fsc_figures.final_fsc(run), final),
+        _pair(figure(fsc_figures.iteration_fsc(run), drove), figure(fsc_figures.guinier(run), plot)),
     )
 
 
@@ -95,8 +89,8 @@ def _maps(run: RunData) -> str:
     path = map_figures.best_map(run)
     source = f'<p class="note">{escape(path.name)}: central slices and projections.</p>' if path else ""
     local = "Resolution by place, from the corrected FSC in small spheres; inside the mask."
-    return _section(
-        "Maps", f'<div class="maps">{pictures}</div>', source, _figure(map_figures.local_resolution(run), local)
+    return section(
+        "Maps", f'<div class="maps">{pictures}</div>', source, figure(map_figures.local_resolution(run), local)
     )
 
 
@@ -108,7 +102,7 @@ def _iterations(run: RunData) -> str:
         "Expected accuracy is the turn that the noise still lets one tell."
     )
     rows = f"<details open><summary>All iterations</summary>{tables.iteration_table(run)}</details>"
-    return _section("Iterations", _figure(iteration_figures.convergence(run), caption), rows)
+    return section("Iterations", figure(iteration_figures.convergence(run), caption), rows)
 
 
 def _particles(run: RunData) -> str:
@@ -117,10 +111,10 @@ def _particles(run: RunData) -> str:
         "rot runs across, tilt down from 0° at the top."
     )
     certain = "Certainty of the poses, and the offsets of particles from the centres of their boxes."
-    return _section(
+    return section(
         "Particles",
-        _figure(pose_figures.orientations(run), views, "narrow"),
-        _figure(pose_figures.particles(run), certain),
+        figure(pose_figures.orientations(run), views, "narrow"),
+        figure(pose_figures.particles(run), certain),
     )
 
 
@@ -135,31 +129,9 @@ def _regulariser(run: RunData) -> str:
         "How far the references went in each iteration: cut behind the measured resolution (trailing), or handed over "
         "to the Wiener filter where the method itself ends (cross-over)."
     )
-    return _section(
+    return section(
         "Regulariser",
-        _figure(regulariser_figures.shells(run), caption),
-        _figure(regulariser_figures.course(run), course),
+        figure(regulariser_figures.shells(run), caption),
+        figure(regulariser_figures.course(run), course),
         tables.regulariser_table(run),
     )
-
-
-def _time(run: RunData) -> str:
-    if not run.progress:
-        return ""
-    caption = "Wall time counts work that ran side by side once; pauses between runs do not count."
-    details = f"<details><summary>Stages in numbers</summary>{tables.stage_table(run)}</details>"
-    return _section("Time", _figure(iteration_figures.timings(run), caption), details)
-
-
-def _inputs(run: RunData) -> str:
-    shown: dict[str, Any] = {
-        name: run.summary[name] for name in ("seed", "algorithm", "versions", "timing") if name in run.summary
-    }
-    if "timing" in shown:
-        shown["timing"] = {name: value for name, value in shown["timing"].items() if name != "stages"}
-    parts = [tables.keys(shown)] if shown else []
-    for title, values in (("Inputs by content", run.summary.get("inputs")), ("Configuration", run.config)):
-        if values:
-            parts.append(f"<details><summary>{title}</summary>{tables.keys(values)}</details>")
-    parts.append(f'<p class="note">Written by Blush {escape(blush.__version__)}.</p>')
-    return _section("Inputs and versions", *parts)

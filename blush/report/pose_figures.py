@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from numpy.typing import NDArray
 
 from blush.report.run_data import RunData
@@ -34,20 +35,32 @@ def orientations(run: RunData) -> str | None:
     """Density of viewing directions in an equal-area map of the sphere."""
     if "rot_deg" not in run.poses:
         return None
-    rot = (run.poses["rot_deg"] + 180) % 360 - 180
-    x, y = mollweide(rot, 90 - run.poses["tilt_deg"])
     with drawing(6.4, 3.1) as (figure, axes):
-        edge = 2 * np.sqrt(2)
-        cells = axes.hexbin(x, y, gridsize=(46, 23), extent=(-edge, edge, -edge / 2, edge / 2), mincnt=1,
-                            cmap=DENSITY, linewidths=0)  # fmt: skip
-        _graticule(axes)
+        cells = directions(axes, run.poses["rot_deg"], run.poses["tilt_deg"], 46)
+        _latitudes(axes)
         bar = figure.colorbar(cells, ax=axes, label="Particles", fraction=0.04, pad=0.01, shrink=0.75)
         bar.outline.set_visible(False)
         return svg(figure, "orientations")
 
 
+def directions(axes: Axes, rot_deg: Floats, tilt_deg: Floats, cells: int) -> PolyCollection:
+    """Draw the density of viewing directions over a graticule.
+
+    Parameters
+    ----------
+    cells
+        Hexagons across; half as many down.
+    """
+    x, y = mollweide((rot_deg + 180) % 360 - 180, 90 - tilt_deg)
+    edge = 2 * np.sqrt(2)
+    drawn = axes.hexbin(x, y, gridsize=(cells, cells // 2), extent=(-edge, edge, -edge / 2, edge / 2), mincnt=1,
+                        cmap=DENSITY, linewidths=0)  # fmt: skip
+    _graticule(axes)
+    return drawn
+
+
 def _graticule(axes: Axes) -> None:
-    """Meridians and parallels each 30°, the outline, and labels; no frame."""
+    """Meridians and parallels each 30° and the outline; no frame."""
     line = np.linspace(-90, 90, 91)
     for longitude in range(-180, 181, 30):
         outline = abs(longitude) == 180
@@ -55,12 +68,16 @@ def _graticule(axes: Axes) -> None:
         axes.plot(*mollweide(np.full_like(line, longitude), line), color=colour, linewidth=width)
     for latitude in range(-60, 61, 30):
         axes.plot(*mollweide(2 * line, np.full_like(line, latitude)), color=GRID, linewidth=0.7)
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+
+
+def _latitudes(axes: Axes) -> None:
+    """Tilt beside the parallels."""
     for latitude in (60, 30, 0, -30, -60):
         x, y = mollweide(np.array([-180.0]), np.array([float(latitude)]))
         axes.annotate(f"{90 - latitude}°", (x[0], y[0]), xytext=(-6, 0), fontsize=8.5, textcoords="offset points",
                       ha="right", va="center", color=MUTED)  # fmt: skip
-    axes.set_aspect("equal")
-    axes.set_axis_off()
 
 
 def particles(run: RunData) -> str | None:

@@ -20,20 +20,26 @@ def write_sheet(target: Path, title: str, lead: str, body: str, note: str, warni
         HTML of its sections; the other texts are plain.
     """
     css = files("blush.report").joinpath("report.css").read_text(encoding="utf-8")
-    listed = "".join(f"<li>{escape(text)}</li>" for text in warnings)
+    under = f'<p class="lead">{escape(lead)}</p>\n' if lead else ""
     text = (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)} – Blush</title>\n"
         f"<style>\n{css}</style>\n</head>\n<body>\n<header>\n<h1>{escape(title)}</h1>\n"
-        f'<p class="lead">{escape(lead)}</p>\n</header>\n'
-        + (f'<ul class="warnings">{listed}</ul>\n' if listed else "")
+        f"{under}</header>\n"
+        + warned(warnings)
         + body
         + f'<p class="note">Written by Blush {escape(blush.__version__)}. {escape(note)}</p>\n</body>\n</html>\n'
     )
     with atomic_write(target) as beside:
         beside.write_text(text, encoding="utf-8")
     return target
+
+
+def warned(warnings: Sequence[str]) -> str:
+    """A list of plain texts that must not be missed; nothing where there are none."""
+    listed = "".join(f"<li>{escape(text)}</li>" for text in warnings)
+    return f'<ul class="warnings">{listed}</ul>\n' if listed else ""
 
 
 def section(title: str, *parts: str) -> str:

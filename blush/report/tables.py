@@ -19,7 +19,12 @@ from blush.report.timing import by_iteration, by_stage, closed, compact, duratio
 
 def tiles(run: RunData) -> str:
     """The figures to know first."""
-    return f'<dl class="tiles">{"".join(_tile(*tile) for tile in _tile_values(run))}</dl>'
+    return tiled(_tile_values(run))
+
+
+def tiled(values: Iterable[tuple[str, ...]]) -> str:
+    """Figures side by side: label, value, and where there are some remark and kind."""
+    return f'<dl class="tiles">{"".join(_tile(*one) for one in values)}</dl>'
 
 
 def _tile(label: str, value: str, note: str = "", kind: str = "") -> str:
@@ -44,7 +49,7 @@ def _tile_values(run: RunData) -> Iterable[tuple[str, ...]]:
         bfactor = _number(general["rlnBfactorUsedForSharpening"])
         yield "B-factor", f"{bfactor:.0f} Å²".replace("-", "−"), "sharpening" if bfactor < 0 else "not sharpened"
     if last is not None:
-        yield "Iterations", str(last.iteration), _ending(last)
+        yield "Iterations", str(last.iteration), ending(last)
         degrees, angstroms = last.references.best_accuracy_rotation_deg, last.references.best_accuracy_offset_angst
         if degrees is not None:
             yield "Accuracy", f"{degrees:.2f}°", f"expected; {angstroms:.2f} Å in position"
@@ -53,7 +58,8 @@ def _tile_values(run: RunData) -> Iterable[tuple[str, ...]]:
         yield "Time", compact(total.wall), f"{compact(total.cpu)} of processors"
 
 
-def _ending(last: State) -> str:
+def ending(last: State) -> str:
+    """Why a run ended, if it has."""
     reasons = {"converged": "converged", "max_iterations": "stopped at the limit", "": "not finished"}
     return reasons.get(last.stop_reason, last.stop_reason)
 

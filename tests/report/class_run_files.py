@@ -1,12 +1,17 @@
 """A run folder as a classification of 60 images in three classes leaves it after four iterations."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from blush.io.files import save_npz
+from blush.io.files import save_npz, write_json
+from blush.io.mrc import write_volume
+from blush.io.optics import OpticsGroup
+from blush.io.particles import ParticleSet
+from blush.io.star import write_star
 from blush.jobs.layout import RunFolder
 from blush.refine.classify import first_class_state
 from blush.refine.control import ClassifyControl, ControlSettings
@@ -15,7 +20,7 @@ from blush.refine.state import PoseSearch, RunFacts, State, save_state
 BOX, PIXEL, N, LAST = 24, 3.0, 60, 4
 SHELLS = BOX // 2 + 1
 LABELS = np.repeat([1, 2, 3], [30, 20, 10])
-"""Classes after the last iteration."""
+"""Classes after the last iteration; each stated with 0.9."""
 TRUTH = np.concatenate([np.repeat([2, 1], [27, 3]), np.repeat([1, 2], [18, 2]), np.repeat(3, 10)])
 """True classes: 5 of 60 are wrong once 1 and 2 are exchanged."""
 MICROGRAPH = np.arange(N) % 3
@@ -80,3 +85,40 @@ def write_class_iterations(root: Path, last: int = LAST) -> None:
         common = {"time": 1000.0 + 10 * n, "iteration": n, "seconds": 2.0, "cpu_seconds": 1.0}
         lines += [common | {"stage": stage} for stage in stages]
     folder.progress.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def write_class_import(root: Path, micrograph: np.ndarray = MICROGRAPH) -> None:
+    """Frozen particles and configuration, with the truth beside the run."""
+    truth = {"rlnClassNumber": TRUTH, "blushClassName": np.array([f"state<{t}>" for t in TRUTH], dtype=object)}
+    write_star(root.parent / "truth.star", {"particles": truth})
+    optics = OpticsGroup("a", 300.0, 2.7, 0.1, PIXEL, BOX)
+    zeros, ints = np.zeros(N), np.zeros(N, dtype=np.int32)
+    particles = ParticleSet(
+        image_index=np.arange(N), stack_index=ints, optics_index=ints, group_index=micrograph.astype(np.int32),
+        half=np.ones(N, dtype=np.int8), defocus_u_angst=1e4 + np.arange(N) % 7, defocus_v_angst=1e4 + zeros,
+        defocus_angle_deg=zeros, phase_shift_deg=zeros, ctf_bfactor=zeros, ctf_scale=zeros + 1, rot_deg=zeros,
+        tilt_deg=zeros, psi_deg=zeros, offset_x_angst=zeros, offset_y_angst=zeros, norm_correction=zeros + 1,
+        stacks=("a.mrcs",), optics=(optics,), has_poses=True,
+    )  # fmt: skip
+    (root / "import").mkdir(parents=True)
+    particles.save(root / "import/particles.npz")
+    truth_files = {"particles": str(root.parent / "truth.star"), "map": "true_map.mrc"}
+    config = {"name": "mixed", "job": "classify", "symmetry": "C1", "classification": {"prior": "difference"}}
+    write_json(root / "import/config.json", config | {"truth": truth_files})
+
+
+def ball(centre: tuple[float, float, float], radius_px: float) -> np.ndarray:
+    """1 within a sphere, falling softly; z y x from the middle."""
+    axes = np.indices((BOX, BOX, BOX)) - BOX // 2 - np.array(centre)[:, None, None, None]
+    return 1 / (1 + np.exp(3 * (np.sqrt((axes**2).sum(0)) - radius_px)))
+
+
+def write_class_results(root: Path, content: Mapping[str, object]) -> None:
+    """Maps that are alike but for a ball that only class 1 has, where differences are confirmed; lists of the end."""
+    folder = RunFolder(root)
+    for k in range(3):
+        density = ball((0, 0, 0), 5) + (ball((6, 4, -3), 2.5) if k == 0 else 0)
+        write_volume(root / f"run_it{LAST:03d}_class{k + 1:03d}.mrc", density.astype(np.float32), PIXEL)
+    write_volume(folder.confirmed(LAST), ball((6, 4, -3), 4).astype(np.float32), PIXEL)
+    write_json(root / "classes.json", {"classes": [], "warnings": [], **content})
+    write_json(root / "summary.json", {"name": "mixed", "warnings": ["class <2> looks odd"], "seed": 1})

@@ -11,6 +11,7 @@ from blush.validate.partitions import (
     by_chance,
     calibration,
     contingency,
+    explained,
     matched,
     matched_accuracy,
     mutual_information,
@@ -136,3 +137,31 @@ def test_a_probability_of_one_is_in_the_last_bin():
     found = calibration(np.ones(3), np.array([True, False, False]))
     assert found.count.tolist() == [0] * 9 + [3]
     assert found.error == pytest.approx(2 / 3)
+
+
+def test_what_decides_the_classes_explains_them_however_fine_it_is():
+    """Each of ten micrographs is in one class: all is told, though the micrographs' own entropy is far larger."""
+    micrograph = np.arange(200) % 10
+    assert explained((micrograph < 3).astype(np.int64), micrograph, 1) == pytest.approx(1, abs=1e-9)
+
+
+def test_chance_explains_nothing():
+    """100 micrographs of 10 images tell 5 % of random classes by their number alone."""
+    rng = np.random.default_rng(3)
+    labels, micrograph = rng.integers(0, 2, 1000), np.arange(1000) % 100
+    plain = contingency(labels, micrograph, 2, 100) / 1000
+    raw = (
+        -(plain.sum(0) * np.log(plain.sum(0))).sum() + math.log(2) + (plain[plain > 0] * np.log(plain[plain > 0])).sum()
+    )
+    assert raw / math.log(2) > 0.05
+    assert explained(labels, micrograph, 1) < 0.02
+
+
+def test_one_class_leaves_nothing_to_explain():
+    assert explained(np.zeros(8, dtype=np.int64), np.arange(8) % 2, 1) == 0
+
+
+def test_half_of_what_there_is_to_know():
+    """Four classes of equal size, and a second division that tells the pair but not which of it: half the entropy."""
+    labels = np.tile(np.arange(4), 1000)
+    assert explained(labels, labels // 2, 1) == pytest.approx(0.5, abs=0.002)

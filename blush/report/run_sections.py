@@ -1,0 +1,38 @@
+"""Sections that the pages of all jobs have: where the time went, inputs and versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from blush.report import iteration_figures, tables
+from blush.report.run_data import RunData
+from blush.report.sheet import figure, section
+
+
+def time_section(run: RunData) -> str:
+    """Time by stage and by iteration; nothing before anything was logged."""
+    if not run.progress:
+        return ""
+    caption = "Wall time counts work that ran side by side once; pauses between runs do not count."
+    details = f"<details><summary>Stages in numbers</summary>{tables.stage_table(run)}</details>"
+    return section("Time", figure(iteration_figures.timings(run), caption), details)
+
+
+def inputs_section(run: RunData, *more: str) -> str:
+    """Seed, versions, inputs by their content, configuration.
+
+    Parameters
+    ----------
+    more
+        HTML at the end.
+    """
+    shown: dict[str, Any] = {
+        name: run.summary[name] for name in ("seed", "algorithm", "versions", "timing") if name in run.summary
+    }
+    if "timing" in shown:
+        shown["timing"] = {name: value for name, value in shown["timing"].items() if name != "stages"}
+    parts = [tables.keys(shown)] if shown else []
+    for title, values in (("Inputs by content", run.summary.get("inputs")), ("Configuration", run.config)):
+        if values:
+            parts.append(f"<details><summary>{title}</summary>{tables.keys(values)}</details>")
+    return section("Inputs and versions", *parts, *more)
