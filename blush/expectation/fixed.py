@@ -21,9 +21,6 @@ from blush.fourier.shift import multiply, phases
 from blush.geometry.rotation import matrix_from_euler
 from blush.io.particles import ParticleSet
 
-LEAST_SHARE = 1e-4
-"""Posterior of a reference below which an image is not inserted into its volume, nor predicted from it."""
-
 
 @dataclass(frozen=True)
 class FixedPosterior:
@@ -33,6 +30,8 @@ class FixedPosterior:
     ----------
     shares
         (b, references) posterior, float64.
+    kept
+        (b, references) the same, 0 for references that an image is neither inserted into nor predicted from.
     log_sum
         (b,) ln of the sum of the unnormalised weights, float64.
     matrices
@@ -40,13 +39,16 @@ class FixedPosterior:
     """
 
     shares: Tensor
+    kept: Tensor
     log_sum: Tensor
     matrices: Tensor
 
-    @property
-    def kept(self) -> Tensor:
-        """(b, references) shares, 0 below `LEAST_SHARE`."""
-        return torch.where(self.shares > LEAST_SHARE, self.shares, torch.zeros_like(self.shares))
+
+def significant(shares: Tensor, fraction: float) -> Tensor:
+    """Shares (b, references) of the fewest references that hold more than `fraction` of an image; 0 for the others."""
+    ordered, place = shares.sort(dim=1, descending=True, stable=True)
+    before = ordered.cumsum(1) - ordered
+    return torch.zeros_like(shares).scatter(1, place, ordered.masked_fill(before > fraction, 0))
 
 
 def shifted(block: Block, offset_px: Tensor, pixels: Packed, n_pixels: int) -> Block:
@@ -92,7 +94,8 @@ class FixedPoses:
         if weighted.confined_to is not None:
             score = score.masked_fill(self._others(weighted.confined_to), -torch.inf)
         shares = tempered_shares(score, self.log_prior, self.model.temperature)
-        return FixedPosterior(shares, torch.logsumexp(score, 1), matrices)
+        kept = significant(shares, self.model.adaptive_fraction)
+        return FixedPosterior(shares, kept, torch.logsumexp(score, 1), matrices)
 
     def _winners(self, matrices: Tensor, weighted: Weighted) -> FixedPosterior:
         """All of each image for the reference with which it correlates best: grey scales do not matter."""
@@ -104,7 +107,7 @@ class FixedPoses:
             score = score.masked_fill(self._others(weighted.confined_to), -torch.inf)
         shares = torch.zeros_like(score)
         shares[torch.arange(len(score), device=score.device), score.argmax(1)] = 1
-        return FixedPosterior(shares, torch.zeros_like(score[:, 0]), matrices)
+        return FixedPosterior(shares, shares, torch.zeros_like(score[:, 0]), matrices)
 
     def _others(self, to: Tensor) -> Tensor:
         """(b, references) whether an image confined `to` (b,) leaves a reference out."""
@@ -119,6 +122,5 @@ class FixedPoses:
         """
         image = block.images.unmasked * block.data_factor[:, None]
         power = block.data_factor * block.scale[:, None] * block.transfer
-        kept = posterior.kept
-        insert_many(sums, posterior.matrices, image, power, kept, self.pixels)
-        return predict_many(self.maps, posterior.matrices, kept, self.pixels, image.shape[-1])
+        insert_many(sums, posterior.matrices, image, power, posterior.kept, self.pixels)
+        return predict_many(self.maps, posterior.matrices, posterior.kept, self.pixels, image.shape[-1])

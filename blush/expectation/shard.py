@@ -240,7 +240,7 @@ class Expectation:
         model, block = self.model, self._at_given_place(self._load(particles))
         posterior = fixed.posterior(block, self._weighted(block))
         mean, square = fixed.back_project(block, posterior, volumes)
-        fit = Fit(posterior.kept.sum(1), posterior.shares, posterior.log_sum, mean, square)
+        fit = Fit(posterior.kept.sum(1), posterior.kept, posterior.log_sum, mean, square)
         add_statistics(sums, model, self.pixels, block, fit)
         offset = block.old_px * model.pixel_size_angst
         sums.offset_square = sums.offset_square.to(offset) + (fit.weight * offset.square().sum(1)).sum()

@@ -25,7 +25,7 @@ class Fit:
     weight
         (b,) sum of the posterior weights that were kept, float64.
     shares
-        (b, references) posterior of the references, float64.
+        (b, references) what each reference gets of the images, float64.
     log_sum
         (b,) ln of the sum of the unnormalised weights, float64.
     mean, square

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from blush.jobs.inputs import read_config, read_frozen_particles
@@ -34,8 +36,12 @@ def write_class_tables(
         Statistics of all images, for the directions searched and found.
     """
     table = OutputParticles(imported_blocks(root), read_frozen_particles(root), poses)
-    directions = None
-    if not used.search.fixed:
-        directions = DirectionTable(measured["directions_deg"], measured["directions"][None])
-    paths = write_class_outputs(root, used, state, table, directions, model_options(read_config(root), root))
+    listed, found = measured["directions_deg"], measured["directions"]
+    if used.search.fixed:  # nothing is searched, but RELION goes on from a table of all directions only
+        found = np.repeat(state.references.share / len(listed), len(listed))
+    directions = DirectionTable(listed, found[None])
+    config = read_config(root)
+    fudge = config.classification.tau2_fudge if config.classification.prior == "spectrum" else 1.0
+    options = replace(model_options(config, root), tau2_fudge=fudge)
+    paths = write_class_outputs(root, used, state, table, directions, options)
     note(RunFolder(root), paths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,13 @@ from blush.io.mrc import read_volume, write_volume
 from blush.io.particle_columns import NUMERIC_COLUMNS
 from blush.io.particles import ParticleSet
 from blush.io.star import read_star
-from blush.jobs.class_converge import class_settings
+from blush.jobs.class_converge import class_settings, learns_images
 from blush.jobs.inputs import environment, read_config, read_frozen_particles
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.references import maps_of
 from blush.jobs.sealed import checked, kept, written
 from blush.jobs.start import first_poses
+from blush.maximization.spectra import expected_signal_to_noise
 from blush.refine.classify import first_class_state
 from blush.refine.control import ClassifyControl
 from blush.refine.state import PoseSearch, RunFacts, State, load_state, save_state
@@ -45,7 +47,7 @@ def start(root: Path) -> Path:
     environment(config)
     particles = read_frozen_particles(root)
     state = _first_state(config, particles)
-    _write_maps(folder, config, state)
+    state = _with_expected_signal(state, config, particles, _write_maps(folder, config, state))
     with written(folder, folder.poses(0)) as beside:
         save_npz(beside, first_poses(particles) | {"class_number": _labels(folder, config, particles)})
     with written(folder, folder.state(0)) as beside:
@@ -78,6 +80,18 @@ def _first_state(config: RunConfig, particles: ParticleSet) -> State:
     return first_class_state(facts, _search(config, particles), control, noise[None], groups, chosen.n_classes)
 
 
+def _with_expected_signal(state: State, config: RunConfig, particles: ParticleSet, maps: list[Tensor]) -> State:
+    """The state with the SSNR that maps on the images' grey scale let expect: its shells measure group scales."""
+    if not learns_images(state):
+        return state
+    images = np.bincount(particles.optics_index, minlength=len(particles.optics))
+    noise = np.average(state.images.noise[0], axis=0, weights=images)
+    fudge = config.classification.tau2_fudge if config.classification.prior == "spectrum" else 1.0
+    share = len(particles) / len(maps)
+    ssnr = np.stack([fudge * expected_signal_to_noise(volume, noise, share) for volume in maps])
+    return replace(state, references=replace(state.references, ssnr=ssnr))
+
+
 def _search(config: RunConfig, particles: ParticleSet) -> PoseSearch:
     """How all iterations search."""
     chosen, pixel = config.classification, particles.optics[0].pixel_size_angst
@@ -96,7 +110,7 @@ def _search(config: RunConfig, particles: ParticleSet) -> PoseSearch:
         fixed=fixed,
         confined=not chosen.references and chosen.n_classes > 1,
         temperature=_temperature(config, particles),
-        direction_floor=DIRECTION_FLOOR if chosen.n_classes > 1 else 0.0,
+        direction_floor=DIRECTION_FLOOR if chosen.n_classes > 1 and chosen.prior == "difference" else 0.0,
     )
 
 
@@ -128,13 +142,15 @@ def _given_labels(folder: RunFolder) -> NDArray[np.int64]:
     return np.asarray(table["rlnClassNumber"], dtype=np.int64)
 
 
-def _write_maps(folder: RunFolder, config: RunConfig, state: State) -> None:
-    """The first reference of every class: its own map, or the one of all."""
-    own = bool(config.classification.references)
+def _write_maps(folder: RunFolder, config: RunConfig, state: State) -> list[Tensor]:
+    """Write the first reference of every class: its own map, or the one of all."""
+    own, maps = bool(config.classification.references), []
     for k, path in enumerate(maps_of(folder, 0, state, final=False)):
         volume, _ = read_volume(checked(folder, folder.first_map(k if own else None)))
+        maps.append(_filtered(volume, config, state))
         with written(folder, path) as beside:
-            write_volume(beside, _filtered(volume, config, state).numpy(), state.facts.pixel_size_angst)
+            write_volume(beside, maps[-1].numpy(), state.facts.pixel_size_angst)
+    return maps
 
 
 def _filtered(volume: NDArray[np.float32], config: RunConfig, state: State) -> Tensor:

@@ -154,7 +154,7 @@ def _scales(
 
 
 def _offset_widths(before: State, measured: list[Arrays]) -> NDArray[np.float64]:
-    if before.search.first_cc or before.search.fixed:
+    if before.search.first_cc:
         return before.images.sigma_offset_angst
     return np.array([update_sigma_offset(float(m["offset_square"]), float(m["weight"].sum())) for m in measured])
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from blush.fourier.backproject import Accumulator
+from blush.fourier.grid import shell_index_3d
 from blush.fourier.transform import sphere_k2
 
 Floats = NDArray[np.float64]
@@ -59,3 +60,23 @@ def signal_to_noise(fsc: Floats, *, joined: bool) -> Floats:
         f = np.sqrt(2 * f / (1 + f))
     f = np.minimum(HIGHEST_FSC, f)
     return f / (1 - f)
+
+
+def expected_signal_to_noise(volume: Tensor, noise: Floats, n_images: float) -> Floats:
+    """SSNR that a map will have when `n_images` are in it, before any is: (N/2 + 1,); CTFs are left out.
+
+    A shell s of the map has 2 s times the components of that shell of an image, so each is seen by n / (2 s) images.
+
+    Parameters
+    ----------
+    volume
+        (N, N, N) on the grey scale of the images.
+    noise
+        (N/2 + 1,) variance per component of an image.
+    """
+    box = volume.shape[-1]
+    power = (torch.fft.rfftn(volume.double()).abs() / box**2).square() / 2
+    tau2 = radial_average(power, shell_index_3d(box, volume.device), box // 2 + 1).cpu().numpy()
+    seen = n_images / np.maximum(2 * np.arange(box // 2 + 1), 1)
+    ssnr: Floats = tau2 * seen / noise
+    return ssnr

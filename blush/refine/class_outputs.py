@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from blush.refine.control_star import Blocks, ModelOptions, common_flags, sampli
 from blush.refine.data_star import data_blocks
 from blush.refine.model_star import known, model_blocks
 from blush.refine.outputs import DirectionTable, OutputParticles, model_part, named
+from blush.refine.schedule import FIRST_INCREMENT_SHELLS
 from blush.refine.state import State
 
 
@@ -43,6 +45,7 @@ def write_class_outputs(
     classes = range(1, len(state.references.share) + 1)
     maps = tuple(f"{base}_class{k:03d}.mrc" for k in classes)
     part = model_part(state, table, np.ones(len(table.particles), bool), [0], maps, directions)
+    part = replace(part, tau2_fudge=options.tau2_fudge)
     listed = directions.directions_deg if directions is not None else None
     contents: dict[str, Mapping[str, Mapping[str, Any]]] = {
         f"{prefix}_data.star": data_blocks(table.blocks, table.particles, table.poses),
@@ -76,9 +79,21 @@ def _optimiser(used: State, state: State, run: Path, options: ModelOptions) -> B
         "rlnJoinHalvesUntilThisResolution": -1.0,
         "rlnDoSolventFscCorrection": 0,
         "rlnHighresLimitExpectation": -1.0,
-        "rlnIncrementImageSize": 10,
+        "rlnIncrementImageSize": FIRST_INCREMENT_SHELLS,
         "rlnDoAutoRefine": 0,
         "rlnDoSkipAlign": int(used.search.fixed),
+        "rlnAdaptiveOversampleOrder": 0 if used.search.fixed else used.search.oversampling,
+    }
+    counters = {
+        "rlnNumberOfIterWithoutResolutionGain": 0,
+        "rlnBestResolutionThusFar": 1 / state.resolution_angst,
+        "rlnNumberOfIterWithoutChangingAssignments": 0,
+        "rlnSmallestChangesOrientations": known(state.change_rotation_deg),
+        "rlnSmallestChangesOffsets": known(state.change_offset_angst),
+        "rlnSmallestChangesClasses": 0,
+        "rlnHasConverged": 0,
+        "rlnHasHighFscAtResolLimit": 0,
+        "rlnHasLargeSizeIncreaseIterationsAgo": 0,
     }
     changes = {
         "rlnOverallAccuracyRotations": known(state.references.best_accuracy_rotation_deg),
@@ -86,6 +101,5 @@ def _optimiser(used: State, state: State, run: Path, options: ModelOptions) -> B
         "rlnChangesOptimalOrientations": known(state.change_rotation_deg),
         "rlnChangesOptimalOffsets": known(state.change_offset_angst),
         "rlnChangesOptimalClasses": known(state.change_class),
-        "rlnHasConverged": 0,
     }
-    return {"optimiser_general": {**pointers, **common_flags(used, state, options), **flags, **changes}}
+    return {"optimiser_general": {**pointers, **common_flags(used, state, options), **flags, **counters, **changes}}

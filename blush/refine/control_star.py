@@ -75,6 +75,7 @@ class ModelOptions:
     solvent_correct_fsc: bool = False
     norm_correction: bool = True
     scale_correction: bool = True
+    tau2_fudge: float = 1.0
 
 
 def optimiser_blocks(used: State, state: State, files: OptimiserFiles, options: ModelOptions) -> Blocks:

@@ -19,6 +19,7 @@ from small_problem import (
 )
 
 from blush.expectation.component import Component, Reference
+from blush.expectation.fixed import significant
 from blush.expectation.model import Model
 from blush.expectation.shard import Expectation
 from blush.expectation.sums import Sums
@@ -26,8 +27,6 @@ from blush.fourier.transform import transform
 from blush.io.particles import ParticleSet
 
 COUNT = 11
-LEAST_SHARE = 1e-4
-"""Below it an image is not inserted (docs/algorithm.md, section 3)."""
 
 
 def given_poses(n: int, dtype: torch.dtype = torch.float64, **changes) -> Model:
@@ -58,7 +57,7 @@ def test_every_sum_is_that_of_the_formulas(n, temperature, particles):
     assert (found.table.pop("n_significant") == n).all()
     assert_same(found, expected, 1e-9)
     if n > 1:
-        assert (found.table["shares"] > LEAST_SHARE).all()
+        assert (found.table["shares"] > 1e-4).all()
         assert found.table["shares"].amax(1).min() < 0.9
 
 
@@ -107,19 +106,26 @@ def test_a_fraction_of_a_pixel_is_undone_exactly(tmp_path, real):
 
 def test_an_image_is_not_inserted_where_it_has_no_share(particles):
     """Priors e^-18 apart: W of the loser is 0, its share is told, and sums weigh what was kept."""
-    given = given_poses(2)
+    given = given_poses(2, adaptive_fraction=0.999)
     winner, loser = given.component.references
     references = (replace(winner, log_prior=0.0), replace(loser, log_prior=-18.0))
     found = run(replace(given, component=Component(references, given.component.grid)), particles)
     share = found.table["shares"]
-    assert (share[:, 1] < LEAST_SHARE).all()
+    assert (share[:, 1] < 1e-4).all()
     assert share[:, 1].max() > 1e-9
     assert (found.volumes[1].grid == 0).all()
     assert (found.table["n_significant"] == 1).all()
     assert float(found.weight.sum()) == pytest.approx(float(share[:, 0].sum()), rel=1e-12)
-    assert float(found.shares[1]) == pytest.approx(float(share[:, 1].sum()), rel=1e-12)
+    assert float(found.shares[1]) == 0
     alone = run(replace(given, component=Component(references[:1], given.component.grid)), particles)
     torch.testing.assert_close(found.table["norm_correction"], alone.table["norm_correction"], rtol=1e-10, atol=0)
+
+
+def test_the_fewest_references_that_hold_the_fraction_are_significant():
+    """As samples of poses are: from the largest on until their sum exceeds it, in any order of the references."""
+    shares = torch.tensor([[0.001, 0.009, 0.99], [0.5, 0.4, 0.1], [0.0004, 0.9992, 0.0004]], dtype=torch.float64)
+    expected = torch.tensor([[0, 0.009, 0.99], [0.5, 0.4, 0.1], [0, 0.9992, 0]], dtype=torch.float64)
+    assert torch.equal(significant(shares, 0.995), expected)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])

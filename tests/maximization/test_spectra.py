@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from blush.fourier.backproject import Accumulator, empty_accumulator
-from blush.maximization.spectra import radial_average, reference_noise, shells_of_cells, signal_to_noise
+from blush.maximization.spectra import (
+    expected_signal_to_noise,
+    radial_average,
+    reference_noise,
+    shells_of_cells,
+    signal_to_noise,
+)
 
 
 def constant_weight(box: int, r_max: int, value: float, dtype: torch.dtype = torch.float64) -> Accumulator:
@@ -85,3 +91,19 @@ def test_ssnr_is_one_at_the_thresholds_of_resolution(joined, threshold):
 def test_fsc_outside_its_limits_is_clamped():
     found = signal_to_noise(np.array([-0.5, 0.0, 0.001, 0.999, 1.0]), joined=False)
     np.testing.assert_allclose(found, [0.001 / 0.999] * 3 + [999.0] * 2, rtol=1e-12)
+
+
+def test_the_expected_signal_is_that_of_slices_over_their_noise():
+    """Of a map of one wave, whose slices hold an amplitude N in two of the 2 pi s cells of a shell."""
+    box, s, n = 16, 3, 50
+    noise = np.linspace(1, 2, box // 2 + 1)
+    wave = np.cos(2 * np.pi * s * np.arange(box) / box)
+    volume = torch.from_numpy(np.broadcast_to(wave[:, None, None], (box,) * 3).copy())
+    found = expected_signal_to_noise(volume, noise, n)
+    k = np.fft.fftfreq(box, 1 / box)
+    radius = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + np.arange(box // 2 + 1) ** 2)
+    cells = np.floor(radius + 0.5) == s
+    expected = np.zeros(box // 2 + 1)
+    # Two coefficients of N^3 / 2 each; a projection's transform is over N^2.
+    expected[s] = 2 * (box / 2) ** 2 / cells.sum() / 2 * n / (2 * s) / noise[s]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
