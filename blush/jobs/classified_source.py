@@ -11,17 +11,23 @@ from numpy.typing import NDArray
 from blush.errors import BlushError, Problem
 from blush.io.columns import numbers
 from blush.io.copies import drawn_together, first_rows
+from blush.io.files import load_npz
+from blush.io.noted import check_own
 from blush.io.optics import resolve
-from blush.io.particle_columns import BLOCK
+from blush.io.particle_columns import BLOCK, NUMERIC_COLUMNS
 from blush.io.particles import ParticleSet
 from blush.io.star import Table, read_star
-from blush.jobs.inputs import latest_state
+from blush.jobs.inputs import latest_state, read_frozen_particles, with_poses
 from blush.jobs.layout import RunFolder
 from blush.jobs.posed_table import posed_table
+from blush.jobs.sealed import checked
 from blush.jobs.subtraction_models import is_optimiser
+from blush.refine.state import State
 
 TITLE = "classes cannot be verified"
 CLASS = "rlnClassNumber"
+_LAST = "run_data.star"
+"""Table of a finished refinement; classifications name theirs after the iteration."""
 _GENERAL, _SAMPLING = "optimiser_general", "sampling_general"
 
 
@@ -63,7 +69,7 @@ def open_classified(place: Path) -> Classified:
     """
     place = place.absolute()
     if RunFolder(place).identity.exists() and (state := latest_state(place)) is not None:
-        return _of_table(place / "run_data.star", state.facts.particle_diameter_angst, state.facts.symmetry)
+        return _of_run(place, state)
     if place.is_dir():
         found = sorted(place.glob("*_optimiser.star"))
         if not found:
@@ -76,6 +82,33 @@ def open_classified(place: Path) -> Classified:
     if place.name.endswith("_data.star") and beside.exists():
         return _of_table(place, *_scale(beside))
     return _of_table(place, None, None)
+
+
+def _of_run(root: Path, state: State) -> Classified:
+    """The images of a run as it imported them, at the poses and with the classes of its last iteration."""
+    folder, facts = RunFolder(root), state.facts
+    star = root / f"run_it{state.iteration:03d}_data.star"
+    star = star if star.exists() else root / _LAST
+    check_own(star)
+    poses = load_npz(checked(folder, folder.poses(state.iteration)))
+    frozen = read_frozen_particles(root)
+    particles = with_poses(frozen, poses, np.arange(len(frozen)))
+    labels = poses.get("class_number")
+    return Classified(
+        star,
+        root,
+        particles,
+        None if labels is None else labels.astype(np.int64),
+        _together(particles, read_star(star, NUMERIC_COLUMNS)["particles"]),
+        facts.particle_diameter_angst,
+        facts.symmetry,
+    )
+
+
+def _together(particles: ParticleSet, table: Table) -> NDArray[np.int64]:
+    """(n,) number of each row's group: rows of one filament, or of one image."""
+    groups = drawn_together(particles, table)
+    return first_rows(particles) if groups is None else groups
 
 
 def _of_optimiser(star: Path) -> Classified:
@@ -123,13 +156,12 @@ def _of_table(star: Path, diameter_angst: float | None, symmetry: str | None) ->
     labels = numbers(table, CLASS, 0.0, BLOCK, star, problems)
     if problems:
         raise BlushError(TITLE, problems)
-    groups = drawn_together(particles, table)
     return Classified(
         star,
         star.parent,
         particles,
         labels.astype(np.int64) if CLASS in table else None,
-        first_rows(particles) if groups is None else groups,
+        _together(particles, table),
         diameter_angst,
         symmetry,
     )

@@ -9,8 +9,10 @@ import pytest
 from blush.config import RunConfig
 from blush.io.files import load_npz
 from blush.io.mrc import read_volume, write_volume
+from blush.io.star import read_star
 from blush.jobs import steps
 from blush.jobs.autorefine import autorefine, iterate
+from blush.jobs.classified_source import open_classified
 from blush.jobs.layout import RunFolder
 from blush.jobs.settings import take_up
 from blush.refine.state import load_state
@@ -52,6 +54,16 @@ def copy(whole, make_classes, tmp_path):
     """Configuration of a copy of the finished classification, and the copy's folder."""
     config = make_classes(tmp_path)
     return config, Path(shutil.copytree(whole, config.run_dir))
+
+
+def test_classes_to_verify_are_those_of_the_last_iteration(whole):
+    """Images are read where they were imported from, and their order is the table's."""
+    found = open_classified(whole)
+    table = read_star(whole / f"run_it{LAST:03d}_data.star")["particles"]
+    np.testing.assert_array_equal(found.labels, table["rlnClassNumber"])
+    np.testing.assert_allclose(found.particles.rot_deg, table["rlnAngleRot"], atol=1e-5)
+    assert (found.folder, found.symmetry) == (whole, load_state(RunFolder(whole).state(LAST)).facts.symmetry)
+    assert found.particles.take(np.arange(2)).images().shape[0] == 2
 
 
 def results(run: Path, *others: Path) -> dict[str, bytes]:
