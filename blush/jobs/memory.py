@@ -10,10 +10,18 @@ import torch
 from blush.config import RunConfig
 from blush.errors import BlushError, Problem
 from blush.expectation.memory import LOCAL_NEIGHBOURS, PROCESS_BYTES, StepSize, sphere_cells
+from blush.geometry.healpix import angular_step_deg
 from blush.geometry.sampling import offset_grid
 from blush.geometry.symmetry import operators
 from blush.io.particles import ParticleSet
-from blush.refine.schedule import coarse_size
+from blush.jobs.subsets import folds_of
+from blush.refine.schedule import coarse_size, shell_of_resolution
+
+CLASS_PROCESS_BYTES = 350_000_000
+"""Python with torch while maps of classes are made (measured, torch 2.13)."""
+_MADE_OF_SUMS = {"difference": 10, "spectrum": 4}
+"""Sums of halves, classes and all images, their priors and transforms that live at once, in sums of D and W, by
+`classification.prior` (measured)."""
 
 
 @dataclass(frozen=True)
@@ -60,20 +68,33 @@ def _expectation(config: RunConfig, particles: ParticleSet, shard_images: int) -
     for size in step_sizes(config, particles):
         block = min(shard_images, size.block_size(config.compute.memory_gb * 1e9, on_cpu=True))
         worst = size.peak(block)
-        name = f"the expectation step with data to Nyquist ({'local' if size.local else 'global'} search)"
+        search = "poses given" if size.fixed else "local search" if size.local else "global search"
+        name = f"the expectation step with data to Nyquist ({search})"
         needs.append(Need(name, size.peak(1).total, worst.total, str(worst)))
     return needs
 
 
 def _maps(config: RunConfig, box_px: int) -> Need:
     """Only SLURM holds a worker to its memory; elsewhere the other workers are idle while maps are made."""
-    most = maps_bytes(box_px, getattr(torch, config.compute.precision).itemsize)
-    terms = "three sums of D and W, one padded transform with its workspace"
+    itemsize = getattr(torch, config.compute.precision).itemsize
+    if config.job == "refine":
+        most = maps_bytes(box_px, itemsize)
+        terms = "three sums of D and W, one padded transform with its workspace"
+    else:
+        n_sums = folds_of(config) * config.classification.n_classes
+        prior = config.classification.prior
+        most = class_maps_bytes(box_px // 2, itemsize, n_sums, prior)
+        terms = f"{n_sums} sums of D and W, those of every class and fold, and {_MADE_OF_SUMS[prior]} made of them"
     return Need("making the maps", most if config.compute.pool == "slurm" else 0, most, terms)
 
 
 def step_sizes(config: RunConfig, particles: ParticleSet) -> list[StepSize]:
-    """The finest global search that may come, if any, and a local one; both at Nyquist, where the last iteration is."""
+    """The finest global search that may come, if any, and a local one; both at Nyquist, where the last iteration is.
+
+    A classification searches in one way throughout.
+    """
+    if config.job == "classify":
+        return [_class_step_size(config, particles)]
     optics, sampling = particles.optics[0], config.sampling
     box_px, order = optics.box_px, sampling.local_from_order - 1
     shifts = len(offset_grid(sampling.offset_range_px, sampling.offset_step_px))
@@ -84,6 +105,49 @@ def step_sizes(config: RunConfig, particles: ParticleSet) -> list[StepSize]:
     coarse_px = coarse_size(box_px, optics.pixel_size_angst, config.particle_diameter_angst, order, box_px)
     orientations = 72 * 8**order // len(operators(config.symmetry))
     return [replace(local, coarse_radius=coarse_px // 2, n_orientations=orientations, local=False), local]
+
+
+def _class_step_size(config: RunConfig, particles: ParticleSet) -> StepSize:
+    """The search of all iterations of a classification, at Nyquist or at the limit that the user set."""
+    optics, sampling, chosen = particles.optics[0], config.sampling, config.classification
+    box_px, order = optics.box_px, sampling.healpix_order
+    radius = box_px // 2
+    if chosen.resolution_limit_angst is not None:
+        radius = min(radius, shell_of_resolution(chosen.resolution_limit_angst, box_px, optics.pixel_size_angst))
+    coarse_px = coarse_size(box_px, optics.pixel_size_angst, config.particle_diameter_angst, order, 2 * radius)
+    orientations = 72 * 8**order // len(operators(config.symmetry))
+    if chosen.search == "local":
+        orientations = min(orientations, neighbours_at_most(chosen.sigma_angle_deg, order))
+    return StepSize(
+        box_px=box_px,
+        radius=radius,
+        coarse_radius=coarse_px // 2,
+        n_orientations=orientations * chosen.n_classes,
+        shifts=len(offset_grid(sampling.offset_range_px, sampling.offset_step_px)),
+        itemsize=getattr(torch, config.compute.precision).itemsize,
+        local=chosen.search == "local",
+        references=chosen.n_classes,
+        fixed=chosen.search == "given",
+    )
+
+
+def neighbours_at_most(sigma_deg: float, healpix_order: int) -> int:
+    """Orientations of a grid within 3 sigma of another: those of a cap of r + 1 steps, 2 r + 1 in plane."""
+    steps = 3 * sigma_deg / angular_step_deg(healpix_order)
+    return math.ceil(math.pi * (steps + 1) ** 2) * math.ceil(2 * steps + 1)
+
+
+def class_maps_bytes(radius: int, itemsize: int, n_sums: int, prior: str) -> int:
+    """Peak of the maps of an iteration of a classification in bytes: process + 4 f c (sums + 10, or 4 by spectrum).
+
+    Parameters
+    ----------
+    radius
+        Shells of the sums; c is the number of cells of their sphere.
+    n_sums
+        Classes x folds, all of which are held.
+    """
+    return CLASS_PROCESS_BYTES + 4 * itemsize * sphere_cells(radius) * (n_sums + _MADE_OF_SUMS[prior])
 
 
 def maps_bytes(box_px: int, itemsize: int) -> int:
