@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from os.path import isfile, lexists
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from blush.errors import BlushError, Problem
 from blush.io.columns import n_rows, number, numbers, require, row_problems, shown
+from blush.io.files import read_record
 from blush.io.star import Table, read_star
 
 _MTF_COLUMNS = {"rlnResolutionInversePixel", "rlnMtfValue"}
@@ -84,13 +86,28 @@ class OpticsGroup:
 def resolve(name: str, star: Path) -> Path | None:
     """Find a file that a STAR file names relative to its project root: the STAR's folder or any folder above it.
 
-    For a link to a STAR file, the folders of the file that it leads to are looked through after the link's own. Where
-    no file is found, but a folder, a pipe or a link that leads nowhere, it is that: whoever reads it says so.
+    For a link to a STAR file, the folders of the file that it leads to are looked through after the link's own. A table
+    in the folder of a run names files as the table did that the run was imported from: that one's folders come last.
+    Where no file is found, but a folder, a pipe or a link that leads nowhere, it is that: whoever reads it says so.
     """
+    found = _resolved(name, star)
+    config = star.absolute().parent / "import/config.json"
+    if found is None and not Path(name).is_absolute() and config.exists():
+        return _resolved(name, _imported_from(config, config.stat().st_mtime_ns))
+    return found
+
+
+def _resolved(name: str, star: Path) -> Path | None:
     folders = dict.fromkeys((*star.absolute().parents, *star.resolve().parents))
     candidates = [Path(name)] if Path(name).is_absolute() else [folder / name for folder in folders]
     # unlike Path.is_file, these answer for names that no file system can hold
     return next((path for is_there in (isfile, lexists) for path in candidates if is_there(path)), None)
+
+
+@lru_cache(maxsize=8)
+def _imported_from(config: Path, _time: int) -> Path:
+    """The table that a run was imported from."""
+    return Path(read_record(config, members=("particles",))["particles"])
 
 
 def parse_optics(table: Table, star: Path, problems: list[Problem]) -> tuple[OpticsGroup, ...]:

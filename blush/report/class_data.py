@@ -171,10 +171,10 @@ def _doubts(origin: Origin) -> list[str]:
 
 def _verdict(run: RunData) -> tuple[str, dict[str, Any]]:
     """What the test of the classes said, in words and in figures."""
-    for name in ("classes_verified.json", "classes.json"):
+    for name in ("classes_verified/classes_verified.json", "classes.json"):
         content = own_json(run.root / name)
         if "verdict" in content:
-            return str(content["verdict"]), dict(content.get("verified") or {})
+            return str(content["verdict"]), dict(content.get("verified") or content)
     if run.last is not None and not run.last.converged:
         return f"Not finished: iteration {run.last.iteration} is done, and nothing is verified yet.", {}
     return "Not verified: whether these classes are structures or noise was not tested on independent images.", {}

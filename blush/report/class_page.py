@@ -71,8 +71,8 @@ def _tiles(data: ClassData) -> Iterable[tuple[str, ...]]:
     if data.posterior is not None:
         yield "Posterior", f"{data.posterior.max(1).mean():.2f}", "mean, of an image's class"
     if data.truth is not None:
-        yield "Adjusted Rand index", f"{data.truth.adjusted_rand:.3f}", "with the truth", "truth"
-        yield "Accuracy", f"{100 * data.truth.accuracy:.1f} %", "classes matched", "truth"
+        right = f"adjusted, with the truth; {100 * data.truth.accuracy:.1f} % right"
+        yield "Rand index", f"{data.truth.adjusted_rand:.3f}", right, "truth"
     yield "Iterations", str(last.iteration), tables.ending(last)
     if data.run.progress:
         total = spent(closed(data.run.progress))
@@ -88,8 +88,9 @@ def _classes(data: ClassData) -> str:
         "halves they come from share what decided the labels. Refine a class to know its resolution: "
         "<code>blush select</code> writes its images.</p>"
     )
-    tested = tables.keys(data.verified) if data.verified else ""
-    return section("Classes", class_table(data), words, tested)
+    figures_of_test = {name: value for name, value in data.verified.items() if not isinstance(value, list)}
+    tested = f"<details><summary>The test in numbers</summary>{tables.keys(figures_of_test)}</details>"
+    return section("Classes", class_table(data), words, tested if figures_of_test else "")
 
 
 def _truth(data: ClassData) -> str:

@@ -15,12 +15,16 @@ from blush.report.timing import by_iteration, duration
 
 _HEAD = ("Class", "Images, hard", "soft", "Share", "Posterior", "Resolution", "FSC 0.143, labels shared")
 
+_AGAIN = {True: "yes", False: "no", None: "–"}
+"""Whether independent halves of the images found a class; None where it was not looked for."""
+
 
 def class_table(data: ClassData) -> str:
     """One row per class: sizes, certainty, resolutions."""
     last = data.run.last
     if last is None or data.posterior is None:
         return ""
+    again = {one["given_class"]: one["found_again"] for one in data.verified.get("classes", [])}
     rows = []
     for k, (count, soft) in enumerate(zip(data.counts.tolist(), data.posterior.sum(0).tolist(), strict=True)):
         mine = data.posterior[data.last_labels == k + 1, k]
@@ -33,8 +37,9 @@ def class_table(data: ClassData) -> str:
             f"{mine.mean():.3f}" if len(mine) else "–",
             angst(float(last.references.resolution_angst[k])),
             "–" if crossing_angst is None else angst(crossing_angst),
+            *((_AGAIN[again.get(k + 1)],) if again else ()),
         ])  # fmt: skip
-    return table(_HEAD, rows)
+    return table((*_HEAD, *(("Found again",) if again else ())), rows)
 
 
 def fsc_resolution_angst(fsc: NDArray[np.float64], box_angst: float) -> float | None:

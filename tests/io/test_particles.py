@@ -6,6 +6,7 @@ import pytest
 
 from blush.errors import BlushError
 from blush.io.check import check_particles
+from blush.io.files import write_json
 from blush.io.optics import read_mtf
 from blush.io.particles import ParticleSet, read_particles
 
@@ -149,3 +150,15 @@ def test_images_that_are_others_than_they_were_are_refused_by_their_stack(projec
         changed.images()
     others = particles.take(np.flatnonzero(particles.stack_index != changed.stack_index[0]))
     assert len(others.images()) == 4
+
+
+def test_a_table_in_the_folder_of_a_run_finds_the_images_that_the_run_was_imported_from(project, tmp_path_factory):
+    """Names stay as they came, relative to the project of the input; the results lie elsewhere."""
+    star, run = project.write(), tmp_path_factory.mktemp("results") / "run"
+    write_json(run / "import/config.json", {"particles": str(star)})
+    (run / "run_data.star").write_bytes(star.read_bytes())
+    particles, _ = read_particles(run / "run_data.star")
+    assert set(particles.stacks) == {str(project.root / "first.mrcs"), str(project.root / "second.mrcs")}
+    (project.root / "first.mrcs").rename(project.root / "moved.mrcs")
+    with pytest.raises(BlushError, match=r"run_data.star.*stack file does not exist .found first.mrcs"):
+        read_particles(run / "run_data.star")

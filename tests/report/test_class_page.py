@@ -22,7 +22,7 @@ from blush.io.files import write_json
 from blush.io.mrc import read_volume, write_volume
 from blush.report.class_data import read_classes
 from blush.report.class_maps import class_pictures, surface, surface_level
-from blush.report.class_tables import fsc_resolution_angst
+from blush.report.class_tables import class_table, fsc_resolution_angst
 from blush.report.page import write_report
 from blush.report.run_data import read_run
 
@@ -157,8 +157,13 @@ def test_without_a_verdict_the_page_says_so(changed):
 
 
 def test_a_verdict_that_came_later_counts(changed):
-    write_json(changed / "classes_verified.json", {"verdict": "Classes are noise.", "verified": {"halves": 0.02}})
-    assert (read(changed).verdict, read(changed).verified) == ("Classes are noise.", {"halves": 0.02})
+    tested = [{"given_class": 2, "found_again": True}, {"given_class": 1, "found_again": False}]
+    found = {"verdict": "Classes are noise.", "n_images": 60, "classes": tested}
+    write_json(changed / "classes_verified/classes_verified.json", found)
+    data = read(changed)
+    assert (data.verdict, data.verified) == (found["verdict"], found)
+    rows = rows_of(f"<h2>Classes</h2>{class_table(data)}", "Classes")
+    assert [row[-1] for row in rows] == ["Found again", "no", "yes", "–"]
 
 
 def test_a_class_that_is_a_micrograph_is_warned_of(classified, tmp_path):

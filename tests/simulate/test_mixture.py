@@ -290,7 +290,7 @@ def test_the_shipped_mixture_works_and_the_command_counts_its_classes(tmp_path):
     command = ["simulate", str(ROOT / "config/simulate_mixture.yaml"), "--out", str(tmp_path), "--particles", "20"]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
-    assert "whole 11, one_missing 7, junk_noise 1, junk_off_centre 1" in done.output
+    assert "whole 11, without_small 7, junk_noise 1, junk_off_centre 1" in done.output
 
 
 def test_the_circle_of_the_background_holds_every_species(tmp_path):
