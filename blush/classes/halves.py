@@ -29,6 +29,8 @@ Labels = NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
 Members = frozenset[int]
 """Classes that are one."""
+MAPS_AT_ONCE = 8
+"""Maps that images are compared with in one pass: their transforms lie in memory side by side."""
 
 
 @dataclass
@@ -106,7 +108,7 @@ class HeldOut:
 
     def _match(self) -> None:
         """Give classes of half 2 the numbers of those of half 1 that they agree with best."""
-        self._prepare([self.all, *self.singles])
+        self.prepare([self.all, *self.singles])
         own, others = self._labels_by_half()
         table = contingency(own, others, len(self.singles), len(self.singles))
         partner = matched(table)
@@ -142,7 +144,7 @@ class HeldOut:
 
     def gain(self, classes: Sequence[Members]) -> Floats:
         """(n,) log likelihood of each image by the other half's maps of some classes, over that by their mean."""
-        self._prepare(classes)
+        self.prepare(classes)
         return logsumexp(self._log_posterior(classes), axis=1)
 
     def _log_posterior(self, classes: Sequence[Members]) -> Floats:
@@ -154,13 +156,13 @@ class HeldOut:
         found[n_first:] += share[0]
         return found
 
-    def _prepare(self, classes: Sequence[Members]) -> None:
+    def prepare(self, classes: Sequence[Members]) -> None:
         """Compare all images with those of these maps that they have not been compared with."""
         missing = [one for one in dict.fromkeys(classes) if one not in self.known]
-        if not missing:
-            return
-        parts = [self._compare(self.halves[h], self.halves[1 - h], missing) for h in (0, 1)]
-        self.known |= dict(zip(missing, np.concatenate(parts).T, strict=True))
+        for begin in range(0, len(missing), MAPS_AT_ONCE):
+            some = missing[begin : begin + MAPS_AT_ONCE]
+            parts = [self._compare(self.halves[h], self.halves[1 - h], some) for h in (0, 1)]
+            self.known |= dict(zip(some, np.concatenate(parts).T, strict=True))
 
     def _compare(self, half: Half, other: Half, classes: Sequence[Members]) -> Floats:
         """(images of one half, classes) log likelihoods by maps of the other."""

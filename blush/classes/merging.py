@@ -57,7 +57,10 @@ def mean_of(values: Floats, together: Labels) -> Estimate:
 
 
 def supported(
-    n_classes: int, gain: Callable[[Sequence[Members]], Floats], together: Labels
+    n_classes: int,
+    gain: Callable[[Sequence[Members]], Floats],
+    together: Labels,
+    prepare: Callable[[Sequence[Members]], None] = lambda classes: None,
 ) -> tuple[list[Members], list[tuple[Members, Members, Estimate]]]:
     """Merge the two classes whose merging costs least, in standard errors, as long as the cost is not decisive.
 
@@ -65,6 +68,8 @@ def supported(
     ----------
     gain
         Gives the (n,) log likelihood of held-out images by some classes over that by the mean of all.
+    prepare
+        Is told what classes `gain` is about to be asked for, so that images are read once for all of them.
 
     Returns
     -------
@@ -73,6 +78,7 @@ def supported(
     left = [frozenset([k]) for k in range(n_classes)]
     while len(left) > 1:
         now = gain(left)
+        prepare([a | b for a, b in combinations(left, 2)])
         costs = [(a, b, mean_of(now - gain(_merged(left, a, b)), together)) for a, b in combinations(left, 2)]
         a, b, least = min(costs, key=lambda cost: (cost[2].is_decisive, cost[2].z))
         if least.is_decisive:

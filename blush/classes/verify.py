@@ -65,7 +65,7 @@ def verify_classes(
     gain = held.gain(held.singles)
     n_first = len(held.halves[0].rows)
     by_half = [mean_of(part, g) for part, g in zip(*(np.split(x, [n_first]) for x in (gain, groups)), strict=True)]
-    left, costs = supported(k, held.gain, groups)
+    left, costs = supported(k, held.gain, groups, held.prepare)
     known, given = np.unique(labels[held.rows], return_inverse=True)
     with_given = contingency(foreign, given.reshape(-1), k, len(known))
     table = contingency(own, foreign, k, k)

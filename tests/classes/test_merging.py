@@ -52,6 +52,15 @@ def test_two_classes_that_are_the_same_become_one():
     assert costs[0][2].mean > 1
 
 
+def test_what_is_needed_next_is_told_before():
+    """Of three classes two are one: all pairs first, then the one pair that is left."""
+    truth = np.arange(400) % 2 == 0
+    likelihood = np.stack([8.0 * truth, 8.0 * ~truth, 8.0 * ~truth], 1)
+    told = []
+    supported(3, gain_of_classes(likelihood), np.arange(400), told.append)
+    assert told == [[frozenset(pair) for pair in ([0, 1], [0, 2], [1, 2])], [frozenset([0, 1, 2])]]
+
+
 def test_classes_that_predict_nothing_all_become_one():
     likelihood = np.zeros((300, 4))
     left, costs = supported(4, gain_of_classes(likelihood), np.arange(300))
