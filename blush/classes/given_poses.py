@@ -31,11 +31,10 @@ Labels = NDArray[np.int64]
 MORE_SHELLS = 10
 """Shells beyond the resolution of the mean in which images are compared, so that it can grow."""
 LEAST_SHARE = 1e-6
-DECIDED_PART = 0.4
-"""Part of the iterations, the first, in which every image is in one class: maps that hardly differ yet would share it
-almost equally, and their difference would grow slowly out of the noise, if at all."""
 DECIDING = 0.01
-"""Temperature of those iterations over that of the others."""
+"""Temperature at which images are divided, over that of the likelihood: every image is in one class. Maps that hardly
+differ yet would share it almost equally, and a small difference would shrink instead of growing; there is no memory of
+labels that softness would have to cure, as no image is compared with a map that it is part of."""
 
 
 @dataclass(frozen=True)
@@ -199,9 +198,7 @@ class Division:
 
     def _expect(self, iteration: int, progress: Callable[[int], None]) -> tuple[ClassSums, Floats]:
         """Sums by fold and class, and the posterior; the noise is updated."""
-        temperature = self.settings.temperature_of(self.particles)
-        if iteration <= DECIDED_PART * self.settings.iterations:
-            temperature *= DECIDING
+        temperature = DECIDING * self.settings.temperature_of(self.particles)
         folds: list[list[Accumulator]] = []
         posterior = np.ones((len(self.particles), self.settings.n_classes))
         residual, weight = np.zeros_like(self.noise), np.zeros(len(self.noise))
