@@ -7,7 +7,7 @@ import pytest
 from blob_set import BOX, PIXEL
 from two_kinds import DIAMETER, write_two_kinds
 
-from blush.classes.given_poses import ClassSettings
+from blush.classes.given_poses import ClassSettings, Division
 from blush.classes.verify import verify_classes
 from blush.cli.main import main
 from blush.errors import BlushError
@@ -75,6 +75,14 @@ def test_one_kind_is_not_two(tmp_path):
     assert found.gain.mean < 0.02
     assert found.given.value < 0.05
     assert all(abs(one.correlation) < 0.5 for one in found.differences)
+
+
+def test_images_do_not_stay_where_they_were_drawn(tmp_path):
+    """One kind of particle: maps that hold an image's own noise would keep three of four images where they are."""
+    particles, _ = read_particles(write_two_kinds(tmp_path, 160, 0.0, noise=4.0))
+    work = Division(particles, np.arange(160), settings(iterations=1), soft_sphere(BOX, 13, 3))
+    found = work.run(lambda done, total: None)
+    assert 0.3 < np.mean(found.labels == work.first) < 0.65
 
 
 def test_a_class_too_many_is_merged(mixture):
