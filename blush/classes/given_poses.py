@@ -190,11 +190,12 @@ class Division:
             prior = class_prior(sums, self.share, self.mask, self.settings.difference_power)
             radius = min(self.largest, _shell(prior.fsc_mean) + MORE_SHELLS)
             if i < rounds - 1:
-                folds = range(self.settings.folds)
-                self.references = [class_references(sums, prior, self.mask, without=f) for f in folds]
+                made, _ = class_references(sums, prior, self.mask, range(self.settings.folds))
+                self.references = list(made.values())
                 self.radius = radius
-        maps = class_references(sums, prior, self.mask, without=None)
-        return Divided(posterior, self.share, maps, self.noise, radius)
+        left_out = (None, *range(self.settings.folds))
+        made, _ = class_references(sums, prior, self.mask, left_out)
+        return Divided(posterior, self.share, made[None], self.noise, radius)
 
     def _expect(self, iteration: int, progress: Callable[[int], None]) -> tuple[ClassSums, Floats]:
         """Sums by fold and class, and the posterior; the noise is updated."""

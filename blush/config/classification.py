@@ -15,10 +15,10 @@ class Classification(Section):
     references: tuple[Path, ...] = Field(
         default=(), description="Maps that the classes start from, one each; none: all start from `reference`"
     )
-    start_from: Literal["random", "labels"] = Field(
-        default="random",
-        description="First classes where all start from one map. random: drawn by the seed; labels: rlnClassNumber of "
-        "the STAR file",
+    start_from: Literal["parts", "random", "labels"] = Field(
+        default="parts",
+        description="First classes where all start from one map. parts: by what each image has of the parts of the "
+        "mean map; random: drawn by the seed; labels: rlnClassNumber of the STAR file",
     )
     search: Literal["given", "local", "global"] = Field(
         default="given",
@@ -67,6 +67,8 @@ class Classification(Section):
             raise ValueError("prior: spectrum knows no folds; set folds: 1")
         if self.prior == "difference" and self.folds == 1:
             raise ValueError("prior: difference compares halves of the images; set folds: 2 or more")
+        if self.folds == 1 and self.start_from == "parts" and not self.references and self.classes > 1:
+            raise ValueError("start_from: parts needs two halves of the images; set folds: 4, or start_from: random")
         return self
 
     @property

@@ -235,6 +235,11 @@ class Expectation:
         columns |= {"pmax": posterior.pmax, "n_significant": poses.count}
         sums.append(columns | _of_references(posterior.shares, found))
 
+    def at_given_poses(self, particles: ParticleSet) -> tuple[Block, Weighted]:
+        """Images as they are compared at the poses that they have, their offsets undone exactly."""
+        block = self._at_given_place(self._load(particles))
+        return block, self._weighted(block)
+
     def _fixed_pass(self, fixed: FixedPoses, particles: ParticleSet, volumes: InterleavedSums, sums: Sums) -> None:
         """Compare images with every reference at the poses that they have; offsets are undone exactly."""
         model, block = self.model, self._at_given_place(self._load(particles))

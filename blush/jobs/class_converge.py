@@ -101,9 +101,9 @@ def _measured(
     learns = learns_images(before)
     images = images_measured(config, before, plan, particles, [measured], new) if learns else before.images
     resolution_angst = before.resolution_angst
-    if not before.search.first_cc:
+    if not before.search.first_cc or before.search.fixed:
         resolution_angst = extent_angst / _shell(spectra)
-    n = len(before.references.share)
+    n = len(spectra["share"])
     return ClassesMeasured(
         images=images,
         references=ReferenceModel(
@@ -112,7 +112,7 @@ def _measured(
             ssnr=spectra["ssnr"],
             tau2=spectra["tau2"],
             sigma2_ref=spectra["sigma2_ref"],
-            share=measured["shares"] / measured["shares"].sum(),
+            share=spectra["share"],
             resolution_angst=resolutions_angst(spectra["ssnr"], extent_angst, over_gaps=False),
             accuracy_rotation_deg=(None,) * n,
             accuracy_offset_angst=(None,) * n,

@@ -16,14 +16,23 @@ from blush.fourier.filter import low_pass
 from blush.fourier.mask import soft_sphere
 from blush.io.files import load_npz, save_npz, write_json
 from blush.io.mrc import read_volume, write_volume
+from blush.jobs.class_parts import first_classes
 from blush.jobs.denoise_and_trail import DIAGNOSTICS, MASK_EDGE_PX
 from blush.jobs.inputs import environment, read_config, read_plan
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.reduce import load_sums
-from blush.jobs.references import maps_of, n_references
+from blush.jobs.references import fields_of, maps_of, n_references
 from blush.jobs.sealed import checked, kept, written
-from blush.maximization.classes import ClassSums, class_prior, class_references, fsc_of_classes, spectrum_references
+from blush.maximization.classes import (
+    ClassSums,
+    class_prior,
+    class_references,
+    fsc_of_classes,
+    mean_map,
+    spectrum_references,
+)
 from blush.maximization.spectra import reference_noise, signal_to_noise
+from blush.refine.control import ClassifyControl
 from blush.refine.state import State, load_state
 from blush.refine.subset import Subset
 
@@ -40,12 +49,15 @@ def make_maps(root: Path, iteration: int) -> Path:
     folder, watch = RunFolder(root), Stopwatch()
     target = folder.spectra(iteration)
     state = load_state(checked(folder, folder.state(iteration - 1)))
-    if kept(folder, target, folder.diagnostics(iteration), *maps_of(folder, iteration, state, final=False)):
-        return target
     config = read_config(root)
+    count = config.classification.n_classes if splits(state) else n_references(state)
+    made = maps_of(folder, iteration, state, final=False, count=count) + fields_of(folder, iteration, state, count)
+    if kept(folder, target, folder.diagnostics(iteration), *made):
+        return target
     device, _ = environment(config)
     sums = class_sums(folder, state, device)
-    make = _by_spectrum if config.classification.prior == "spectrum" else _by_difference
+    usual = _by_spectrum if config.classification.prior == "spectrum" else _by_difference
+    make = _first if splits(state) else usual
     spectra, found = make(folder, config, state, sums)
     diagnostics = {"iteration": iteration, "final": False, "prior": config.classification.prior, **found}
     with written(folder, folder.diagnostics(iteration)) as beside:
@@ -94,22 +106,67 @@ def _write(
             write_volume(beside, made.cpu().numpy(), pixel)
 
 
+def _filter_angst(config: RunConfig, state: State) -> float | None:
+    """Low-pass filter after a search by cross-correlation, whose poses are good for no more."""
+    return config.initial_lowpass_angst if state.search.first_cc and not state.search.fixed else None
+
+
+def _left_out(folder: RunFolder) -> tuple[int | None, ...]:
+    """Folds without which references are made, and None: those of all images."""
+    n_folds = read_plan(folder.root).n_folds
+    return (None, *(range(n_folds) if n_folds > 1 else ()))
+
+
+def _fields(folder: RunFolder, state: State, like: Tensor) -> list[Tensor]:
+    """By what the mean is multiplied in every class, as the first classes were found; none where they were given."""
+    first = state.control_of(ClassifyControl).mean_iterations
+    paths = fields_of(folder, first, state) if first <= state.iteration else ()
+    return [torch.from_numpy(read_volume(checked(folder, path))[0]).to(like) for path in paths]
+
+
+def splits(state: State) -> bool:
+    """Whether the iteration after `state` is the last one of a single mean map, and makes the first of every class."""
+    return state.iteration + 1 == state.control_of(ClassifyControl).mean_iterations
+
+
+def _first(folder: RunFolder, config: RunConfig, state: State, sums: ClassSums) -> tuple[Arrays, dict[str, Any]]:
+    """Maps of classes from the parts of the mean map."""
+    mask = class_mask(folder, config, state, sums.folds[0][0].grid)
+    prior = class_prior(sums, np.ones(1), mask, config.classification.difference_power)
+    found = first_classes(folder, config, state, mean_map(sums, prior, None), mask, prior.shell)
+    for without in _left_out(folder):
+        mean = mean_map(sums, prior, without) * mask
+        maps = [mean * field for field in found.fields]
+        _write(folder, state, maps, without, _filter_angst(config, state))
+    with written(folder, folder.confirmed(state.iteration + 1)) as beside:
+        write_volume(beside, (prior.confirmed * mask).cpu().numpy(), state.facts.pixel_size_angst)
+    for k, field in enumerate(found.fields):
+        with written(folder, folder.field(state.iteration + 1, k)) as beside:
+            write_volume(beside, field.cpu().numpy(), state.facts.pixel_size_angst)
+    n = config.classification.n_classes
+    spectra = {name: np.repeat(values, n, axis=values.ndim - 2) for name, values in _spectra(sums).items()}
+    spectra |= {"fsc_mean": prior.fsc_mean, "tau2_mean": prior.tau2_mean}
+    occupancy, share = (x.cpu().numpy() for x in (found.occupancies.occupancy, found.occupancies.share))
+    notes = {"parts": len(found.parts), "occupancies": occupancy.tolist(), "confirmed": 0.0}
+    return spectra | {"share": share}, notes
+
+
 def _by_difference(
     folder: RunFolder, config: RunConfig, state: State, sums: ClassSums
 ) -> tuple[Arrays, dict[str, Any]]:
     """Maps as a mean and differences from it; see `blush.maximization.classes`."""
     mask = class_mask(folder, config, state, sums.folds[0][0].grid)
     shares = shares_of(folder, state)
-    prior = class_prior(sums, shares, mask, config.classification.difference_power)
-    filtered = config.initial_lowpass_angst if state.search.first_cc else None
-    plan = read_plan(folder.root)
-    for without in (None, *(range(plan.n_folds) if plan.n_folds > 1 else ())):
-        _write(folder, state, class_references(sums, prior, mask, without), without, filtered)
+    fields = _fields(folder, state, mask)
+    prior = class_prior(sums, shares, mask, config.classification.difference_power, fields)
+    made, gain = class_references(sums, prior, mask, _left_out(folder))
+    for without, maps in made.items():
+        _write(folder, state, maps, without, _filter_angst(config, state))
     with written(folder, folder.confirmed(state.iteration + 1)) as beside:
         write_volume(beside, (prior.confirmed * mask).cpu().numpy(), state.facts.pixel_size_angst)
-    spectra = _spectra(sums) | {"fsc_mean": prior.fsc_mean, "tau2_mean": prior.tau2_mean}
+    spectra = _spectra(sums) | {"fsc_mean": prior.fsc_mean, "tau2_mean": prior.tau2_mean, "share": shares}
     inside = float((prior.confirmed * mask).double().sum() / mask.double().sum())
-    return spectra, {"confirmed": inside}
+    return spectra, {"confirmed": inside, "gains": gain.tolist()}
 
 
 def _by_spectrum(folder: RunFolder, config: RunConfig, state: State, sums: ClassSums) -> tuple[Arrays, dict[str, Any]]:
@@ -120,9 +177,8 @@ def _by_spectrum(folder: RunFolder, config: RunConfig, state: State, sums: Class
         for k in range(sums.n_classes)
     ]
     made, tau2 = spectrum_references(sums, [volume.to(mask) for volume in last], config.classification.tau2_fudge)
-    filtered = config.initial_lowpass_angst if state.search.first_cc else None
-    _write(folder, state, [volume * mask for volume in made], None, filtered)
-    spectra = _spectra(sums)
+    _write(folder, state, [volume * mask for volume in made], None, _filter_angst(config, state))
+    spectra = _spectra(sums) | {"share": shares_of(folder, state)}
     ssnr = np.divide(config.classification.tau2_fudge * tau2, spectra["sigma2_ref"][0],
                      out=np.zeros_like(tau2), where=spectra["sigma2_ref"][0] > 0)  # fmt: skip
     return spectra | {"tau2": tau2[None], "ssnr": ssnr}, {"tau2_fudge": config.classification.tau2_fudge}

@@ -32,6 +32,8 @@ from blush.refine.control import ClassifyControl
 from blush.refine.state import PoseSearch, RunFacts, State, load_state, save_state
 
 _CLASS_STREAM = 4
+MEAN_ITERATIONS = 5
+"""Iterations that find poses on one map, where they are searched."""
 DIRECTION_FLOOR = 0.01
 """Least share of a direction in a class, over the mean share, so that none is lost to a class by accident."""
 
@@ -65,6 +67,7 @@ def _first_state(config: RunConfig, particles: ParticleSet) -> State:
         initial_healpix_order=config.sampling.healpix_order,
         initial_offset_step_angst=config.sampling.offset_step_px * optics.pixel_size_angst,
         settled_fraction=chosen.settled_fraction,
+        mean_iterations=_mean_iterations(config),
         resolution_limit_angst=chosen.resolution_limit_angst,
     )
     facts = RunFacts(
@@ -77,7 +80,16 @@ def _first_state(config: RunConfig, particles: ParticleSet) -> State:
         n_optics_groups=len(particles.optics),
     )
     groups = int(particles.group_index.max()) + 1
-    return first_class_state(facts, _search(config, particles), control, noise[None], groups, chosen.n_classes)
+    count = 1 if control.mean_iterations else chosen.n_classes
+    return first_class_state(facts, _search(config, particles), control, noise[None], groups, count)
+
+
+def _mean_iterations(config: RunConfig) -> int:
+    """Iterations with one map, before there are classes: enough for poses where they are not given."""
+    chosen = config.classification
+    if chosen.references or chosen.n_classes == 1 or chosen.start_from != "parts":
+        return 0
+    return 1 if chosen.search == "given" else MEAN_ITERATIONS
 
 
 def _with_expected_signal(state: State, config: RunConfig, particles: ParticleSet, maps: list[Tensor]) -> State:
@@ -106,9 +118,9 @@ def _search(config: RunConfig, particles: ParticleSet) -> PoseSearch:
         perturbation=0.0,
         current_size_px=0,
         coarse_size_px=0,
-        first_cc=not greyscale and (not fixed or bool(chosen.references)),
+        first_cc=not greyscale,
         fixed=fixed,
-        confined=not chosen.references and chosen.n_classes > 1,
+        confined=not chosen.references and chosen.n_classes > 1 and chosen.start_from != "parts",
         temperature=_temperature(config, particles),
         direction_floor=DIRECTION_FLOOR if chosen.n_classes > 1 and chosen.prior == "difference" else 0.0,
     )
@@ -131,6 +143,8 @@ def _temperature(config: RunConfig, particles: ParticleSet) -> float:
 def _labels(folder: RunFolder, config: RunConfig, particles: ParticleSet) -> NDArray[np.int64]:
     """First class of every image, from 1."""
     classes = config.classification.n_classes
+    if config.classification.start_from == "parts":
+        return np.ones(len(particles), dtype=np.int64)
     if config.classification.start_from == "labels":
         return _given_labels(folder)
     return np.random.default_rng([_CLASS_STREAM, config.seed]).integers(1, classes + 1, len(particles))

@@ -46,8 +46,8 @@ def build_model(
     radius = search.current_size_px // 2
     volumes = (read_volume(checked(folder, path))[0] for path in references_for(folder, state, subset, fold))
     spheres = [transform(torch.from_numpy(volume).to(device, dtype), radius) for volume in volumes]
-    priors = _direction_priors(folder, state, subset, len(spheres))
     grid = OrientationGrid.build(search.healpix_order, facts.symmetry, search.perturbation)
+    priors = _direction_priors(folder, state, subset, len(spheres), grid.n_directions)
     offsets = offset_grid(0.0 if search.fixed else search.offset_range_angst, search.offset_step_angst)
     index = read_plan(folder.root).position(subset)
     return Model(
@@ -56,15 +56,15 @@ def build_model(
         particle_diameter_angst=facts.particle_diameter_angst,
         coarse_radius=min(radius, search.coarse_size_px // 2),
         radius=radius,
-        noise=_tensor(images.noise[index]),
-        scale=_tensor(images.scale[index]),
+        noise=tensor(images.noise[index]),
+        scale=tensor(images.scale[index]),
         norm_average=float(images.norm_average[index]),
         offsets_angst=offsets + search.perturbation * search.offset_step_angst,
         offset_step_angst=search.offset_step_angst,
         sigma_offset_angst=float(images.sigma_offset_angst[index]),
         local_sigma_deg=search.sigma_angle_deg if search.local else None,
         cross_correlation=search.first_cc,
-        scale_shells=_tensor(state.references.ssnr.max(axis=0) > SCALE_SSNR),
+        scale_shells=tensor(state.references.ssnr.max(axis=0) > SCALE_SSNR),
         fixed_poses=search.fixed,
         temperature=search.temperature,
     )
@@ -76,11 +76,14 @@ def _log_shares(state: State) -> list[float]:
     return [float(one) for one in np.log(np.maximum(share, LEAST_SHARE) * len(share))]
 
 
-def _tensor(values: np.ndarray) -> Tensor:
+def tensor(values: np.ndarray) -> Tensor:
+    """A copy that may be written to, as torch wants it; states are read-only."""
     return torch.from_numpy(np.array(values))
 
 
-def _direction_priors(folder: RunFolder, state: State, subset: Subset, n_references: int) -> Sequence[Tensor | None]:
+def _direction_priors(
+    folder: RunFolder, state: State, subset: Subset, n_references: int, n_directions: int
+) -> Sequence[Tensor | None]:
     """Log of each reference's learned histogram over its mean, while it belongs to the present grid."""
     nothing = [None] * n_references
     if state.search.local or state.search.fixed or not state.iteration:
@@ -89,6 +92,8 @@ def _direction_priors(folder: RunFolder, state: State, subset: Subset, n_referen
     if int(arrays["healpix_order"]) != state.search.healpix_order:
         return nothing
     histogram = torch.from_numpy(arrays[subset.infix])
+    if len(histogram) == n_directions:  # of the one reference that all of them come from
+        histogram = torch.outer(tensor(state.references.share), histogram).flatten()
     least = max(1e-30, state.search.direction_floor)
     return list((histogram / histogram.mean()).clamp_min(least).log().chunk(n_references))
 

@@ -87,6 +87,10 @@ class RunFolder:
         """Unregularised map of class k, from 0, from one half of the images that iteration n divided."""
         return self.root / f"run_it{n:03d}_{half.infix}_class{k + 1:03d}_unfil.mrc"
 
+    def field(self, n: int, k: int) -> Path:
+        """By what the mean map is multiplied to give the first map of class k, from 0, as iteration n found it."""
+        return self.iteration(n) / f"occupancy_class{k + 1:03d}.mrc"
+
     def confirmed(self, n: int) -> Path:
         """Where two halves of the images confirm the differences between classes, from 0 to 1."""
         return self.iteration(n) / "confirmed.mrc"

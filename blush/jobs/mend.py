@@ -132,6 +132,7 @@ _MAKERS: dict[str, Callable[..., None]] = {
     rf"it(\d+)/({_SUBSET})_shard(\d+)_.+": _expectation,
     rf"it(\d+)/({_SUBSET})_(?:sums(?:_fold\d+)?|statistics)\.npz": _reduce,
     r"it(\d+)/maps\.json": _diagnostics,
+    r"it(\d+)/(?:occupancy_class\d+|confirmed)\.mrc": _denoise,
     r"it(\d+)/maps\.npz": _denoise,
     r"run_it(\d+)(?:_half[12])?_class\d+\.mrc": _denoise,
     r"it(\d+)/(?:half[12]_)?without\d+_class\d+\.mrc": _denoise,

@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 from blush.config import RunConfig
-from blush.io.seal import DamagedFile
+from blush.io.seal import DamagedFile, is_sealed
 from blush.jobs import steps
 from blush.jobs.inputs import read_config, read_plan
 from blush.jobs.layout import RunFolder
 from blush.jobs.mend import mending
-from blush.jobs.references import maps_of, n_references
+from blush.jobs.references import fields_of, maps_of, n_references
 from blush.jobs.results import SUMMARY, finished_files, halves_kept, is_finished, is_last_table
 from blush.jobs.sealed import as_noted, kept
 from blush.jobs.settings import frozen_files, take_up
@@ -121,6 +121,8 @@ def _as_left(folder: RunFolder, n: int, newest: int) -> bool:
     if n == newest == 0:
         return _ready(folder, n)
     lasting = [folder.state(n)] if n == 0 else [folder.state(n), folder.diagnostics(n)]
+    if n and is_sealed(folder.state(n)):
+        lasting += fields_of(folder, n, load_state(folder.state(n)))
     return kept(folder, *lasting, *(_large(folder, n) if n == newest else []))
 
 
@@ -145,7 +147,7 @@ def _go_back(folder: RunFolder, lost: int, newest: int) -> None:
     plan = read_plan(folder.root)
     for n in range(newest + 1, base - 1, -1):
         made = [folder.state(n), folder.spectra(n), folder.diagnostics(n), *_large(folder, n)]
-        made += folder.present_references(n)
+        made += [*folder.present_references(n), *folder.iteration(n).glob("occupancy_class*.mrc")]
         if n != base or not _summed(folder, n):
             made += [path for subset in plan.subsets for path in folder.reduced(n, subset, plan.n_folds)]
         for path in made:

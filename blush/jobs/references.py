@@ -6,6 +6,7 @@ from pathlib import Path
 
 from blush.jobs.inputs import read_plan
 from blush.jobs.layout import RunFolder
+from blush.refine.control import ClassifyControl
 from blush.refine.state import State
 from blush.refine.subset import Subset
 
@@ -27,7 +28,20 @@ def references_for(folder: RunFolder, state: State, subset: Subset, fold: int) -
     return tuple(folder.map(state.iteration, subset, "reference", k, without) for k in range(count))
 
 
-def maps_of(folder: RunFolder, n: int, state: State, *, final: bool) -> tuple[Path, ...]:
+def fields_of(folder: RunFolder, n: int, state: State, count: int | None = None) -> tuple[Path, ...]:
+    """What iteration n leaves for all later ones to expect of classes; nothing but in the one that makes the first.
+
+    Parameters
+    ----------
+    count
+        Classes; None: as many as `state` has references.
+    """
+    if not isinstance(state.control, ClassifyControl) or not 0 < n == state.control.mean_iterations:
+        return ()
+    return tuple(folder.field(n, k) for k in range(n_references(state) if count is None else count))
+
+
+def maps_of(folder: RunFolder, n: int, state: State, *, final: bool, count: int | None = None) -> tuple[Path, ...]:
     """Every map that iteration n makes.
 
     Parameters
@@ -36,14 +50,16 @@ def maps_of(folder: RunFolder, n: int, state: State, *, final: bool) -> tuple[Pa
         The one before the iteration, or after it.
     final
         Whether n is the last iteration.
+    count
+        References that it makes; None: as many as `state` has.
     """
-    plan = read_plan(folder.root)
+    plan, references = read_plan(folder.root), n_references(state) if count is None else count
     if final and state.control.JOINS_LAST:
-        return folder.final_maps(plan.subsets, n_references(state))
+        return folder.final_maps(plan.subsets, references)
     left_out = (None, *(range(plan.n_folds) if leaves_folds_out(folder, n) else ()))
     return tuple(
         folder.map(n, subset, "reference", k, without)
         for without in left_out
         for subset in plan.subsets
-        for k in range(n_references(state))
+        for k in range(references)
     )

@@ -30,6 +30,10 @@ CONFIRMED_OVER_RESOLUTION = 1.5
 """Standard deviation of the place over which halves are compared, in units of the resolution of the mean."""
 
 
+LARGEST_GAIN = 4.0
+"""Most by which damped differences are enlarged."""
+
+
 @dataclass(frozen=True)
 class ClassSums:
     """D and W of every class, fold by fold; the first half of the folds are the images of half-map 1.
@@ -79,16 +83,25 @@ class ClassPrior:
         (N/2 + 1,) that of the difference of a class from it.
     confirmed
         (N, N, N) from 0 to 1: share of the classes' differences that both halves of the images confirm at a place.
+    shell
+        Last shell in which the mean's signal is as strong as its noise.
+    fields
+        (N, N, N) of every class: by what the mean is multiplied to give the map that is expected of the class.
+    expects
+        Whether they say anything: False where the mean is expected of every class.
     """
 
     fsc_mean: Floats
     tau2_mean: Floats
     tau2_difference: Floats
     confirmed: Tensor
+    shell: int
+    fields: tuple[Tensor, ...]
+    expects: bool
 
 
 def class_prior(
-    sums: ClassSums, shares: Floats, mask: Tensor, difference_power: float, resolution_px: float | None = None
+    sums: ClassSums, shares: Floats, mask: Tensor, difference_power: float, fields: Sequence[Tensor] = ()
 ) -> ClassPrior:
     """Spectra and the map of confirmed differences.
 
@@ -100,8 +113,8 @@ def class_prior(
         (N, N, N) solvent mask.
     difference_power
         Signal variance of differences over that of the mean, before data are seen.
-    resolution_px
-        Resolution of the mean in pixels; None: as `fsc_mean` has it.
+    fields
+        (N, N, N) of every class, as `ClassPrior` has them; none: the mean is expected of every class.
     """
     means = [sums.of_all_classes(sums.half(h)) for h in (0, 1)]
     total = add_halves(*means)
@@ -110,21 +123,30 @@ def class_prior(
     tau2 = signal * reference_noise(total)
     below = np.flatnonzero(signal[1:] < 1)
     shell = max(1, int(below[0]) if len(below) else len(signal) - 1)
-    width_px = CONFIRMED_OVER_RESOLUTION * (total.box_px / shell if resolution_px is None else resolution_px)
-    confirmed = _confirmed(sums, means, shares, mask, difference_power * tau2, width_px)
-    return ClassPrior(fsc, tau2, difference_power * tau2, confirmed)
+    width_px = CONFIRMED_OVER_RESOLUTION * total.box_px / shell
+    expected = tuple(fields) or (torch.ones_like(mask),) * sums.n_classes
+    confirmed = _confirmed(sums, means, shares, expected, mask, difference_power * tau2, width_px)
+    if fields:  # what noise has is left out; without an expectation classes must be able to grow from it
+        confirmed = (2 * confirmed - 1).clamp_min(0)
+    return ClassPrior(fsc, tau2, difference_power * tau2, confirmed, shell, expected, bool(fields))
 
 
 def _confirmed(
-    sums: ClassSums, means: Sequence[Accumulator], shares: Floats, mask: Tensor, tau2: Floats, width_px: float
+    sums: ClassSums,
+    means: Sequence[Accumulator],
+    shares: Floats,
+    fields: Sequence[Tensor],
+    mask: Tensor,
+    tau2: Floats,
+    width_px: float,
 ) -> Tensor:
-    """Local signal over signal and noise of the differences: their product between halves, and their disagreement."""
+    """Local share of signal in what two halves say beyond what is expected: their product over it and disagreement."""
     middles = [reconstruct(mean) for mean in means]
     product = torch.zeros_like(mask, dtype=torch.float64)
     disagreement = torch.zeros_like(product)
-    for k in range(sums.n_classes):
+    for k, field in enumerate(fields):
         halves = [sums.of(k, sums.half(h)) for h in (0, 1)]
-        damped = [_damped(reconstruct(half) - middles[h], half, tau2) * mask for h, half in enumerate(halves)]
+        damped = [_damped(reconstruct(half) - field * middles[h], half, tau2) * mask for h, half in enumerate(halves)]
         product += float(shares[k]) * (damped[0] * damped[1]).double()
         disagreement += float(shares[k]) * ((damped[0] - damped[1]) / 2).double().square()
     signal = gaussian(product, width_px).clamp_min(0)
@@ -139,8 +161,13 @@ def _damped(difference: Tensor, half: Accumulator, tau2: Floats) -> Tensor:
     return multiply_shells(difference, torch.from_numpy(factor))
 
 
-def class_references(sums: ClassSums, prior: ClassPrior, mask: Tensor, without: int | None) -> list[Tensor]:
-    """(N, N, N) map of every class: the mean plus what its images say and the prior lets pass, inside the mask.
+def mean_map(sums: ClassSums, prior: ClassPrior, without: int | None) -> Tensor:
+    """(N, N, N) map of all images but those of one fold, or of all, under its own prior; not masked."""
+    return reconstruct(sums.of_all_classes(sums.without(without)), prior.tau2_mean)
+
+
+def class_differences(sums: ClassSums, prior: ClassPrior, without: int | None) -> list[tuple[Tensor, Tensor]]:
+    """What is expected of every class and its damped difference from that, (N, N, N) each, not masked.
 
     Parameters
     ----------
@@ -148,14 +175,77 @@ def class_references(sums: ClassSums, prior: ClassPrior, mask: Tensor, without: 
         Fold whose images the maps know nothing of; None: maps of all images.
     """
     folds = sums.without(without)
-    mean = reconstruct(sums.of_all_classes(folds), prior.tau2_mean)
+    mean = mean_map(sums, prior, without)
     made = []
-    for k in range(sums.n_classes):
-        own = sums.of(k, folds)
-        expected = transform_of_map(mean, own)
-        guided = inverse_transform(divide(own, prior.tau2_difference, first_shell=1, expected=expected))
-        made.append((mean + prior.confirmed * (guided - mean)) * mask)
+    for k, field in enumerate(prior.fields):
+        own, expected = sums.of(k, folds), field * mean
+        pull = transform_of_map(expected, own)
+        guided = inverse_transform(divide(own, prior.tau2_difference, first_shell=1, expected=pull))
+        made.append((expected, prior.confirmed * (guided - expected)))
     return made
+
+
+def agreement(sums: ClassSums, fold: int, made: Sequence[tuple[Tensor, Tensor]]) -> Floats:
+    """What the images of a fold say of differences made without them: (K, 2) products with them, and their squares.
+
+    The first over the second, summed over folds, is the factor by which damped differences explain images best.
+
+    Parameters
+    ----------
+    made
+        Expected map and difference of every class, of `class_differences` without the fold.
+    """
+    found = np.zeros((sums.n_classes, 2))
+    for k, (expected, difference) in enumerate(made):
+        own = sums.folds[fold][k]
+        inside = shells_of_cells(own) <= own.r_max
+        seen = transform_of_map(difference, own)
+        residual = own.data - own.weight * transform_of_map(expected, own)
+        found[k, 0] = float((residual * seen.conj()).real[inside].double().sum())
+        found[k, 1] = float((own.weight * seen.abs().square())[inside].double().sum())
+    return found
+
+
+def gains(agreements: Floats) -> Floats:
+    """(K,) factor of every class's difference, within 0 and `LARGEST_GAIN`; 1 where nothing was measured.
+
+    Damping takes from true differences, too. A class that is drawn to the mean wins images of other classes, which
+    draw it nearer. So differences are given back the size that images confirm which had no part in them.
+
+    Parameters
+    ----------
+    agreements
+        (folds, K, 2) of `agreement`.
+    """
+    product, square = agreements.sum(0).T
+    ratio = np.divide(product, square, out=np.ones_like(product), where=square > 0)
+    return np.clip(ratio, 0.0, LARGEST_GAIN)
+
+
+def class_references(
+    sums: ClassSums, prior: ClassPrior, mask: Tensor, left_out: Sequence[int | None]
+) -> tuple[dict[int | None, list[Tensor]], Floats]:
+    """Maps of every class, inside the mask: what is expected, and as much of the difference as images confirm.
+
+    Parameters
+    ----------
+    left_out
+        Folds without which maps are made; None: maps of all images.
+
+    Returns
+    -------
+    By the fold left out, (N, N, N) of every class; and the factor of every class's difference, measured on the folds
+    that were left out. It is 1 without any, and where nothing is expected: then noise is what differs at first, and
+    must not be enlarged.
+    """
+    made = {without: class_differences(sums, prior, without) for without in left_out}
+    known = [agreement(sums, fold, made[fold]) for fold in left_out if fold is not None and prior.expects]
+    gain = gains(np.stack(known)) if known else np.ones(sums.n_classes)
+    maps = {
+        without: [(expected + float(g) * one) * mask for g, (expected, one) in zip(gain, pairs, strict=True)]
+        for without, pairs in made.items()
+    }
+    return maps, gain
 
 
 def fsc_of_classes(sums: ClassSums) -> Floats:

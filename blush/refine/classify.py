@@ -71,8 +71,10 @@ def next_class_state(state: State, measured: ClassesMeasured, settings: ControlS
     if state.converged:
         raise ValueError(f"iteration {state.iteration} was the last one: {state.stop_reason}")
     n, control = state.iteration + 1, replace(state.control_of(ClassifyControl), settings=settings)
-    few = not state.search.confined and measured.change.class_fraction <= control.settled_fraction
-    control = replace(control, settled=control.settled + 1 if few and n >= LEAST_ITERATIONS else 0)
+    competes = len(state.references.share) > 1 and not state.search.confined
+    few = competes and measured.change.class_fraction <= control.settled_fraction
+    least = control.mean_iterations + LEAST_ITERATIONS
+    control = replace(control, settled=control.settled + 1 if few and n >= least else 0)
     settled = control.settled >= SETTLED_ITERATIONS
     reason = "converged" if settled else "max_iterations" if n >= settings.max_iterations else ""
     known = replace(

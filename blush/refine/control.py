@@ -93,6 +93,8 @@ class ClassifyControl(Control):
     ----------
     settled_fraction
         Fraction of the images whose change of class counts as none.
+    mean_iterations
+        Iterations with a single map of all images, the last of which makes the first map of every class; 0: none.
     settled
         Iterations in a row in which no more of them changed.
     """
@@ -100,5 +102,6 @@ class ClassifyControl(Control):
     AXES: ClassVar[Mapping[str, int]] = {"subsets": 1}
 
     settled_fraction: float
+    mean_iterations: int = 0
     resolution_limit_angst: float | None = None
     settled: int = 0

@@ -12,8 +12,8 @@ from blush.fourier.transform import transform
 from blush.maximization.classes import (
     ClassPrior,
     ClassSums,
+    class_differences,
     class_prior,
-    class_references,
     fsc_of_classes,
     power_of_reference,
     spectrum_references,
@@ -79,25 +79,29 @@ def test_a_reference_knows_nothing_of_the_fold_that_it_is_made_without():
     """
     sums = two_classes()
     prior = class_prior(sums, EVEN, MASK, 0.1)
-    before = class_references(sums, prior, MASK, 1)
+    before = references(sums, prior, MASK, 1)
     changed = [list(fold) for fold in sums.folds]
     changed[1] = [noisy_sums(blob((-5, 3, 2)), 100.0, 99, NOISE) for _ in (0, 1)]
-    after = class_references(ClassSums(changed), prior, MASK, 1)
+    after = references(ClassSums(changed), prior, MASK, 1)
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
-    elsewhere = class_references(ClassSums(changed), prior, MASK, 0)
-    assert not any(torch.equal(a, b) for a, b in zip(class_references(sums, prior, MASK, 0), elsewhere, strict=True))
+    elsewhere = references(ClassSums(changed), prior, MASK, 0)
+    assert not any(torch.equal(a, b) for a, b in zip(references(sums, prior, MASK, 0), elsewhere, strict=True))
 
 
 def test_differences_are_kept_where_they_are_and_damped_elsewhere():
     sums = two_classes()
     prior = class_prior(sums, EVEN, MASK, 0.1)
     assert prior.confirmed[BOX // 2 + 6, BOX // 2, BOX // 2] > prior.confirmed[BOX // 2 - 6, BOX // 2, BOX // 2]
-    first, second = class_references(sums, prior, MASK, None)
-    raw = class_references(sums, _trusting(prior), MASK, None)
+    first, second = references(sums, prior, MASK, None)
+    raw = references(sums, _trusting(prior), MASK, None)
     found, plain, true = second - first, raw[1] - raw[0], CAP * MASK
     assert _alike(found, true) > max(0.95, _alike(plain, true))
     away = (1 - CAP / CAP.max()) ** 8
     assert float((found * away).norm()) < 0.7 * float((plain * away).norm())
+
+
+def references(sums: ClassSums, prior: ClassPrior, mask: torch.Tensor, without: int | None) -> list[torch.Tensor]:
+    return [(expected + one) * mask for expected, one in class_differences(sums, prior, without)]
 
 
 def _alike(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -112,8 +116,8 @@ def _trusting(prior: ClassPrior) -> ClassPrior:
 def test_two_classes_of_one_map_come_out_closer_than_their_images():
     sums = two_classes(same=True)
     prior = class_prior(sums, EVEN, MASK, 0.1)
-    first, second = class_references(sums, prior, MASK, None)
-    raw = class_references(sums, _trusting(prior), MASK, None)
+    first, second = references(sums, prior, MASK, None)
+    raw = references(sums, _trusting(prior), MASK, None)
     assert float((second - first).norm()) < 0.35 * float((raw[1] - raw[0]).norm())
 
 

@@ -1,0 +1,153 @@
+"""A map divided into compact parts, and classes as occupancies of the parts: the first guess of a classification.
+
+Structures of one sample differ mostly in what is there and what is not, and where. As many numbers as there are parts
+describe such a difference, against the many thousands of a map, so that few images decide them and their own noise
+cannot hold them in a class. On the densities of all states together, the mean of all images, a state is 1 at the parts
+that it has and 0 at those that it lacks (docs/classification.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from blush.fourier.filter import gaussian
+
+DENSE = 0.15
+"""Density that belongs to a part, over the 99th percentile inside the mask."""
+EDGE_PX = 1.5
+"""Standard deviation of the edge of a part."""
+LLOYD_STEPS = 30
+VOXELS_AT_ONCE = 2**16
+OCCUPANCY_SD = 0.5
+"""Expected deviation of an occupancy from that of the mean map."""
+STEPS = 300
+SOFT_STEPS = 36
+"""Steps over which posteriors are sharpened, from a fifth of the log likelihood to all of it."""
+TOLERANCE = 1e-3
+
+
+def divide_into_parts(mean: Tensor, mask: Tensor, n_parts: int, seed: int) -> Tensor:
+    """Weights of the parts of a map, which add up to 1 everywhere: k-means of its density.
+
+    Parameters
+    ----------
+    mean, mask
+        (N, N, N)
+
+    Returns
+    -------
+    (parts, N, N, N); fewer parts than asked for where the map has fewer dense voxels.
+    """
+    density = (mean * mask).clamp_min(0).double()
+    inside = density[mask > 0.5]
+    # kthvalue, since quantile refuses large maps
+    top = inside.kthvalue(max(1, int(0.99 * len(inside)))).values
+    chosen = density > DENSE * top
+    points, weight = torch.nonzero(chosen).double(), density[chosen]
+    if not len(points):
+        return torch.ones_like(mean)[None]
+    centres = _lloyd(points, weight, _first_centres(points, weight, min(n_parts, len(points)), seed))
+    box = mean.shape[0]
+    axis = torch.arange(box, dtype=torch.float64, device=mean.device)
+    owner = torch.empty(box**3, dtype=torch.int64, device=mean.device)
+    voxels = torch.cartesian_prod(axis, axis, axis)
+    for begin in range(0, len(voxels), VOXELS_AT_ONCE):
+        owner[begin : begin + VOXELS_AT_ONCE] = _nearest(voxels[begin : begin + VOXELS_AT_ONCE], centres)[1]
+    owner = owner.view(box, box, box)
+    return torch.stack([gaussian((owner == m).to(mean.dtype), EDGE_PX) for m in range(len(centres))])
+
+
+def _nearest(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared distance to the nearest centre, and which it is."""
+    distance = (points[:, None] - centres).square().sum(-1).min(1)
+    return distance.values, distance.indices
+
+
+def _first_centres(points: Tensor, weight: Tensor, count: int, seed: int) -> Tensor:
+    """Centres far from each other (k-means++: Arthur & Vassilvitskii 2007)."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(chance: Tensor) -> Tensor:
+        return points[torch.multinomial(chance.cpu() / chance.sum().cpu(), 1, generator=generator)]
+
+    centres = draw(weight)
+    distance = _nearest(points, centres)[0]
+    while len(centres) < count and bool((distance > 0).any()):
+        centres = torch.cat((centres, draw(distance * weight)))
+        distance = torch.minimum(distance, _nearest(points, centres[-1:])[0])
+    return centres
+
+
+def _lloyd(points: Tensor, weight: Tensor, centres: Tensor) -> Tensor:
+    for _ in range(LLOYD_STEPS):
+        owner = torch.cat([_nearest(part, centres)[1] for part in torch.split(points, VOXELS_AT_ONCE)])
+        total = torch.zeros(len(centres), dtype=torch.float64, device=points.device).index_add_(0, owner, weight)
+        moved = torch.zeros_like(centres).index_add_(0, owner, points * weight[:, None])
+        centres = torch.where(total[:, None] > 0, moved / total.clamp_min(1e-300)[:, None], centres)
+    return centres
+
+
+@dataclass(frozen=True)
+class Occupancies:
+    """Classes as occupancies of parts.
+
+    Attributes
+    ----------
+    occupancy
+        (classes, parts); 1 is that of the mean map.
+    share
+        (classes,) fraction of the images.
+    log_likelihood
+        That of the images under the classes over that under the mean map, with the prior of the occupancies.
+    """
+
+    occupancy: Tensor
+    share: Tensor
+    log_likelihood: float
+
+
+def fit_occupancies(overlap: Tensor, gram: Tensor, n_classes: int, seed: int, starts: int) -> Occupancies:
+    """The most probable of several mixtures of classes, each from a random start, by expectation-maximisation.
+
+    Parameters
+    ----------
+    overlap
+        (n, parts) float64: <X, CTF P_b> / sigma^2 of every image with the projection of every part.
+    gram
+        (n, parts, parts) float64: <CTF P_b, CTF P_c> / sigma^2.
+
+    Notes
+    -----
+    With o = 1 + d the log likelihood of image i over that of the mean is d z_i - d G_i d / 2, z_i = y_i - G_i 1.
+    """
+    surprise = overlap - gram.sum(2)
+    found = [_mixture(surprise, gram, n_classes, seed * starts + start) for start in range(starts)]
+    return max(found, key=lambda one: one.log_likelihood)
+
+
+def _mixture(surprise: Tensor, gram: Tensor, n_classes: int, seed: int) -> Occupancies:
+    parts = surprise.shape[1]
+    generator = torch.Generator().manual_seed(seed)
+    change = torch.randn(n_classes, parts, generator=generator, dtype=torch.float64) * (OCCUPANCY_SD / 2)
+    change = change.to(surprise.device)
+    share = torch.full((n_classes,), 1 / n_classes, dtype=torch.float64, device=surprise.device)
+    prior = torch.eye(parts, dtype=torch.float64, device=surprise.device) / OCCUPANCY_SD**2
+    flat, last = gram.flatten(1), -torch.inf
+    for step in range(STEPS):
+        sharpness = min(1.0, 0.2 + 0.8 * step / SOFT_STEPS)
+        square = flat @ (change[:, :, None] * change[:, None]).flatten(1).T
+        score = surprise @ change.T - square / 2
+        likelihood = float(torch.logsumexp(score + share.log(), 1).sum() - (change @ prior * change).sum() / 2)
+        posterior = torch.softmax(sharpness * score + share.log(), 1)
+        share = posterior.mean(0).clamp_min(1 / len(surprise))
+        share = share / share.sum()
+        normal = (posterior.T @ flat).view(n_classes, parts, parts) + prior
+        change = torch.linalg.solve(normal, (posterior.T @ surprise)[..., None])[..., 0]
+        if sharpness == 1 and abs(likelihood - last) < TOLERANCE:
+            break
+        last = likelihood if sharpness == 1 else -torch.inf
+    order = torch.argsort(share, descending=True, stable=True)
+    return Occupancies(1 + change[order], share[order], likelihood)
