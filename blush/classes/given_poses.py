@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from blush.classes.first_classes import LARGEST_RADIUS, MOST_IMAGES, first_classes
 from blush.expectation.component import Component, Reference
 from blush.expectation.initial_noise import initial_noise
 from blush.expectation.model import Model
@@ -22,7 +23,7 @@ from blush.fourier.transform import sphere_radius, transform
 from blush.geometry.sampling import OrientationGrid
 from blush.geometry.symmetry import operators
 from blush.io.particles import ParticleSet
-from blush.maximization.classes import ClassSums, class_prior, class_references
+from blush.maximization.classes import ClassPrior, ClassSums, class_prior, class_references, mean_map
 from blush.maximization.noise import update_noise
 from blush.maximization.spectra import signal_to_noise
 
@@ -31,10 +32,6 @@ Labels = NDArray[np.int64]
 MORE_SHELLS = 10
 """Shells beyond the resolution of the mean in which images are compared, so that it can grow."""
 LEAST_SHARE = 1e-6
-DECIDING = 0.01
-"""Temperature at which images are divided, over that of the likelihood: every image is in one class. Maps that hardly
-differ yet would share it almost equally, and a small difference would shrink instead of growing; there is no memory of
-labels that softness would have to cure, as no image is compared with a map that it is part of."""
 
 
 @dataclass(frozen=True)
@@ -173,9 +170,10 @@ class Division:
         box = particles.optics[0].box_px
         nothing = torch.zeros(box, box, box, device=settings.device)
         self.references = [[nothing] * settings.n_classes] * settings.folds
+        self.fields: list[Tensor] = []
 
     def run(self, progress: Callable[[int, int], None]) -> Divided:
-        """Random classes first, then as many iterations as set.
+        """The mean of all images first, classes from its parts, then as many iterations as set.
 
         Parameters
         ----------
@@ -187,9 +185,12 @@ class Division:
             told = partial(_of_total, progress, rounds * n, i * n)
             sums, posterior = self._expect(i, told)
             self.share = posterior.mean(0)
-            prior = class_prior(sums, self.share, self.mask, self.settings.difference_power)
+            prior = class_prior(sums, self.share, self.mask, self.settings.difference_power, self.fields)
             radius = min(self.largest, _shell(prior.fsc_mean) + MORE_SHELLS)
-            if i < rounds - 1:
+            if i == 0 and self.settings.n_classes > 1:
+                self._begin(sums, prior)
+                self.radius = radius
+            elif i < rounds - 1:
                 made, _ = class_references(sums, prior, self.mask, range(self.settings.folds))
                 self.references = list(made.values())
                 self.radius = radius
@@ -197,9 +198,21 @@ class Division:
         made, _ = class_references(sums, prior, self.mask, left_out)
         return Divided(posterior, self.share, made[None], self.noise, radius)
 
+    def _begin(self, sums: ClassSums, prior: ClassPrior) -> None:
+        """First maps of classes, from what some images have of the parts of the mean map."""
+        settings, mean = self.settings, mean_map(sums, prior, None)
+        model = model_of(self.particles, [mean], self.noise, min(prior.shell, LARGEST_RADIUS, self.largest), settings)
+        rows = np.random.default_rng(settings.seed).permutation(len(self.particles))[:MOST_IMAGES]
+        step = expectation_of(model, self.particles, settings)
+        some, temperature = self.particles.take(np.sort(rows)), settings.temperature_of(self.particles)
+        found = first_classes(step, some, mean, self.mask, settings.n_classes, temperature, settings.seed)
+        self.fields, self.share = found.fields, found.occupancies.share.cpu().numpy()
+        means = [mean_map(sums, prior, fold) * self.mask for fold in range(settings.folds)]
+        self.references = [[one * field for field in self.fields] for one in means]
+
     def _expect(self, iteration: int, progress: Callable[[int], None]) -> tuple[ClassSums, Floats]:
         """Sums by fold and class, and the posterior; the noise is updated."""
-        temperature = DECIDING * self.settings.temperature_of(self.particles)
+        temperature = self.settings.temperature_of(self.particles)
         folds: list[list[Accumulator]] = []
         posterior = np.ones((len(self.particles), self.settings.n_classes))
         residual, weight = np.zeros_like(self.noise), np.zeros(len(self.noise))
@@ -216,7 +229,8 @@ class Division:
             residual += sums.noise.cpu().numpy()
             weight += sums.weight.cpu().numpy()
             folds.append([symmetrise(hermitian(volume), self.operators) for volume in sums.volumes])
-        self.noise = torch.from_numpy(update_noise(residual, weight, self.noise.numpy()))
+        if iteration:  # in the first there is nothing that images could be compared with
+            self.noise = torch.from_numpy(update_noise(residual, weight, self.noise.numpy()))
         return ClassSums(folds), posterior
 
     def _model(self, fold: int, temperature: float) -> Model:

@@ -13,6 +13,7 @@ from blush.config import RunConfig
 from blush.errors import BlushError
 from blush.io.files import load_npz, save_npz, write_json
 from blush.io.mrc import write_volume
+from blush.jobs.class_verdict import verdict_on
 from blush.jobs.inputs import environment, latest_state, read_config, read_frozen_particles, read_plan
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.reduce import load_sums
@@ -56,10 +57,11 @@ def finish(root: Path) -> Path:
     classes = _classes(state, poses)
     warnings = _warnings(config, state, poses)
     listed = root / "classes.json"
-    write_json(listed, {"classes": classes, "iterations": state.iteration, "warnings": warnings})
+    verdict = verdict_on(folder, config, str(device), state.iteration)
+    write_json(listed, {"classes": classes, "iterations": state.iteration, "warnings": warnings} | verdict)
     folder.log(iteration=state.iteration, stage="postprocess", done=1, total=1, **watch.read())
     summary = root / SUMMARY
-    write_json(summary, _summary(folder, config, state, classes, warnings))
+    write_json(summary, _summary(folder, config, state, classes, warnings) | {"verdict": verdict["verdict"]})
     note(folder, [*made, posteriors, listed, summary])
     return summary
 

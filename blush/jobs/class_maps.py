@@ -16,7 +16,7 @@ from blush.fourier.filter import low_pass
 from blush.fourier.mask import soft_sphere
 from blush.io.files import load_npz, save_npz, write_json
 from blush.io.mrc import read_volume, write_volume
-from blush.jobs.class_parts import first_classes
+from blush.jobs.class_parts import classes_of_run
 from blush.jobs.denoise_and_trail import DIAGNOSTICS, MASK_EDGE_PX
 from blush.jobs.inputs import environment, read_config, read_plan
 from blush.jobs.layout import RunFolder, Stopwatch
@@ -133,7 +133,7 @@ def _first(folder: RunFolder, config: RunConfig, state: State, sums: ClassSums) 
     """Maps of classes from the parts of the mean map."""
     mask = class_mask(folder, config, state, sums.folds[0][0].grid)
     prior = class_prior(sums, np.ones(1), mask, config.classification.difference_power)
-    found = first_classes(folder, config, state, mean_map(sums, prior, None), mask, prior.shell)
+    found = classes_of_run(folder, config, state, mean_map(sums, prior, None), mask, prior.shell)
     for without in _left_out(folder):
         mean = mean_map(sums, prior, without) * mask
         maps = [mean * field for field in found.fields]

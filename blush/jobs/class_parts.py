@@ -1,17 +1,15 @@
-"""The first maps of classes: from what every image has of the parts of the mean map (`blush.maximization.parts`)."""
+"""The first classes of a run, from its mean map and some of its images at the poses that they have."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from blush.classes.first_classes import LARGEST_RADIUS, MOST_IMAGES, FirstClasses, first_classes
 from blush.config import RunConfig
 from blush.expectation.component import Component, Reference
 from blush.expectation.model import Model
-from blush.expectation.parts import part_overlaps
 from blush.expectation.shard import Expectation
 from blush.fourier.transform import transform
 from blush.geometry.sampling import OrientationGrid
@@ -21,37 +19,16 @@ from blush.jobs.expect import tensor
 from blush.jobs.inputs import POSE_COLUMNS, Plan, read_frozen_particles, read_plan, with_poses
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import checked
-from blush.maximization.parts import Occupancies, divide_into_parts, fit_occupancies
 from blush.refine.state import State
 from blush.refine.subset import Subset
 
-MOST_PARTS, FEWEST_PARTS, IMAGES_PER_PART = 32, 4, 30
-MOST_IMAGES = 20_000
-"""Images from which occupancies are estimated; the others join in the next expectation step."""
-LARGEST_RADIUS = 40
-"""Shells that are compared at most: parts are compact, not detailed."""
-STARTS = 8
 _PARTS_STREAM = 5
 
 
-@dataclass(frozen=True)
-class FirstClasses:
-    """Weights of the parts, (parts, N, N, N), and their occupancies in every class."""
-
-    parts: Tensor
-    occupancies: Occupancies
-
-    @property
-    def fields(self) -> list[Tensor]:
-        """(N, N, N) of every class: by what the mean map is multiplied to give the class."""
-        shape = (-1, 1, 1, 1)
-        return [(one.to(self.parts).view(shape) * self.parts).sum(0) for one in self.occupancies.occupancy]
-
-
-def first_classes(
+def classes_of_run(
     folder: RunFolder, config: RunConfig, state: State, mean: Tensor, mask: Tensor, shell: int
 ) -> FirstClasses:
-    """Divide a mean map into parts and find the classes that explain what the images have of them.
+    """What images of a run have of the parts of their mean map.
 
     Parameters
     ----------
@@ -65,16 +42,9 @@ def first_classes(
     particles, plan = read_frozen_particles(folder.root), read_plan(folder.root)
     rows = np.random.default_rng([_PARTS_STREAM, config.seed]).permutation(len(particles))[:MOST_IMAGES]
     some = _posed(folder, state, particles, plan, np.sort(rows))
-    count = int(np.clip(len(some) // IMAGES_PER_PART, FEWEST_PARTS, MOST_PARTS))
-    parts = divide_into_parts(mean, mask, count, config.seed)
-    radius = min(shell, LARGEST_RADIUS, state.search.current_size_px // 2)
-    spheres = [transform(mean * weight, radius) for weight in parts]
-    step = _step(state, particles, mean, radius)
-    overlap, gram = part_overlaps(step, some, spheres)
-    soft = state.search.temperature
-    return FirstClasses(
-        parts, fit_occupancies(overlap / soft, gram / soft, config.classification.n_classes, config.seed, STARTS)
-    )
+    step = _step(state, particles, mean, min(shell, LARGEST_RADIUS, state.search.current_size_px // 2))
+    count, temperature = config.classification.n_classes, state.search.temperature
+    return first_classes(step, some, mean, mask, count, temperature, config.seed)
 
 
 def _posed(folder: RunFolder, state: State, particles: ParticleSet, plan: Plan, rows: np.ndarray) -> ParticleSet:

@@ -32,7 +32,9 @@ def shade(k: int) -> tuple[float, float, float, float]:
 
 def sizes(data: ClassData) -> str | None:
     """Shares of the classes over the iterations, stacked, and the fraction of images that changed class."""
-    states = data.run.iterated
+    iterated = data.run.iterated
+    count = len(iterated[-1].references.share) if iterated else 0
+    states = [state for state in iterated if len(state.references.share) == count]  # those before had one map for all
     if not states:
         return None
     n = [state.iteration for state in states]

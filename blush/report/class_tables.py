@@ -24,7 +24,7 @@ def class_table(data: ClassData) -> str:
     last = data.run.last
     if last is None or data.posterior is None:
         return ""
-    again = {one["given_class"]: one["found_again"] for one in data.verified.get("classes", [])}
+    again = {one["given_class"]: one["found_again"] for one in data.verified.get("classes", []) if "given_class" in one}
     rows = []
     for k, (count, soft) in enumerate(zip(data.counts.tolist(), data.posterior.sum(0).tolist(), strict=True)):
         mine = data.posterior[data.last_labels == k + 1, k]
