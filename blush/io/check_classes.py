@@ -39,9 +39,9 @@ def check_classes(config: RunConfig, particles: ParticleSet, table: Table) -> tu
     chosen, star, n = config.classification, str(config.particles), len(particles)
     problems: list[Problem] = []
     warnings: list[Problem] = []
-    if config.regulariser.name != "wiener":
-        remedy = "leave the section regulariser out; classification.prior chooses the prior of classes"
-        message = "cannot make the maps of classes"
+    if config.regulariser.name != "wiener" and chosen.prior == "spectrum":
+        remedy = "leave the section regulariser out, or classification.prior"
+        message = "needs two halves of the images, which classification.prior: spectrum does not know"
         problems.append(Problem(message, remedy, where="regulariser.name", value=config.regulariser.name))
     if chosen.search != "global" and not particles.has_poses:
         remedy = "use classification.search: global, or a table with rlnAngleRot, rlnAngleTilt and rlnAnglePsi"

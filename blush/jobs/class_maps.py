@@ -17,7 +17,7 @@ from blush.fourier.mask import soft_sphere
 from blush.io.files import load_npz, save_npz, write_json
 from blush.io.mrc import read_volume, write_volume
 from blush.jobs.class_parts import classes_of_run
-from blush.jobs.denoise_and_trail import DIAGNOSTICS, MASK_EDGE_PX
+from blush.jobs.denoise_and_trail import DIAGNOSTICS, MASK_EDGE_PX, regularised
 from blush.jobs.inputs import environment, read_config, read_plan
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.reduce import load_sums
@@ -31,6 +31,7 @@ from blush.maximization.classes import (
     mean_map,
     spectrum_references,
 )
+from blush.maximization.halves import half_sum_fsc
 from blush.maximization.spectra import reference_noise, signal_to_noise
 from blush.refine.control import ClassifyControl
 from blush.refine.state import State, load_state
@@ -56,7 +57,9 @@ def make_maps(root: Path, iteration: int) -> Path:
         return target
     device, _ = environment(config)
     sums = class_sums(folder, state, device)
-    usual = _by_spectrum if config.classification.prior == "spectrum" else _by_difference
+    usual = _by_difference if config.regulariser.name == "wiener" else _by_regulariser
+    if config.classification.prior == "spectrum":
+        usual = _by_spectrum
     make = _first if splits(state) else usual
     spectra, found = make(folder, config, state, sums)
     diagnostics = {"iteration": iteration, "final": False, "prior": config.classification.prior, **found}
@@ -167,6 +170,33 @@ def _by_difference(
     spectra = _spectra(sums) | {"fsc_mean": prior.fsc_mean, "tau2_mean": prior.tau2_mean, "share": shares}
     inside = float((prior.confirmed * mask).double().sum() / mask.double().sum())
     return spectra, {"confirmed": inside, "gains": gain.tolist()}
+
+
+def _by_regulariser(
+    folder: RunFolder, config: RunConfig, state: State, sums: ClassSums
+) -> tuple[Arrays, dict[str, Any]]:
+    """Maps of every class regularised as a refinement's are; images of a half are compared with the other half's map.
+
+    So no image is compared with a map that it is part of. The maps of all images are the means of both halves' ones.
+    """
+    mask = class_mask(folder, config, state, sums.folds[0][0].grid)
+    shares, n = shares_of(folder, state), state.iteration + 1
+    pairs, notes, found = [], [], []
+    for k in range(sums.n_classes):
+        halves = sums.of(k, sums.half(0)), sums.of(k, sums.half(1))
+        made, spectra = regularised(config, state, halves, mask, folder.scratch(n) / f"class{k + 1:03d}")
+        pairs.append([reference * mask for reference in made.references])
+        notes.append(made.diagnostics)
+        found.append(spectra)
+    for without in _left_out(folder):
+        if without is None:
+            maps = [(first + second) / 2 for first, second in pairs]
+        else:
+            maps = [pair[0 if without in sums.half(1) else 1] for pair in pairs]
+        _write(folder, state, maps, without, _filter_angst(config, state))
+    means = [sums.of_all_classes(sums.half(h)) for h in (0, 1)]
+    curves = {"fsc": np.stack([spectra["fsc"] for spectra in found]), "fsc_mean": half_sum_fsc(*means)}
+    return _spectra(sums) | curves | {"share": shares}, {"regularisers": notes}
 
 
 def _by_spectrum(folder: RunFolder, config: RunConfig, state: State, sums: ClassSums) -> tuple[Arrays, dict[str, Any]]:

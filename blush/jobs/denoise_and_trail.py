@@ -94,14 +94,42 @@ def _references(
     shell = _shared_shell(config, state)
     joined = join_low_resolution(*_load(folder, state, device), shell)
     mask = solvent_mask(folder, config, state, add_halves(*joined), shell)
-    maps = [cache(_maker(half, None)) for half in joined]
-    fsc, unmasked = half_map_fsc(config, state, joined, mask, maps)
-    noise = np.stack([reference_noise(half) for half in joined])
+    watch = Stopwatch()
+    made, spectra = regularised(config, state, joined, mask, folder.scratch(iteration))
+    seconds = watch.read()
+    for half, reference in zip(HALVES, made.references, strict=True):
+        if search.first_cc:
+            reference = low_pass(reference, config.initial_lowpass_angst, facts.pixel_size_angst)
+        with written(folder, folder.map(iteration, half, "reference")) as beside:
+            write_volume(beside, (reference * mask).cpu().numpy(), facts.pixel_size_angst)
+    return spectra, {
+        "regulariser": made.diagnostics,
+        "join_shell": shell,
+        "timing": {f"regulariser_{key}": seconds[key] for key in ("seconds", "cpu_seconds")},
+    }
+
+
+def regularised(
+    config: RunConfig, state: State, pair: Pair, mask: Tensor, scratch: Path
+) -> tuple[Regularised, dict[str, Floats]]:
+    """References from the sums of two halves by the regulariser that was asked for, and the halves' spectra.
+
+    Parameters
+    ----------
+    state
+        The one before the iteration that made the sums.
+    scratch
+        Folder for what the regulariser exchanges with another program.
+    """
+    facts, search = state.facts, state.search
+    maps = [cache(_maker(half, None)) for half in pair]
+    fsc, unmasked = half_map_fsc(config, state, pair, mask, maps)
+    noise = np.stack([reference_noise(half) for half in pair])
     ssnr = signal_to_noise(fsc, joined=False)
     tau2 = ssnr * noise
-    wiener = [cache(_maker(half, tau2[index])) for index, half in enumerate(joined)]
+    wiener = [cache(_maker(half, tau2[index])) for index, half in enumerate(pair)]
     given = HalfMaps(
-        sums=joined,
+        sums=pair,
         fsc=fsc,
         fsc_unmasked=unmasked,
         tau2=tau2,
@@ -112,26 +140,15 @@ def _references(
         particle_diameter_angst=facts.particle_diameter_angst,
         symmetry=facts.symmetry,
         mask=mask,
-        iteration=iteration,
+        iteration=state.iteration + 1,
         local=search.local,
         healpix_order=search.healpix_order,
         current_size_px=search.current_size_px,
         seed=facts.seed * 1000 + state.iteration,
-        scratch=folder.scratch(iteration),
+        scratch=scratch,
     )
-    watch = Stopwatch()
-    made = _drive(config, given)
-    seconds = watch.read()
-    for half, reference in zip(HALVES, made.references, strict=True):
-        if search.first_cc:
-            reference = low_pass(reference, config.initial_lowpass_angst, facts.pixel_size_angst)
-        with written(folder, folder.map(iteration, half, "reference")) as beside:
-            write_volume(beside, (reference * mask).cpu().numpy(), facts.pixel_size_angst)
-    return {"fsc": fsc, "fsc_unmasked": unmasked, "ssnr": ssnr, "tau2": tau2, "sigma2_ref": noise}, {
-        "regulariser": made.diagnostics,
-        "join_shell": shell,
-        "timing": {f"regulariser_{key}": seconds[key] for key in ("seconds", "cpu_seconds")},
-    }
+    spectra = {"fsc": fsc, "fsc_unmasked": unmasked, "ssnr": ssnr, "tau2": tau2, "sigma2_ref": noise}
+    return _drive(config, given), spectra
 
 
 def _shared_shell(config: RunConfig, state: State) -> int:

@@ -69,7 +69,7 @@ def test_all_mistakes_are_told_at_once(make_classes, simulated, maps, tmp_path):
     (flat,), (small,) = maps(flat=np.ones((32, 32, 32))), maps(7.0, small=lumps(1, 16))
     config = make_classes(
         {"references": [flat, small, tmp_path / "gone.mrc"], "search": "local", "folds": 10},
-        particles=simulated / "particles.star", regulariser={"name": "none"}, mask=flat,
+        particles=simulated / "particles.star", mask=flat,
     )  # fmt: skip
     with pytest.raises(BlushError) as refused:
         steps.import_run(config)
@@ -79,11 +79,19 @@ def test_all_mistakes_are_told_at_once(make_classes, simulated, maps, tmp_path):
         "small.mrc, header: reference of class 2 is 112 Å wide, and the particle 170 Å",
         "gone.mrc: file does not exist",
         "classification.search: has no poses (found local); use classification.search: global",
-        "regulariser.name: cannot make the maps of classes (found none); leave the section regulariser out",
         "mask is constant",
     ):
         assert mistake in said
     assert not (tmp_path / "out").exists()
+
+
+def test_a_regulariser_needs_halves(make_classes):
+    config = make_classes(
+        {"classes": 2, "prior": "spectrum", "folds": 1, "start_from": "random"}, regulariser={"name": "none"}
+    )
+    (problem,) = texts(check_run(config).problems)
+    assert problem.startswith("regulariser.name: needs two halves of the images")
+    assert check_run(make_classes({"classes": 2}, regulariser={"name": "none"})).problems == []
 
 
 def test_too_few_images_for_folds_and_classes_are_refused(make_classes):
