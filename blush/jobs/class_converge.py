@@ -29,8 +29,13 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def class_settings(config: RunConfig) -> ControlSettings:
-    """The part of the configuration that controls the iterations; changes apply from the next iteration on."""
-    return replace(control_settings(config), max_iterations=config.classification.max_iterations)
+    """The part of the configuration that controls the iterations; changes apply from the next iteration on.
+
+    Grids are not shifted at random: poses on a coarse grid are off by more than classes differ, and another grid in
+    every iteration would move images from class to class.
+    """
+    most = config.classification.max_iterations
+    return replace(control_settings(config), max_iterations=most, perturbation_factor=0.0)
 
 
 def converge(root: Path, iteration: int) -> State:

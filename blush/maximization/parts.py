@@ -25,7 +25,7 @@ OCCUPANCY_SD = 0.5
 """Expected deviation of an occupancy from that of the mean map."""
 STEPS = 300
 SOFT_STEPS = 36
-"""Steps over which posteriors are sharpened, from a fifth of the log likelihood to all of it."""
+"""Steps over which posteriors are sharpened, where they begin soft."""
 TOLERANCE = 1e-3
 
 
@@ -124,11 +124,13 @@ def fit_occupancies(overlap: Tensor, gram: Tensor, n_classes: int, seed: int, st
     With o = 1 + d the log likelihood of image i over that of the mean is d z_i - d G_i d / 2, z_i = y_i - G_i 1.
     """
     surprise = overlap - gram.sum(2)
-    found = [_mixture(surprise, gram, n_classes, seed * starts + start) for start in range(starts)]
+    softest = (0.2, 1.0)  # softened at first it forgets a bad start; but where signal is weak, also every difference
+    found = [_mixture(surprise, gram, n_classes, seed * starts + i, softest[i % 2]) for i in range(starts)]
     return max(found, key=lambda one: one.log_likelihood)
 
 
-def _mixture(surprise: Tensor, gram: Tensor, n_classes: int, seed: int) -> Occupancies:
+def _mixture(surprise: Tensor, gram: Tensor, n_classes: int, seed: int, softest: float) -> Occupancies:
+    """One mixture from a random start; its posteriors are sharpened from `softest` of the log likelihood to all."""
     parts = surprise.shape[1]
     generator = torch.Generator().manual_seed(seed)
     change = torch.randn(n_classes, parts, generator=generator, dtype=torch.float64) * (OCCUPANCY_SD / 2)
@@ -137,7 +139,7 @@ def _mixture(surprise: Tensor, gram: Tensor, n_classes: int, seed: int) -> Occup
     prior = torch.eye(parts, dtype=torch.float64, device=surprise.device) / OCCUPANCY_SD**2
     flat, last = gram.flatten(1), -torch.inf
     for step in range(STEPS):
-        sharpness = min(1.0, 0.2 + 0.8 * step / SOFT_STEPS)
+        sharpness = min(1.0, softest + (1 - softest) * step / SOFT_STEPS)
         square = flat @ (change[:, :, None] * change[:, None]).flatten(1).T
         score = surprise @ change.T - square / 2
         likelihood = float(torch.logsumexp(score + share.log(), 1).sum() - (change @ prior * change).sum() / 2)
