@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from blush.classes.first_classes import MOST_IMAGES, MOST_PARTS
 from blush.config import RunConfig
 from blush.errors import BlushError, Problem
 from blush.expectation.memory import LOCAL_NEIGHBOURS, PROCESS_BYTES, StepSize, sphere_cells
@@ -54,7 +55,7 @@ def check_memory(config: RunConfig, particles: ParticleSet, shard_images: int) -
     if _on_gpu(config):
         return []
     given, box_px = config.compute.memory_gb * 1e9, particles.optics[0].box_px
-    needs = [*_expectation(config, particles, shard_images), _maps(config, box_px)]
+    needs = [*_expectation(config, particles, shard_images), _maps(config, box_px, len(particles))]
     largest = max(needs, key=lambda need: need.least)
     if largest.least > given:
         raise BlushError("the workers have too little memory", [_problem(config, box_px, largest, largest.least)])
@@ -74,7 +75,7 @@ def _expectation(config: RunConfig, particles: ParticleSet, shard_images: int) -
     return needs
 
 
-def _maps(config: RunConfig, box_px: int) -> Need:
+def _maps(config: RunConfig, box_px: int, images: int) -> Need:
     """Only SLURM holds a worker to its memory; elsewhere the other workers are idle while maps are made."""
     itemsize = getattr(torch, config.compute.precision).itemsize
     if config.job == "refine":
@@ -83,7 +84,7 @@ def _maps(config: RunConfig, box_px: int) -> Need:
     else:
         n_sums = folds_of(config) * config.classification.n_classes
         prior = config.classification.prior
-        most = class_maps_bytes(box_px // 2, itemsize, n_sums, prior)
+        most = class_maps_bytes(box_px // 2, itemsize, n_sums, prior, images)
         terms = f"{n_sums} sums of D and W, those of every class and fold, and {_MADE_OF_SUMS[prior]} made of them"
     return Need("making the maps", most if config.compute.pool == "slurm" else 0, most, terms)
 
@@ -137,17 +138,22 @@ def neighbours_at_most(sigma_deg: float, healpix_order: int) -> int:
     return math.ceil(math.pi * (steps + 1) ** 2) * math.ceil(2 * steps + 1)
 
 
-def class_maps_bytes(radius: int, itemsize: int, n_sums: int, prior: str) -> int:
-    """Peak of the maps of an iteration of a classification in bytes: process + 4 f c (sums + 10, or 4 by spectrum).
+def class_maps_bytes(radius: int, itemsize: int, n_sums: int, prior: str, images: int = 0) -> int:
+    """Peak of the maps of an iteration of a classification in bytes.
+
+    Process + 4 f c (sums + 10, or 4 by spectrum) + 6 f (2 r)^3 (sums), what is expected of every class without every
+    fold, its difference and their sum, + 24 kB for each of at most 20,000 images whose parts are measured.
 
     Parameters
     ----------
     radius
-        Shells of the sums; c is the number of cells of their sphere.
+        Shells r of the sums; c is the number of cells of their sphere.
     n_sums
         Classes x folds, all of which are held.
     """
-    return CLASS_PROCESS_BYTES + 4 * itemsize * sphere_cells(radius) * (n_sums + _MADE_OF_SUMS[prior])
+    made = 4 * itemsize * sphere_cells(radius) * (n_sums + _MADE_OF_SUMS[prior])
+    maps = 6 * itemsize * (2 * radius) ** 3 * n_sums if prior == "difference" else 0
+    return CLASS_PROCESS_BYTES + made + maps + 24 * MOST_PARTS**2 * min(images, MOST_IMAGES)
 
 
 def maps_bytes(box_px: int, itemsize: int) -> int:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from blush.config import RunConfig
-from blush.io.seal import DamagedFile, is_sealed
+from blush.io.seal import DamagedFile
 from blush.jobs import steps
 from blush.jobs.inputs import read_config, read_plan
 from blush.jobs.layout import RunFolder
@@ -121,7 +121,7 @@ def _as_left(folder: RunFolder, n: int, newest: int) -> bool:
     if n == newest == 0:
         return _ready(folder, n)
     lasting = [folder.state(n)] if n == 0 else [folder.state(n), folder.diagnostics(n)]
-    if n and is_sealed(folder.state(n)):
+    if n and kept(folder, folder.state(n)):
         lasting += fields_of(folder, n, load_state(folder.state(n)))
     return kept(folder, *lasting, *(_large(folder, n) if n == newest else []))
 
