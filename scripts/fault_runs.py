@@ -220,10 +220,10 @@ def small_files(limit_bytes: int) -> Setup:
 
 def upgraded() -> None:
     """Make this process that of a Blush whose results differ."""
-    from blush.jobs import inputs, settings
+    from blush.jobs import settings, shards
     from blush.refine import state
 
-    for module in (inputs, settings, state):
+    for module in (settings, shards, state):
         module.ALGORITHM_VERSION += 1
 
 
