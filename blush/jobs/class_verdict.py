@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from blush.config import RunConfig
-from blush.errors import BlushError
+from blush.errors import BlushError, Problem
 from blush.jobs.layout import RunFolder
 from blush.jobs.verify_classes import Verification, verify
 
@@ -44,5 +44,12 @@ def verdict_on(folder: RunFolder, config: RunConfig, device: str, iteration: int
     try:
         found, _ = verify(folder.root, wanted, progress)
     except BlushError as error:
-        return {"verdict": f"Not verified: {error}"}
+        return {"verdict": f"Not verified: {_reason(error)}."}
     return {"verdict": found.verdict, "verified": found.content()}
+
+
+def _reason(error: BlushError) -> str:
+    """Why images could not be divided, without the place of a run's folder: equal runs have equal results."""
+    stated = [problem for problem in error.problems if isinstance(problem, Problem)]
+    said = [f"{one.message} ({one.value})" if one.value else one.message for one in stated]
+    return "; ".join(said) or error.title
