@@ -7,6 +7,7 @@ from typing import Any
 
 from blush.config import RunConfig
 from blush.errors import BlushError, Problem
+from blush.io.seal import DamagedFile
 from blush.jobs.layout import RunFolder
 from blush.jobs.verify_classes import Verification, verify
 
@@ -43,6 +44,8 @@ def verdict_on(folder: RunFolder, config: RunConfig, device: str, iteration: int
 
     try:
         found, _ = verify(folder.root, wanted, progress)
+    except DamagedFile:
+        raise  # it is made again, and the images are divided then
     except BlushError as error:
         return {"verdict": f"Not verified: {_reason(error)}."}
     return {"verdict": found.verdict, "verified": found.content()}
