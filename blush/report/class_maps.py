@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, zoom
 
 from blush.io.mrc import read_volume
 from blush.report.class_data import ClassData
-from blush.report.map_figures import AXES, Image, png
+from blush.report.map_figures import AXES, Image, Volume, png, surface_level
 from blush.report.run_data import unchanged
 
 SURFACE_PX = 128
@@ -25,7 +25,6 @@ _LIGHT = np.array([-0.75, 0.5, 0.43])
 _PLAIN, _MARKED = np.array([0.80, 0.84, 0.88]), np.array([0.95, 0.55, 0.10])
 Picture = tuple[str, str]
 """Caption and PNG data address."""
-Volume = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -127,25 +126,6 @@ def _limits(rows: dict[int, list[Image]]) -> tuple[float, float]:
     values = np.concatenate([image.ravel() for row in rows.values() for image in row])
     low, high = np.quantile(values, [0.01, 0.998])
     return float(low), float(high)
-
-
-def surface_level(volume: Volume) -> float:
-    """Density between molecule and solvent: half-way between the mean of what is above and of what is below.
-
-    Voxels that a mask set to 0 do not count.
-
-    References
-    ----------
-    Ridler & Calvard 1978, doi:10.1109/TSMC.1978.4310039.
-    """
-    values = volume[volume != 0].astype(np.float64)
-    if not len(values) or values.min() == values.max():
-        return 0.0
-    level, before = float(values.mean()), np.inf
-    while abs(level - before) > 1e-4 * np.ptp(values):
-        above = values > level
-        level, before = float((values[above].mean() + values[~above].mean()) / 2), level
-    return level
 
 
 def _finer(volume: Volume, order: int) -> Volume:

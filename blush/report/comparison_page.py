@@ -3,49 +3,35 @@
 from __future__ import annotations
 
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
 import blush
-from blush.io.files import atomic_write
 from blush.jobs.progress import Record
 from blush.report import comparison_figures as figures
 from blush.report.comparison_table import table_rows
 from blush.report.comparison_verdict import HALF_MAP_NOTE, TRUE, known_truth
+from blush.report.sheet import document, figure, lead, section, warned, write_text
 from blush.report.tables import angst, table
 from blush.report.timing import duration
 
 
 def write_page(target: Path, content: Record) -> Path:
     """Write the page from what `comparison.json` holds."""
-    with atomic_write(target) as beside:
-        beside.write_text(page(content), encoding="utf-8")
-    return target
+    return write_text(target, page(content))
 
 
 def page(content: Record) -> str:
     """The whole page."""
-    css = files("blush.report").joinpath("report.css").read_text(encoding="utf-8")
-    title = escape(content["name"])
     body = "".join((_results(content), _maps(content), _doing(content), _time(content), _runs(content)))
-    warnings = "".join(f"<li>{escape(text)}</li>" for text in _warnings(content))
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{title} – Blush</title>\n'
-        f"<style>\n{css}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n"
-        f'<p class="lead">{_lead(content)}</p>\n</header>\n'
-        + (f'<ul class="warnings">{warnings}</ul>\n' if warnings else "")
-        + body
-        + f'<p class="note">Written by Blush {escape(blush.__version__)}. The numbers are in comparison.json.</p>\n'
-        + "</body>\n</html>\n"
-    )
+    written = f'<p class="note">Written by Blush {escape(blush.__version__)}. The numbers are in comparison.json.</p>\n'
+    return document(content["name"], lead(_lead(content)), warned(_warnings(content)) + body + written)
 
 
 def _lead(content: Record) -> str:
     seeds = ", ".join(map(str, content["seeds"]))
     truth = "truth known" if known_truth(content["members"]) else "no truth known"
     names = ", ".join(content["regularisers"])
-    return escape(f"The same particles, mask and stopping rule · {names} · seeds {seeds} · {truth}")
+    return f"The same particles, mask and stopping rule · {names} · seeds {seeds} · {truth}"
 
 
 def _warnings(content: Record) -> list[str]:
@@ -64,15 +50,6 @@ def _warnings(content: Record) -> list[str]:
     return found + [f"{'all runs' if len(of) == every else ', '.join(of)}: {text}" for text, of in said.items()]
 
 
-def _section(title: str, *parts: str) -> str:
-    content = "\n".join(part for part in parts if part)
-    return f"<section>\n<h2>{escape(title)}</h2>\n{content}\n</section>\n" if content else ""
-
-
-def _figure(image: str | None, caption: str) -> str:
-    return f"<figure>\n{image}\n<figcaption>{escape(caption)}</figcaption>\n</figure>" if image else ""
-
-
 def _pair(*parts: str) -> str:
     return f'<div class="pair">\n{"".join(parts)}\n</div>' if any(parts) else ""
 
@@ -85,19 +62,19 @@ def _results(content: Record) -> str:
         "0.5 with the truth, 0.143 between the halves. Times are means per run; "
         "its share is that of the regulariser itself."
     )
-    return _section(
+    return section(
         "Which one",
         f"<p><strong>{escape(first)}</strong></p>",
         more,
         table(*table_rows(content)),
         f'<p class="note">{escape(note)}</p>',
         _pair(
-            _figure(figures.seeds(content, content["verdict"]["figure"], _axis(content)), "Every seed, and the mean."),
-            _figure(
+            figure(figures.seeds(content, content["verdict"]["figure"], _axis(content)), "Every seed, and the mean."),
+            figure(
                 figures.seeds(content, "angle_median_deg", "Median angular error (°)"),
                 "Poses against the true ones, after the turn and shift that a whole map is free to take.",
             )
-            or _figure(
+            or figure(
                 figures.seeds(content, "average_pmax", "Mean largest posterior probability"),
                 "Certainty of the poses: not their correctness.",
             ),
@@ -116,7 +93,7 @@ def _maps(content: Record) -> str:
         else ""
     )
     caption += "Between the halves: corrected for the mask, on unregularised half-maps."
-    return _section("Maps", _figure(figures.fsc(content), caption), f'<p class="note">{escape(HALF_MAP_NOTE)}</p>')
+    return section("Maps", figure(figures.fsc(content), caption), f'<p class="note">{escape(HALF_MAP_NOTE)}</p>')
 
 
 def _doing(content: Record) -> str:
@@ -126,10 +103,10 @@ def _doing(content: Record) -> str:
         "regularisers come from refinements that took different ways, so they compare what each did, not how well."
     )
     over = "Resolution by the FSC that drives the iterations (0.5; 0.143 in the last one, which joins the halves)."
-    return _section(
+    return section(
         "What each did",
-        _figure(figures.shells(content), shells),
-        _pair(_figure(figures.iterations(content), over), _couplings(content)),
+        figure(figures.shells(content), shells),
+        _pair(figure(figures.iterations(content), over), _couplings(content)),
     )
 
 
@@ -152,7 +129,7 @@ def content_box(content: Record) -> float:
 
 def _time(content: Record) -> str:
     caption = "The regulariser's own part is what it adds to an iteration; reconstruction and FSC are in other steps."
-    return _section("Time", _figure(figures.timing(content), caption))
+    return section("Time", figure(figures.timing(content), caption))
 
 
 def _runs(content: Record) -> str:
@@ -172,4 +149,4 @@ def _runs(content: Record) -> str:
         for name in content["members"]
     )
     head = ("Run", "Reported", "True", "Iterations", "Ended", "Wall", "Processors")
-    return _section("Runs", table(head, rows), f'<p class="note">Pages of the runs: {links}</p>')
+    return section("Runs", table(head, rows), f'<p class="note">Pages of the runs: {links}</p>')

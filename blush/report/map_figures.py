@@ -16,7 +16,10 @@ from blush.report.run_data import RunData, unchanged
 from blush.report.style import SERIES, drawing, svg
 
 AXES = ("z", "y", "x")
+LOCAL_COLOURS = "viridis_r"
+"""Of local resolution, from fine to coarse."""
 Image = NDArray[np.float32]
+Volume = NDArray[np.float32]
 
 
 def map_images(run: RunData) -> dict[str, list[str]]:
@@ -64,24 +67,56 @@ def png(image: Image, limits: tuple[float, float] | None = None, colours: str = 
     return "data:image/png;base64," + base64.b64encode(target.getvalue()).decode()
 
 
+def surface_level(volume: Volume) -> float:
+    """Density between molecule and solvent: half-way between the mean of what is above and of what is below.
+
+    Voxels that a mask set to 0 do not count.
+
+    References
+    ----------
+    Ridler & Calvard 1978, doi:10.1109/TSMC.1978.4310039.
+    """
+    values = volume[volume != 0].astype(np.float64)
+    if not len(values) or values.min() == values.max():
+        return 0.0
+    level, before = float(values.mean()), np.inf
+    while abs(level - before) > 1e-4 * np.ptp(values):
+        above = values > level
+        level, before = float((values[above].mean() + values[~above].mean()) / 2), level
+    return level
+
+
+def local_limits(run: RunData, local: Volume) -> tuple[float, float]:
+    """Local resolutions in Å to show in the first and the last colour: from the mask, less the extremes."""
+    inside = _inside(run, local)
+    if not inside.any():
+        return float(local.min()), float(local.max())
+    low, high = np.quantile(local[inside], [0.01, 0.95])
+    return float(low), float(max(high, low * 1.05))
+
+
+def _inside(run: RunData, local: Volume) -> NDArray[np.bool_]:
+    """Voxels of the mask; all where there is none."""
+    mask = run.folder / "mask.mrc"
+    return read_volume(unchanged(mask))[0] > 0.5 if mask.exists() else np.ones(local.shape, dtype=bool)
+
+
 def local_resolution(run: RunData) -> str | None:
     """Central slices of the local resolution inside the mask, and its histogram."""
     path = run.folder / "locres.mrc"
     if not path.exists():
         return None
     local, _ = read_volume(unchanged(path))
-    mask = run.folder / "mask.mrc"
-    inside = read_volume(unchanged(mask))[0] > 0.5 if mask.exists() else np.ones(local.shape, dtype=bool)
+    inside = _inside(run, local)
     if not inside.any():
         return None
-    low, high = np.quantile(local[inside], [0.01, 0.95])
-    high = max(high, low * 1.05)
+    low, high = local_limits(run, local)
     with drawing(9.6, 2.6, ncols=4, width_ratios=(1, 1, 1, 1.25)) as (figure, axes):
         for axis, place in enumerate(axes[:3]):
             middle = local.shape[axis] // 2
             section = np.where(np.take(inside, middle, axis), np.take(local, middle, axis), np.nan)
             shown = place.imshow(
-                section, origin="lower", cmap="viridis_r", vmin=low, vmax=high, interpolation="nearest"
+                section, origin="lower", cmap=LOCAL_COLOURS, vmin=low, vmax=high, interpolation="nearest"
             )
             place.set_title(f"along {AXES[axis]}")
             place.set_axis_off()

@@ -1,19 +1,18 @@
-"""One self-contained page about a run: inline SVG and PNG, no scripts, no network; it can be written at any time."""
+"""One self-contained page about a run: all that it shows is in it, no network; it can be written at any time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
 import blush
-from blush.io.files import atomic_write
 from blush.report import fsc_figures, iteration_figures, map_figures, pose_figures, regulariser_figures, tables
 from blush.report.class_page import write_class_page
+from blush.report.map_view import map_view
 from blush.report.run_data import RunData, read_run
 from blush.report.run_sections import inputs_section, time_section
-from blush.report.sheet import figure, section, warned
+from blush.report.sheet import document, figure, lead, section, warned, write_text
 
 
 def write_report(run: Path) -> Path:
@@ -27,30 +26,17 @@ def write_report(run: Path) -> Path:
     target, data = run / "report.html", read_run(run)
     if data.config.get("job") == "classify":
         return write_class_page(target, data)
-    text = page(data)
-    with atomic_write(target) as beside:
-        beside.write_text(text, encoding="utf-8")
-    return target
+    return write_text(target, page(data))
 
 
 def page(run: RunData) -> str:
     """The whole page."""
-    css = files("blush.report").joinpath("report.css").read_text(encoding="utf-8")
-    title = escape(run.name)
     sections: tuple[Callable[[RunData], str], ...] = (
-        _resolution, _maps, _iterations, _particles, _regulariser, time_section,
+        map_view, _resolution, _slices, _iterations, _particles, _regulariser, time_section,
     )  # fmt: skip
     body = "".join(make(run) for make in sections)
     body += inputs_section(run, f'<p class="note">Written by Blush {escape(blush.__version__)}.</p>')
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{title} – Blush</title>\n'
-        f"<style>\n{css}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n"
-        f'<p class="lead">{tables.lead(run)}</p>\n</header>\n{tables.tiles(run)}\n'
-        + warned(tables.warnings(run))
-        + body
-        + "</body>\n</html>\n"
-    )
+    return document(run.name, lead(tables.lead(run)), tables.tiles(run) + "\n" + warned(tables.warnings(run)) + body)
 
 
 def _pair(*parts: str) -> str:
@@ -75,7 +61,7 @@ def _resolution(run: RunData) -> str:
     )
 
 
-def _maps(run: RunData) -> str:
+def _slices(run: RunData) -> str:
     images = map_figures.map_images(run)
     if not images:
         return ""
@@ -90,7 +76,10 @@ def _maps(run: RunData) -> str:
     source = f'<p class="note">{escape(path.name)}: central slices and projections.</p>' if path else ""
     local = "Resolution by place, from the corrected FSC in small spheres; inside the mask."
     return section(
-        "Maps", f'<div class="maps">{pictures}</div>', source, figure(map_figures.local_resolution(run), local)
+        "Slices and projections",
+        f'<div class="maps">{pictures}</div>',
+        source,
+        figure(map_figures.local_resolution(run), local),
     )
 
 

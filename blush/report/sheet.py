@@ -1,4 +1,4 @@
-"""The frame of a self-contained page: head, style, sections, figures."""
+"""The frame of a self-contained page: head, what it may load, style, sections, figures."""
 
 from __future__ import annotations
 
@@ -10,27 +10,54 @@ from pathlib import Path
 import blush
 from blush.io.files import atomic_write
 
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+"""What a browser lets a page do: use what is in it, and load nothing."""
 
-def write_sheet(target: Path, title: str, lead: str, body: str, note: str, warnings: Sequence[str] = ()) -> Path:
+
+def document(title: str, header: str, body: str) -> str:
+    """A whole page, which loads nothing.
+
+    Parameters
+    ----------
+    title
+        Plain text.
+    header
+        HTML under the title.
+    body
+        HTML of warnings, figures and sections.
+    """
+    css = files("blush.report").joinpath("report.css").read_text(encoding="utf-8")
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)} – Blush</title>\n"
+        f"<style>\n{css}</style>\n</head>\n<body>\n<header>\n<h1>{escape(title)}</h1>\n"
+        f"{header}</header>\n{body}</body>\n</html>\n"
+    )
+
+
+def lead(text: str) -> str:
+    """One plain line under the title; nothing where it is empty."""
+    return f'<p class="lead">{escape(text)}</p>\n' if text else ""
+
+
+def write_sheet(target: Path, title: str, under: str, body: str, note: str, warnings: Sequence[str] = ()) -> Path:
     """Write a page, beside and renamed.
 
     Parameters
     ----------
+    under
+        What stands under the title.
     body
         HTML of its sections; the other texts are plain.
     """
-    css = files("blush.report").joinpath("report.css").read_text(encoding="utf-8")
-    under = f'<p class="lead">{escape(lead)}</p>\n' if lead else ""
-    text = (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)} – Blush</title>\n"
-        f"<style>\n{css}</style>\n</head>\n<body>\n<header>\n<h1>{escape(title)}</h1>\n"
-        f"{under}</header>\n"
-        + warned(warnings)
-        + body
-        + f'<p class="note">Written by Blush {escape(blush.__version__)}. {escape(note)}</p>\n</body>\n</html>\n'
-    )
+    written = f'<p class="note">Written by Blush {escape(blush.__version__)}. {escape(note)}</p>\n'
+    return write_text(target, document(title, lead(under), warned(warnings) + body + written))
+
+
+def write_text(target: Path, text: str) -> Path:
+    """Write a page, beside and renamed."""
     with atomic_write(target) as beside:
         beside.write_text(text, encoding="utf-8")
     return target

@@ -65,7 +65,7 @@ def ending(last: State) -> str:
 
 
 def lead(run: RunData) -> str:
-    """One line under the title: what was refined."""
+    """One plain line under the title: what was refined."""
     parts = []
     if run.poses:
         parts.append(f"{len(next(iter(run.poses.values()))):,} particles".replace(",", " "))
@@ -76,7 +76,7 @@ def lead(run: RunData) -> str:
         parts.append(f"diameter {facts.particle_diameter_angst:g} Å")
     if "regulariser" in run.config:
         parts.append(f"regulariser {run.config['regulariser']['name']}")
-    return escape(" · ".join(parts))
+    return " · ".join(parts)
 
 
 def warnings(run: RunData) -> list[str]:

@@ -11,6 +11,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from browser import Browser
+
 from blush.fourier.filter import low_pass
 from blush.fourier.mask import soft_sphere
 from blush.io.files import save_npz, write_json
@@ -134,3 +136,10 @@ def running(tmp_path) -> Path:
     for n in (0, 1):
         save_state(folder.state(n), state_after(n))
     return root
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    started = Browser(tmp_path_factory.mktemp("profile"))
+    yield started
+    started.close()

@@ -21,7 +21,7 @@ from test_page import outline
 from blush.io.files import write_json
 from blush.io.mrc import read_volume, write_volume
 from blush.report.class_data import read_classes
-from blush.report.class_maps import class_pictures, surface, surface_level
+from blush.report.class_maps import class_pictures, surface
 from blush.report.class_tables import class_table, fsc_resolution_angst
 from blush.report.page import write_report
 from blush.report.run_data import read_run
@@ -135,13 +135,6 @@ def test_a_surface_is_bright_where_it_faces_the_light_and_marked_where_it_is_con
     assert seen[middle + 4, middle + 4].sum() > seen[middle - 5, middle - 5].sum()  # light from above and right
     assert seen[middle, middle - 2, 2] > seen[middle, middle - 2, 0]  # bluish grey
     assert seen[middle, middle + 2, 0] > 2 * seen[middle, middle + 2, 2]  # orange
-
-
-def test_the_surface_of_two_densities_lies_between_them():
-    volume = np.full((8, 8, 8), 0.1, np.float32)
-    volume[:3] = 0.9
-    volume[7] = 0  # masked
-    assert surface_level(volume) == pytest.approx(0.5)
 
 
 def test_resolution_is_read_between_shells():
