@@ -14,14 +14,14 @@ def register(app: typer.Typer) -> None:
 
 
 def import_(
-    source: Annotated[Path, typer.Argument(help="Configuration (YAML), or with --check-only also a STAR file.")],
+    source: Annotated[Path, typer.Argument(help="Configuration (YAML); with --check-only also a .star or .cs file.")],
     check_only: Annotated[bool, typer.Option("--check-only", help="Check everything and write nothing.")] = False,
 ) -> None:
     """Check every input at once, then freeze particles, halves and shards of a run."""
-    is_star = source.suffix == ".star"
+    is_star = source.suffix in (".star", ".cs")
     if is_star and not check_only:
         remedy = "give the configuration, or add --check-only"
-        raise BlushError("cannot import", [Problem("a STAR file alone is not a run", remedy, file=str(source))])
+        raise BlushError("cannot import", [Problem("a particle table alone is not a run", remedy, file=str(source))])
     if check_only:
         _check(source, is_star)
         return

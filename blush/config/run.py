@@ -10,6 +10,7 @@ from blush.config.files import checked, merged, read_yaml, resolved
 from blush.config.regulariser import RegulariserSettings
 from blush.config.sections import (
     Compute,
+    Cryosparc,
     PointGroup,
     Postprocess,
     Refinement,
@@ -34,6 +35,8 @@ PATH_KEYS = (
     ("regulariser", "cref", "weights"),
     ("regulariser", "localwiener", "weights"),
     ("classification", "references"),
+    ("cryosparc", "project"),
+    ("cryosparc", "passthrough"),
 )
 
 
@@ -46,7 +49,7 @@ class RunConfig(Section):
     job: Literal["refine", "classify"] = Field(
         default="refine", description="refine: one map, in two halves; classify: several maps that compete for images"
     )
-    particles: Path = Field(description="Particle STAR file, RELION 3.1 or later")
+    particles: Path = Field(description="Particle table: a STAR file of RELION, or a .cs file of cryoSPARC")
     reference: Path = Field(description="Initial map, of any box and pixel size")
     reference_pixel_size_angst: float | None = Field(
         default=None, gt=0, description="Pixel size of the reference; null: its header's, where that is plausible"
@@ -70,6 +73,7 @@ class RunConfig(Section):
     classification: Classification = Field(default=Classification(), description="Classes; for job: classify")
     postprocess: Postprocess = Field(default=Postprocess(), description="Final maps and resolution")
     compute: Compute = Field(default=Compute(), description="Devices, workers, memory")
+    cryosparc: Cryosparc = Field(default=Cryosparc(), description="Reading of particles from cryoSPARC")
     truth: Truth | None = Field(default=None, description="Truth of simulated data; null for real data")
     seed: int = Field(default=1, ge=0, le=2**32 - 1, description="Seed of everything random")
     output: Path = Field(default=Path("results"), description="Folder of all runs")

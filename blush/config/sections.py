@@ -151,6 +151,22 @@ class Compute(Section):
         return self
 
 
+class Cryosparc(Section):
+    """How a `.cs` table of cryoSPARC is read; of no effect on STAR files."""
+
+    project: Path | None = Field(
+        default=None, description="Folder that its image paths start from; null: the table's, or one above it"
+    )
+    passthrough: Literal["auto"] | tuple[Path, ...] = Field(
+        default="auto",
+        description="Files with the fields that the table lacks; auto: *passthrough*.cs beside it that have its rows",
+    )
+    aberrations: Literal["refuse", "leave_out"] = Field(
+        default="refuse",
+        description="What is done about beam tilt, trefoil, tetrafoil, anisotropic magnification that count",
+    )
+
+
 class Truth(Section):
     """Truth of simulated data, reported beside the measurement and never used by it."""
 

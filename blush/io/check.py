@@ -13,11 +13,13 @@ from blush.io.check_table import check_table
 from blush.io.check_values import check_values
 from blush.io.columns import require
 from blush.io.copies import check_contents, expansion
-from blush.io.legacy import modernise
+from blush.io.cs_fields import AS_IT_IS, CsOptions
+from blush.io.cs_table import in_cs_words, is_cs
 from blush.io.noted import check_own
-from blush.io.particle_columns import BLOCK, NUMERIC_COLUMNS, POSE_COLUMNS
+from blush.io.particle_columns import BLOCK, POSE_COLUMNS
 from blush.io.particles import ParticleSet, parse_particles, read_particles
-from blush.io.star import Table, read_star
+from blush.io.star import Table
+from blush.io.table import read_table
 
 _LEAST_DIAMETER_PX = 4.0
 
@@ -47,22 +49,37 @@ class Findings:
             raise BlushError(f"{title} cannot be used: {len(self.problems)} problem(s)", self.problems)
 
 
-def check_particles(star: Path | str, particle_diameter_angst: float | None = None) -> Findings:
-    """Check a particle STAR file, its stacks and every image in them.
+def check_particles(
+    star: Path | str, particle_diameter_angst: float | None = None, cs: CsOptions = AS_IT_IS
+) -> Findings:
+    """Check a particle table, its stacks and every image in them.
 
     Parameters
     ----------
     particle_diameter_angst
         Images are background outside this circle; 0.75 of the box where it is not given.
+    cs
+        How a table of cryoSPARC is read.
     """
     star = Path(star)
     findings = Findings()
     try:
         check_own(star)
-        blocks = modernise(read_star(star, NUMERIC_COLUMNS), star, findings.problems)
+        blocks = read_table(star, cs, findings.problems, findings.warnings)
     except BlushError as error:
         findings.problems += [problem for problem in error.problems if isinstance(problem, Problem)]
         return findings
+    _check_table_and_images(findings, blocks, star, particle_diameter_angst)
+    if is_cs(star):
+        findings.problems = in_cs_words(findings.problems)
+        findings.warnings = in_cs_words(findings.warnings)
+    return findings
+
+
+def _check_table_and_images(
+    findings: Findings, blocks: dict[str, Table], star: Path, particle_diameter_angst: float | None
+) -> None:
+    """Add to the findings what the table holds, and what its images do."""
     particles = parse_particles(blocks, star, findings.problems)
     if particles is not None:
         findings.particles, findings.blocks = particles, blocks
@@ -77,12 +94,18 @@ def check_particles(star: Path | str, particle_diameter_angst: float | None = No
             findings.particles = replace(particles, image_digest=digests)
         if not findings.problems:
             findings.problems += check_contents(findings.particles, blocks["particles"], star)
-    return findings
+
+
+def cs_options(config: RunConfig) -> CsOptions:
+    """How the particles of a run are read, where they are a table of cryoSPARC."""
+    wanted = config.cryosparc
+    passthrough = None if wanted.passthrough == "auto" else wanted.passthrough
+    return CsOptions(wanted.project, passthrough, wanted.aberrations == "leave_out")
 
 
 def check_inputs(config: RunConfig) -> Findings:
     """Check all that a configuration names, and its settings against the particles."""
-    findings = check_particles(config.particles, config.particle_diameter_angst)
+    findings = check_particles(config.particles, config.particle_diameter_angst, cs_options(config))
     particles = findings.particles
     # no map can be compared with particles of no pixel size, which are refused already
     like = particles.optics[0] if particles and particles.optics[0].pixel_size_angst > 0 else None

@@ -24,6 +24,8 @@ _REQUIRED = (
 )
 
 
+IMAGE_SIGN = "blushImageSign"
+"""Column of data_optics: what images are multiplied by when they are read, 1 or -1 (of dark particles on bright)."""
 NUMERIC_DEFAULTS = {
     "rlnOpticsGroup": 0.0,
     "rlnVoltage": 0.0,
@@ -41,6 +43,7 @@ NUMERIC_DEFAULTS = {
     "rlnMagMat10": 0.0,
     "rlnMagMat11": 1.0,
     "rlnMicrographOriginalPixelSize": 0.0,  # that of the images
+    IMAGE_SIGN: 1.0,
 }
 """Columns of data_optics that are numbers, and what stands for one that is missing: RELION's defaults."""
 TEXT_DEFAULTS = {"rlnOddZernike": "[]", "rlnEvenZernike": "[]", "rlnMtfFileName": "None"}
@@ -66,6 +69,8 @@ class OpticsGroup:
         Coefficients of the phase error, in RELION's order.
     mtf_file
         Absolute path of the detector's transfer function, tabulated in 1/px of `original_pixel_size_angst`.
+    image_sign
+        What images are multiplied by when they are read: -1 where particles are dark on bright.
     """
 
     name: str
@@ -81,6 +86,7 @@ class OpticsGroup:
     even_zernike: tuple[float, ...] = ()
     mtf_file: str | None = None
     original_pixel_size_angst: float = 0.0
+    image_sign: float = 1.0
 
 
 def resolve(name: str, star: Path) -> Path | None:
@@ -138,6 +144,7 @@ def parse_optics(table: Table, star: Path, problems: list[Problem]) -> tuple[Opt
             even_zernike=vectors["rlnEvenZernike"][row],
             mtf_file=mtf_files[row],
             original_pixel_size_angst=float(columns["rlnMicrographOriginalPixelSize"][row]),
+            image_sign=float(columns[IMAGE_SIGN][row]),
         )
         for row in range(n_rows(table))
     )
@@ -175,6 +182,7 @@ def _check_values(columns: dict[str, np.ndarray], star: Path, problems: list[Pro
             f"must be from 0 to {_LARGEST_ABERRATION_MM:g} mm",
             "correct it; 2.7 is usual",
         ),
+        IMAGE_SIGN: (lambda sign: abs(sign) != 1, "must be 1 or -1", "correct it, or remove the column"),
         "rlnBeamTiltX": (_is_no_tilt, _NO_TILT, "give it in mrad, or fit it again"),
         "rlnBeamTiltY": (_is_no_tilt, _NO_TILT, "give it in mrad, or fit it again"),
     }

@@ -8,7 +8,7 @@ import numpy as np
 from blush.errors import BlushError, Problem
 from blush.io.columns import ROWS_LISTED, n_rows, numbers, row_problems, row_ranges, shown
 from blush.io.mrc import stack_header
-from blush.io.optics import resolve
+from blush.io.optics import IMAGE_SIGN, resolve
 from blush.io.star import Table
 
 BLOCK = "data_particles"
@@ -18,6 +18,7 @@ _LONGEST_NUMBER = 18
 """Digits that always fit int64."""
 # fmt: off
 NUMERIC_COLUMNS = frozenset((
+    IMAGE_SIGN,
     "rlnAmplitudeContrast", "rlnAnglePsi", "rlnAngleRot", "rlnAngleTilt", "rlnBeamTiltX", "rlnBeamTiltY",
     "rlnClassNumber", "rlnCtfBfactor", "rlnCtfDataAreCtfPremultiplied", "rlnCtfDataArePhaseFlipped",
     "rlnCtfScalefactor", "rlnDefocusAngle", "rlnDefocusU", "rlnDefocusV", "rlnDetectorPixelSize", "rlnGroupNumber",
@@ -127,6 +128,8 @@ def find_stack(name: str, star: Path) -> Path | None:
 
 def _remedy(name: str, star: Path) -> str:
     """What to do about a stack that is not where its name says."""
+    if star.suffix == ".cs":
+        return "restore the stack, or give the project's folder: cryosparc: {project: ...}, or --project"
     elsewhere = resolve(Path(name).name, star)
     if elsewhere is not None:
         return f"there is {elsewhere}: write the path to it into rlnImageName if these are the images"
@@ -177,3 +180,29 @@ def halves(table: Table, star: Path, problems: list[Problem]) -> np.ndarray:
     remedy = "assign every row to 1 or 2, or remove the column to have halves drawn"
     problems += row_problems(bad, table["rlnRandomSubset"][bad], "rlnRandomSubset is not 1 or 2", remedy, star, BLOCK)
     return np.nan_to_num(values).clip(0, 2).astype(np.int8)
+
+
+def float_columns(
+    table: Table, pixel_size_angst: np.ndarray | float, star: Path, problems: list[Problem]
+) -> dict[str, np.ndarray]:
+    """CTF, pose and normalisation of every particle, with RELION's defaults."""
+
+    def column(name: str, default: float | np.ndarray = 0.0) -> np.ndarray:
+        return numbers(table, name, default, BLOCK, star, problems)
+
+    defocus_u = column("rlnDefocusU")
+    return {
+        "defocus_u_angst": defocus_u,
+        "defocus_v_angst": column("rlnDefocusV", defocus_u),
+        "defocus_angle_deg": column("rlnDefocusAngle"),
+        "phase_shift_deg": column("rlnPhaseShift"),
+        "ctf_bfactor": column("rlnCtfBfactor"),
+        "ctf_scale": column("rlnCtfScalefactor", 1.0),
+        "rot_deg": column("rlnAngleRot"),
+        "tilt_deg": column("rlnAngleTilt"),
+        "psi_deg": column("rlnAnglePsi"),
+        # older programs write origins in pixels
+        "offset_x_angst": column("rlnOriginXAngst", column("rlnOriginX") * pixel_size_angst),
+        "offset_y_angst": column("rlnOriginYAngst", column("rlnOriginY") * pixel_size_angst),
+        "norm_correction": column("rlnNormCorrection", 1.0),
+    }

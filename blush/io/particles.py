@@ -9,16 +9,17 @@ from typing import Any, Self
 import numpy as np
 
 from blush.errors import BlushError, Problem
-from blush.io.columns import numbers, require
+from blush.io.columns import require
+from blush.io.cs_fields import AS_IT_IS, CsOptions
+from blush.io.cs_table import in_cs_words, is_cs
 from blush.io.files import as_written, load_npz, parse_json, save_npz
 from blush.io.image_digests import image_digests
-from blush.io.legacy import modernise
 from blush.io.mrc import map_stack, stack_header
 from blush.io.optics import OpticsGroup, parse_optics
 from blush.io.particle_columns import (
     BLOCK,
-    NUMERIC_COLUMNS,
     POSE_COLUMNS,
+    float_columns,
     group_index,
     halves,
     image_columns,
@@ -26,7 +27,8 @@ from blush.io.particle_columns import (
     optics_index,
 )
 from blush.io.physics import check_physics
-from blush.io.star import Table, read_star
+from blush.io.star import Table
+from blush.io.table import read_table
 
 _REQUIRED = ("rlnImageName", "rlnOpticsGroup", "rlnDefocusU")
 _META = "meta_json"
@@ -87,8 +89,14 @@ class ParticleSet:
         rows = np.asarray(rows)
         return dataclasses.replace(self, **{name: array[rows] for name, array in self._arrays().items()})
 
+    @property
+    def image_sign(self) -> np.ndarray:
+        """What each image is multiplied by when it is read, float32 (n,)."""
+        signs = np.array([group.image_sign for group in self.optics], dtype=np.float32)
+        return signs[self.optics_index]
+
     def images(self) -> np.ndarray:
-        """Read the images of all rows as float32 (n, h, w), stack by stack.
+        """Read the images of all rows as float32 (n, h, w), stack by stack, bright on dark.
 
         Raises
         ------
@@ -108,6 +116,8 @@ class ParticleSet:
                 others = int(np.count_nonzero(image_digests(stored) != self.image_digest[rows]))
                 changed += [_changed(self.stacks[stack], others, len(rows))] if others else []
             images[rows] = stored
+        if any(group.image_sign < 0 for group in self.optics):
+            images *= self.image_sign[:, None, None]
         if changed:
             raise BlushError("the images of this refinement have changed since its import", changed)
         return images
@@ -184,11 +194,15 @@ def _with_tuples(group: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in group.items()}
 
 
-def read_particles(star: Path | str, find_stacks: bool = True) -> tuple[ParticleSet, dict[str, Table]]:
-    """Read a particle STAR file of RELION 3.1 or later, or an older one that names its optics per particle.
+def read_particles(
+    star: Path | str, find_stacks: bool = True, cs: CsOptions = AS_IT_IS
+) -> tuple[ParticleSet, dict[str, Table]]:
+    """Read a particle STAR file of any RELION since 3.0, or a table of cryoSPARC.
 
     Parameters
     ----------
+    cs
+        How a table of cryoSPARC is read.
     find_stacks
         Whether the images are wanted; without them only the table is read, and the stacks need not be there.
 
@@ -202,8 +216,10 @@ def read_particles(star: Path | str, find_stacks: bool = True) -> tuple[Particle
         With every mistake in the table, and every stack that is wanted and missing or cannot be read.
     """
     problems: list[Problem] = []
-    blocks = modernise(read_star(star, NUMERIC_COLUMNS), Path(star), problems)
+    blocks = read_table(Path(star), cs, problems)
     particles = parse_particles(blocks, Path(star), problems, find_stacks)
+    if is_cs(star):
+        problems = in_cs_words(problems)
     if problems or particles is None:
         raise BlushError(f"{star} cannot be used: {len(problems)} problem(s)", problems)
     return particles, blocks
@@ -243,34 +259,8 @@ def parse_particles(
         stacks=stacks,
         optics=optics,
         has_poses=all(name in table for name in POSE_COLUMNS),
-        **_float_columns(table, pixel_size, star, problems),
+        **float_columns(table, pixel_size, star, problems),
     )
-
-
-def _float_columns(
-    table: Table, pixel_size_angst: np.ndarray | float, star: Path, problems: list[Problem]
-) -> dict[str, np.ndarray]:
-    """CTF, pose and normalisation of every particle, with RELION's defaults."""
-
-    def column(name: str, default: float | np.ndarray = 0.0) -> np.ndarray:
-        return numbers(table, name, default, BLOCK, star, problems)
-
-    defocus_u = column("rlnDefocusU")
-    return {
-        "defocus_u_angst": defocus_u,
-        "defocus_v_angst": column("rlnDefocusV", defocus_u),
-        "defocus_angle_deg": column("rlnDefocusAngle"),
-        "phase_shift_deg": column("rlnPhaseShift"),
-        "ctf_bfactor": column("rlnCtfBfactor"),
-        "ctf_scale": column("rlnCtfScalefactor", 1.0),
-        "rot_deg": column("rlnAngleRot"),
-        "tilt_deg": column("rlnAngleTilt"),
-        "psi_deg": column("rlnAnglePsi"),
-        # older programs write origins in pixels
-        "offset_x_angst": column("rlnOriginXAngst", column("rlnOriginX") * pixel_size_angst),
-        "offset_y_angst": column("rlnOriginYAngst", column("rlnOriginY") * pixel_size_angst),
-        "norm_correction": column("rlnNormCorrection", 1.0),
-    }
 
 
 def _with_boxes(

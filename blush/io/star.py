@@ -44,7 +44,7 @@ def read_star(path: Path | str, numeric: Collection[str] | None = None) -> dict[
     path = Path(path)
     problem = unreadable(path)
     if problem is None and path.suffix == ".cs":
-        remedy = "convert it to a STAR file with csparc2star.py (pyem)"
+        remedy = "write it as one with `blush export-star`"
         problem = Problem("is a table of cryoSPARC, not a STAR file", remedy, str(path))
     if problem is not None:
         raise BlushError("cannot read a STAR file", [problem])

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from blush.errors import BlushError, Problem
 from blush.io.columns import numbers
+from blush.io.cs_fields import AS_IT_IS
+from blush.io.cs_table import is_cs, read_cs
 from blush.io.particle_columns import BLOCK
 from blush.io.star import Table, read_star
 from blush.validate.partitions import (
@@ -79,7 +81,7 @@ def compare_classes(first: Path, second: Path) -> ClassesCompared:
     BlushError
         Where a table has no classes, or lists an image twice, or no image is in both.
     """
-    tables = [read_star(star).get("particles", {}) for star in (first, second)]
+    tables = [_particles(star) for star in (first, second)]
     names = [_names(table, star) for table, star in zip(tables, (first, second), strict=True)]
     _, rows, other_rows = np.intersect1d(names[0], names[1], return_indices=True)
     if not len(rows):
@@ -108,6 +110,17 @@ def compare_classes(first: Path, second: Path) -> ClassesCompared:
         mutual_information(table),
         calibration(probability, is_right) if PROBABILITY in tables[0] else None,
     )
+
+
+def _particles(path: Path) -> Table:
+    """Columns of the particles of a STAR file, or of a table of cryoSPARC."""
+    if not is_cs(path):
+        return read_star(path).get("particles", {})
+    problems: list[Problem] = []
+    blocks = read_cs(path, AS_IT_IS, problems)
+    if problems:
+        raise BlushError(TITLE, problems)
+    return blocks["particles"]
 
 
 def _names(table: Table, star: Path) -> NDArray[np.str_]:

@@ -14,6 +14,9 @@ from blush.config.files import merged
 from blush.config.input_file import unreadable
 from blush.errors import BlushError, Problem
 from blush.io import seal
+from blush.io.check import cs_options
+from blush.io.cs_fields import passthrough_files
+from blush.io.cs_table import is_cs
 from blush.io.files import read_json, write_json
 from blush.io.seal import Owner
 from blush.jobs.layout import RunFolder
@@ -38,7 +41,18 @@ def input_files(config: RunConfig) -> dict[str, Path]:
     named = {key: getattr(config, key) for key in ("particles", "reference", "mask")}
     own = enumerate(config.classification.references, 1) if config.job == "classify" else ()
     maps = {f"classification.references.{k}": path for k, path in own}
-    return {key: value for key, value in named.items() if isinstance(value, Path)} | maps
+    files = {key: value for key, value in named.items() if isinstance(value, Path)} | maps
+    if is_cs(config.particles):
+        files |= {f"passthrough.{k}": path for k, path in enumerate(_passthrough(config), 1)}
+    return files
+
+
+def _passthrough(config: RunConfig) -> tuple[Path, ...]:
+    """Files with fields that a table of cryoSPARC lacks; none where the table cannot be read, which its checks tell."""
+    try:
+        return passthrough_files(config.particles, cs_options(config))
+    except BlushError:
+        return ()
 
 
 def decisive_settings(config: RunConfig) -> dict[str, str]:
@@ -49,7 +63,9 @@ def decisive_settings(config: RunConfig) -> dict[str, str]:
     parts: dict[str, Any] = {f"refinement.{k}": v for k, v in refinement.items() if k not in FREE_REFINEMENT}
     parts |= {key: value for key, value in settings.items() if key not in left_out}
     parts |= {f"compute.{key}": compute[key] for key in DECISIVE_COMPUTE}
-    classification = parts.pop("classification")
+    classification, cryosparc = parts.pop("classification"), parts.pop("cryosparc")
+    if is_cs(config.particles):
+        parts["cryosparc.aberrations"] = cryosparc["aberrations"]
     if config.job == "classify":
         parts |= {f"classification.{k}": v for k, v in classification.items() if k not in FREE_CLASSIFICATION}
     parts["regulariser"] = _regulariser(config)

@@ -159,7 +159,8 @@ class _Work:
         whole_px = torch.zeros(len(rows), 2, dtype=torch.int64)
         if self.centre_px is not None:
             whole_px = recentred(particles, self.centre_px)[0]
-        return moved_and_cropped(images, whole_px, self.box_px).cpu().numpy()
+        sign = torch.from_numpy(particles.image_sign).to(images)  # stored as they came: the table says it of both
+        return moved_and_cropped(images * sign[:, None, None], whole_px, self.box_px).cpu().numpy()
 
     def _amplitude(self, volume: Tensor, wanted: ImageSet) -> float:
         """Least-squares amplitude of the whole map in some images; 1 where it is given.

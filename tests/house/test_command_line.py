@@ -60,7 +60,7 @@ def test_a_star_file_alone_is_not_a_run(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         command.main()
     assert stop.value.code == 2
-    assert "particles.star: a STAR file alone is not a run; give the configuration" in capsys.readouterr().err
+    assert "particles.star: a particle table alone is not a run; give the configuration" in capsys.readouterr().err
 
 
 def test_a_thousand_mistakes_of_one_cause_are_four_lines():

@@ -332,6 +332,35 @@ def records() -> dict[str, Example]:
     }
 
 
+def cryosparc_files() -> dict[str, Example]:
+    """Tables of cryoSPARC: arrays with objects, of sizes that are not there, and with headers that cost."""
+
+    def rows(descr: str, shape: str, content: bytes = b"", version: bytes = b"\x01\0") -> Callable[[], bytes]:
+        header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
+        length = struct.pack("<H" if version[0] == 1 else "<I", len(header))
+        return lambda: b"\x93NUMPY" + version + length + header + content
+
+    uid = "[('uid', '<u8')]"
+    made = {
+        "objects": (rows("[('uid', '|O')]", "(1,)", pickle.dumps([{}])), "neither numbers nor text"),
+        "nested": (rows("[('uid', [('a', '<u8')])]", "(1,)", bytes(8)), "neither numbers nor text"),
+        "text": (rows("[('uid', '<U3')]", "(1,)", bytes(12)), "neither numbers nor text"),
+        "plain": (rows("'<f8'", "(1,)", bytes(8)), "no fields"),
+        "huge": (rows(uid, "(999999999999999999999,)", bytes(8)), "rows of 8 bytes"),
+        "negative": (rows(uid, "(-1,)", bytes(8)), "no rows"),
+        "square": (rows(uid, "(1, 1)", bytes(8)), "no rows"),
+        "wide": (rows("[('uid', '<u8', (1000000,))]", "(1,)", bytes(8)), "its rows are of"),
+        "cut": (rows(uid, "(2,)", bytes(15)), "holds 15 bytes"),
+        "twice": (rows("[('uid', '<u8'), ('uid', '<u8')]", "(1,)", bytes(16)), "is no table of cryoSPARC"),
+        "deep": (rows("[" * 60_000, "(1,)"), "is no table of cryoSPARC"),
+        "long": (rows("[" + "('a', '<u8')," * 100_000 + "]", "(1,)", b"", b"\x02\0"), "is no table of cryoSPARC"),
+        "digits": (rows(uid, "(" + "9" * 6000 + ",)"), "is no table of cryoSPARC"),
+        "version": (rows(uid, "(1,)", bytes(8), b"\x03\0"), "of version (3, 0)"),
+        "empty": (rows(uid, "(0,)"), "has no blob/path"),
+    }
+    return {f"cryosparc-{name}.bin": Example(make, message) for name, (make, message) in made.items()}
+
+
 def string(value: str) -> bytes:
     return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
 
@@ -445,7 +474,7 @@ def packed(content: bytes, told: str) -> Example:
 
 EXAMPLES = (
     json_files() | states() | npz_files() | yaml_files() | weights_files() | external_files() | pool_files()
-    | pickle_files() | tables() | records()
+    | pickle_files() | tables() | records() | cryosparc_files()
 )  # fmt: skip
 
 

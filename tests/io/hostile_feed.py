@@ -65,6 +65,10 @@ def particles(path: Path) -> None:
     command("import", "--check-only", path.rename("p.star"))
 
 
+def cryosparc(path: Path) -> None:
+    command("import", "--check-only", path.rename("p.cs"))
+
+
 def starround(path: Path) -> None:
     write_star("again.star", read_star(path))
 
@@ -123,6 +127,7 @@ def store(path: Path) -> None:
 
 READERS: dict[str, Callable[[Path], Any]] = {
     "particles": particles,
+    "cryosparc": cryosparc,
     "starround": starround,
     "mrc": mrc,
     "npz": load_npz,

@@ -21,6 +21,7 @@ HANGING_SECONDS = 900.0
 """For all files together, on a machine that is busy; without other work it takes 10 s."""
 NAMED_AS = {
     "checkpoint": "checkpoint.pt",
+    "cryosparc": "p.cs",
     "extcall": "external_reconstruct.star",
     "losses": "losses.tsv",
     "poolfile": "pool.json",

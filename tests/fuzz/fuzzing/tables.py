@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from blush.fourier.backproject import empty_accumulator
 from blush.io.check import check_particles
+from blush.io.cs_write import cs_rows, write_cs
 from blush.io.mrc import write_stack
 from blush.io.optics import read_mtf
 from blush.io.particles import ParticleSet, read_particles
@@ -190,6 +192,30 @@ def _checked_particles(path: Path) -> None:
     assert findings.particles.images().shape == (len(findings.particles), BOX_PX, BOX_PX)
 
 
+def cryosparc(folder: Path) -> list[bytes]:
+    """Tables of cryoSPARC with their stacks: whole, without poses, and one that lacks what its passthrough file has."""
+    contents = []
+    (folder / "case.star").write_bytes(project(folder)[0])
+    found, blocks = read_particles(folder / "case.star")
+    (folder / "case.star").unlink()
+    plain = dataclasses.replace(found, optics=tuple(dataclasses.replace(one, **_NO_TERMS) for one in found.optics))
+    paths = [f">{Path(stack).name}" for stack in found.stacks]
+    for given in (plain, dataclasses.replace(plain, has_poses=False)):
+        rows = cs_rows(given, blocks["particles"], paths)
+        write_cs(folder / "case.cs", rows, "Particles")
+        contents.append((folder / "case.cs").read_bytes())
+    write_cs(folder / "J1_passthrough_particles.cs", rows, "Particles")
+    write_cs(folder / "case.cs", np.array(rows[["uid", "ctf/df1_A"]]), "Particles")
+    contents.append((folder / "case.cs").read_bytes())
+    (folder / "case.cs").unlink()
+    return contents
+
+
+_NO_TERMS: dict[str, Any] = {
+    "beam_tilt_x_mrad": 0.0, "beam_tilt_y_mrad": 0.0, "odd_zernike": (), "even_zernike": (), "mtf_file": None,
+}  # fmt: skip
+
+
 def _table_alone(path: Path) -> None:
     found, blocks = read_particles(path, find_stacks=False)
     valid_particles(found)
@@ -276,6 +302,7 @@ class _SilentCall:
 READERS = (
     Reader("star", "case.star", tables, _star, _CHANGES, 39, hostile=("starround", "particles")),
     Reader("particles", "case.star", project, _checked_particles, _CHANGES, 12, hostile=("particles",)),
+    Reader("cryosparc", "case.cs", cryosparc, _checked_particles, BYTES, 12, hostile=("cryosparc",)),
     Reader("particle_table", "case.star", dialects, _table_alone, _CHANGES, 19, hostile=("particles",)),
     Reader("mtf", "case.star", detectors, _transfer_function, _CHANGES, 40),
     Reader(
