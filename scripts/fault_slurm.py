@@ -52,9 +52,8 @@ def on_slurm(place: Path, kind: str) -> str:
 def upgraded_tree(place: Path) -> Path:
     """A copy of this Blush whose results differ."""
     tree = place / "other_tree"
-    for name in ("blush", "workflow", "profiles", "envs"):
-        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "Snakefile", tree)
+    for name in ("blush", "workflow", "profiles"):
+        shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     path = tree / "blush/refine/state.py"
     text, count = re.subn(r"(?m)^ALGORITHM_VERSION = \d+", "ALGORITHM_VERSION = 9999", path.read_text(encoding="utf-8"))
     if count != 1:

@@ -32,7 +32,7 @@ class Workflow:
     def __init__(self, place: Path, way: str, setup: Setup = nothing, tree: Path = ROOT) -> None:
         self.place, self.way = place, way
         self.log = place / f"said{len(list(place.glob('said*')))}.txt"
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(tree / "Snakefile"), "--profile"]
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(tree / "workflow/Snakefile"), "--profile"]
         command += [str(tree / "profiles" / way), "--configfile", "run.yaml"]
         command += ["--cores", "4"] if way == "local" else []
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"

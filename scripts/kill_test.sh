@@ -22,7 +22,7 @@ configure() { # $1 = way, $2 = workers
 }
 run_snakemake() { # $1 = way
   cd "$work/$1"
-  exec "$bin/python" -m snakemake --snakefile "$root/Snakefile" --profile "$root/profiles/local" \
+  exec "$bin/python" -m snakemake --snakefile "$root/workflow/Snakefile" --profile "$root/profiles/local" \
     --configfile run.yaml --cores 4
 }
 results() { echo "$work/$1/results/run"; }

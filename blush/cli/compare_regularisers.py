@@ -78,7 +78,7 @@ def compare_regularisers(
 
 def _refine_all(comparison: "Comparison", quiet: bool) -> dict[str, str]:
     """Every member in turn; one that cannot be done is told and does not keep the others from theirs."""
-    from blush.cli.refine import shown
+    from blush.cli.watch import followed
     from blush.jobs.compare_regularisers import is_finished, refine_member, shared_pool
     from blush.report.page import write_report
 
@@ -96,7 +96,7 @@ def _refine_all(comparison: "Comparison", quiet: bool) -> dict[str, str]:
             say(title + _time_left(spent, len(to_do) - len(spent) - len(failures)))
             start = time.monotonic()
             try:
-                with shown(member.run, quiet):
+                with followed(member.run, quiet):
                     run = refine_member(member, pool, lambda line: None)
                 write_report(run)
                 spent.append(time.monotonic() - start)

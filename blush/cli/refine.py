@@ -1,10 +1,6 @@
 """`blush refine`: a whole job in one process."""
 
 import os
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -41,11 +37,12 @@ def run_job(config: Path, quiet: bool, job: str | None = None) -> None:
     BlushError
         If it asks for another job, or anything is wrong with the input.
     """
+    from blush.cli.watch import followed
     from blush.cluster.lock import hold_run
     from blush.errors import BlushError, Problem
-    from blush.io.files import read_record
     from blush.jobs.autorefine import autorefine
     from blush.jobs.settings import run_settings
+    from blush.report.closing import tell_results
     from blush.report.page import write_report
 
     settings = run_settings(config)
@@ -54,28 +51,7 @@ def run_job(config: Path, quiet: bool, job: str | None = None) -> None:
         raise BlushError(f"no {job} job", [Problem("asks for another job", remedy, str(config), "job", settings.job)])
     hold_run(settings.run_dir)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as the workers have it; read at first use
-    with shown(settings.run_dir, quiet):
+    with followed(settings.run_dir, quiet):
         run = autorefine(settings)
-    for warning in read_record(run / "summary.json", members=("warnings",))["warnings"]:
-        typer.echo(f"warning: {warning}", err=True)
-    typer.echo(str(write_report(run)))
-
-
-@contextmanager
-def shown(run: Path, quiet: bool) -> Iterator[None]:
-    """Follow the run's files beside the work, as `blush watch` does."""
-    from blush.cli.watch import follow
-    from blush.report.watch import Watcher
-
-    if quiet:
-        yield
-        return
-    ended = threading.Event()
-    interval = 1.0 if sys.stdout.isatty() else 30.0
-    watching = threading.Thread(target=follow, args=(Watcher(run), ended, interval), daemon=True)
-    watching.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watching.join()
+    write_report(run)
+    tell_results(run)

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from blush.config.address import is_allowed
 from blush.config.files import checked, merged, read_yaml, resolved
 from blush.config.sections import PositiveInt, Section
+from blush.errors import BlushError, Problem
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -249,3 +250,20 @@ def load_training(path: Path | str, overrides: dict[str, Any] | None = None) -> 
     """
     content = merged(read_yaml(Path(path)), overrides or {})
     return checked(TrainingConfig, resolved(content, Path(path).absolute().parent, _PATH_KEYS, "training"), path)
+
+
+def holds_training(path: Path) -> bool:
+    """Whether a configuration is one of a training: it has `sources`, which a refinement has not.
+
+    Raises
+    ------
+    BlushError
+        If it cannot be read, or has settings of both.
+    """
+    content = read_yaml(path)
+    if "sources" not in content:
+        return False
+    if both := sorted({"particles", "reference", "regulariser"} & content.keys()):
+        message = f"has sources, as a training, and {', '.join(both)}, as a refinement"
+        raise BlushError("this is no configuration", [Problem(message, "keep one of them", str(path))])
+    return True

@@ -15,7 +15,6 @@ from blush.refine.state import State, load_state
 from blush.report.run_data import unchanged
 from blush.report.timing import duration
 
-BAR_WIDTH = 30
 SILENT_SECONDS = 300.0
 _EXPECTATION = ("expectation", "shard")
 
@@ -129,27 +128,29 @@ def _pace(records: Iterable[Record], total: int) -> tuple[int, float | None]:
     return done, elapsed * (total - done) / done
 
 
-def status_line(status: Status) -> str:
-    """One line about the iteration at work."""
+def status_parts(status: Status) -> tuple[str, str]:
+    """What a run is doing, and how far it is."""
     if status.finished:
-        return f"finished after iteration {status.iteration}"
+        return f"finished after iteration {status.iteration}", ""
     if status.refined:
         done = "classified" if status.classifies else "refined"
-        return f"{done} in {status.iteration} iterations, {status.stage} to come" + _silence(status)
-    share = min(1.0, status.done / status.total) if status.total else 0.0
-    filled = round(BAR_WIDTH * share)
-    bar = "█" * filled + "░" * (BAR_WIDTH - filled)
-    particles = f"{status.done}/{status.total} particles" if status.total else ""
-    left = ""
+        return f"{done} in {status.iteration} iterations, {status.stage} to come", _silence(status)
+    parts = [f"{status.done}/{status.total} particles"] if status.total else []
     if status.seconds_left is not None and status.done < status.total:
-        left = f", {duration(status.seconds_left)} left of this step"
-    return f"it {status.iteration:03d} {status.stage:<11} {bar} {particles}{left}{_silence(status)}"
+        parts.append(f"{duration(status.seconds_left)} left of this step")
+    silence = _silence(status)
+    return f"it {status.iteration:03d} {status.stage}", ", ".join([*parts, silence] if silence else parts)
+
+
+def status_line(status: Status) -> str:
+    """One line about the iteration at work."""
+    return "  ".join(part for part in status_parts(status) if part)
 
 
 def _silence(status: Status) -> str:
     if status.silent_seconds < SILENT_SECONDS:
         return ""
-    return f" (nothing logged for {duration(status.silent_seconds)})"
+    return f"nothing logged for {duration(status.silent_seconds)}"
 
 
 def state_line(used: State, state: State) -> str:

@@ -24,7 +24,7 @@ def pins():
 
 
 def test_the_conda_environment_names_the_packages_of_the_project():
-    entries = yaml.safe_load((ROOT / "envs" / "blush.yaml").read_text(encoding="utf-8"))["dependencies"]
+    entries = yaml.safe_load((ROOT / "workflow" / "envs" / "blush.yaml").read_text(encoding="utf-8"))["dependencies"]
     expected = [f"python{project()['requires-python']}"]
     for text in project()["dependencies"]:
         requirement = Requirement(text)

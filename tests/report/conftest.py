@@ -108,6 +108,7 @@ def write_results(root: Path) -> None:
     write_json(root / "summary.json", {
         "name": "fake", "versions": {"blush": "0.1.0", "torch": "2.13"}, "seed": 1, "warnings": ["look <here>"],
         "timing": {"stages": {}, "wall_seconds": 12.0, "peak_memory_gb": 0.5},
+        "resolution_angst": 7.5, "iterations": 3, "stop_reason": "converged", "particles": {"total": N},
     })  # fmt: skip
 
 

@@ -72,7 +72,13 @@ def test_report_prints_where_it_wrote(run_command, finished_run):
 def test_watch_once_shows_every_iteration_and_ends(run_command, finished_run):
     lines = run_command("watch", finished_run, "--once").stdout.splitlines()
     assert [line[:6] for line in lines[:3]] == ["it 001", "it 002", "it 003"]
-    assert lines[3] == "finished after iteration 3"
+    assert lines[3:] == [
+        "finished after iteration 3",
+        "warning: look <here>",
+        "resolution  7.50 Å, 40 particles, 3 iterations",
+        f"map         {finished_run}/postprocess/postprocess.mrc",
+        f"page        {finished_run}/report.html",
+    ]
 
 
 def test_watch_ends_by_itself_when_the_run_is_done(run_command, finished_run):

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
-from workflow_helpers import blush, digests, run, snakemake
+from workflow_helpers import blush, digests
 
 SIMULATION = {
     "specimen": {"model": "demo", "symmetry": "D4", "copies": "expand"},
@@ -64,9 +64,15 @@ def one_process(particles, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def finished(particles, tmp_path_factory):
+def finished(run_from_its_folder):
     """Configuration, folder and digests of a run that Snakemake made."""
-    config = write_config(tmp_path_factory.mktemp("finished"), particles)
-    run(snakemake(config))
-    folder = config.parent / "results" / "tiny"
+    config, folder, _ = run_from_its_folder
     return config, folder, digests(folder)
+
+
+@pytest.fixture(scope="session")
+def run_from_its_folder(particles, tmp_path_factory):
+    """Configuration, folder and words of `blush run`, in a folder that holds nothing else."""
+    config = write_config(tmp_path_factory.mktemp("finished"), particles)
+    said = blush("run", config.name, cwd=config.parent)
+    return config, config.parent / "results" / "tiny", said

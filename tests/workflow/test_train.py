@@ -59,7 +59,7 @@ def start(config: Path) -> subprocess.Popen:
         "--cores",
         "2",
     ]
-    command += ["--snakefile", str(ROOT / "Snakefile"), "--configfile", str(config)]
+    command += ["--snakefile", str(ROOT / "workflow" / "Snakefile"), "--configfile", str(config)]
     with (config.parent / "log.txt").open("a") as log:
         return subprocess.Popen(command, cwd=config.parent, stdout=log, stderr=log, start_new_session=True)
 
@@ -161,12 +161,21 @@ def test_killed_and_resumed_it_ends_the_same(faulty: StandIn, whole: Path, tmp_p
 
 
 def test_snakemake_finds_nothing_to_complain_about_in_a_training(archive: StandIn, tmp_path: Path) -> None:
-    run([sys.executable, "-m", "snakemake", "--lint", "--snakefile", str(ROOT / "Snakefile"),
+    run([sys.executable, "-m", "snakemake", "--lint", "--snakefile", str(ROOT / "workflow" / "Snakefile"),
          "--configfile", str(configure(tmp_path, archive))], tmp_path)  # fmt: skip
 
 
 def test_without_a_target_the_whole_training_is_planned(archive: StandIn, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1", "--dry-run"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(ROOT / "workflow" / "Snakefile"),
+        "--cores",
+        "1",
+        "--dry-run",
+    ]
     command += ["--configfile", str(configure(tmp_path, archive))]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     planned = {line.split()[0] for line in (done.stdout + done.stderr).splitlines() if line.strip()}

@@ -6,7 +6,7 @@ from workflow_helpers import BIN, run, snakemake
 
 
 def test_rules_are_formatted():
-    run([str(BIN / "snakefmt"), "--check", "Snakefile", "workflow/rules"])
+    run([str(BIN / "snakefmt"), "--check", "workflow"])
 
 
 def test_snakemake_finds_nothing_to_complain_about(make_config):

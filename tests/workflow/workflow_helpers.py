@@ -44,7 +44,7 @@ def snakemake(config, *options, profile="local"):
         "-m",
         "snakemake",
         "--snakefile",
-        ROOT / "Snakefile",
+        ROOT / "workflow" / "Snakefile",
         "--profile",
         ROOT / "profiles" / profile,
     ]

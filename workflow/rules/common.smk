@@ -2,9 +2,8 @@
 import shlex
 from functools import cache
 from pathlib import Path
-import yaml
 from blush.config import RunConfig
-from blush.config.training import load_training
+from blush.config.training import holds_training, load_training
 from blush.errors import BlushError
 from blush.io.files import read_json
 from blush.io.json_text import SEAL_KEY
@@ -30,19 +29,11 @@ def config_file():
 
 
 def is_training():
-    """Whether the configuration is one of a training: it has `sources`, which a refinement has not."""
+    """Whether the configuration is one of a training."""
     try:
-        content = yaml.safe_load(Path(config_file()).read_text())
-    except (OSError, yaml.YAMLError):
-        return False  # told by whoever reads it next
-    if not isinstance(content, dict) or "sources" not in content:
-        return False
-    both = sorted({"particles", "reference", "regulariser"} & content.keys())
-    if both:
-        raise WorkflowError(
-            f"{config_file()} has sources, as a training, and {', '.join(both)}, as a refinement: keep one of them"
-        )
-    return True
+        return holds_training(Path(config_file()))
+    except BlushError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def checked_config(load=run_settings):

@@ -13,7 +13,7 @@ rule import_particles:
     benchmark:
         "<run>/benchmarks/import.tsv"
     conda:
-        "../../envs/blush.yaml"
+        "../envs/blush.yaml"
     resources:
         mem_mb=4000,
         runtime=240,
@@ -39,7 +39,7 @@ rule start:
         "<run>/benchmarks/start.tsv"
     retries: 2
     conda:
-        "../../envs/blush.yaml"
+        "../envs/blush.yaml"
     threads: pool_threads()
     resources:
         mem_mb=1000,

@@ -14,7 +14,7 @@ rule expectation:
         "<run>/benchmarks/it{n}_expectation_{subset}.tsv"
     retries: 3
     conda:
-        "../../envs/blush.yaml"
+        "../envs/blush.yaml"
     threads: pool_threads()
     resources:
         mem_mb=1000,
@@ -38,7 +38,7 @@ rule reduce:
         "<run>/benchmarks/it{n}_reduce_{subset}.tsv"
     retries: 3
     conda:
-        "../../envs/blush.yaml"
+        "../envs/blush.yaml"
     resources:
         mem_mb=1000,
         runtime=240,
@@ -63,7 +63,7 @@ rule denoise_and_trail:
         "<run>/benchmarks/it{n}_denoise_and_trail.tsv"
     retries: 3
     conda:
-        "../../envs/blush.yaml"
+        "../envs/blush.yaml"
     resources:
         mem_mb=1000,
         runtime=240,
@@ -88,7 +88,7 @@ checkpoint converge:
         "<run>/benchmarks/it{n}_converge.tsv"
     retries: 1
     conda:
-        "../../envs/blush.yaml"
+        "../envs/blush.yaml"
     resources:
         mem_mb=1000,
         runtime=60,

@@ -39,6 +39,7 @@ localrules:
     all,
 
 
+include: "terminal.smk"
 include: "import.smk"
 include: "refine.smk"
 include: "results.smk"
@@ -55,15 +56,20 @@ onstart:
         )
     except BlushError as error:
         raise SystemExit(f"blush: {error}") from None
+    begin_showing()
 
 
 onsuccess:
     stop_pool(pool_folder(RUN_CONFIG.run_dir))
+    end_showing()
     tell_lost_results()
+    if any(job.rule.name == "all" for job in workflow.dag.targetjobs):
+        tell_results(RUN_CONFIG.run_dir)
 
 
 onerror:
+    end_showing()
     stop_pool(pool_folder(RUN_CONFIG.run_dir))
-    print(
-        f"The same command continues this run. Logs: {RUN_CONFIG.run_dir}/logs, {RUN_CONFIG.run_dir}/.pool"
+    say(
+        f"the same command continues this run; logs: {RUN_CONFIG.run_dir}/logs, {RUN_CONFIG.run_dir}/.pool"
     )

@@ -11,7 +11,7 @@ rule postprocess:
         "<run>/benchmarks/postprocess.tsv"
     retries: 1
     conda:
-        "../../envs/blush.yaml"
+        "../envs/blush.yaml"
     threads: RUN_CONFIG.compute.threads_per_worker
     resources:
         mem_mb=memory_of_maps_mb,
@@ -35,7 +35,7 @@ rule report:
         "<run>/benchmarks/report.tsv"
     retries: 1
     conda:
-        "../../envs/blush.yaml"
+        "../envs/blush.yaml"
     resources:
         mem_mb=2000,
         runtime=60,

@@ -34,7 +34,7 @@ rule fetch:
         "<run>/benchmarks/fetch.tsv"
     retries: 2
     conda:
-        "../../envs/blush.yaml"
+        "../envs/blush.yaml"
     resources:
         mem_mb=2000,
         runtime=2880,
@@ -55,7 +55,7 @@ rule curate:
     benchmark:
         "<run>/benchmarks/curate.tsv"
     conda:
-        "../../envs/blush.yaml"
+        "../envs/blush.yaml"
     resources:
         mem_mb=8000,
         runtime=1440,
@@ -80,7 +80,7 @@ rule prepare:
         "<run>/benchmarks/prepare.tsv"
     retries: 1
     conda:
-        "../../envs/blush.yaml"
+        "../envs/blush.yaml"
     resources:
         mem_mb=8000,
         runtime=1440,
@@ -105,7 +105,7 @@ rule fit:
         "<run>/benchmarks/fit.tsv"
     retries: 2
     conda:
-        "../../envs/blush.yaml"
+        "../envs/blush.yaml"
     threads: RUN_CONFIG.fit.processes + RUN_CONFIG.fit.loaders
     resources:
         mem_mb=16000,
@@ -129,7 +129,7 @@ rule evaluate:
         "<run>/benchmarks/evaluate.tsv"
     retries: 1
     conda:
-        "../../envs/blush.yaml"
+        "../envs/blush.yaml"
     resources:
         mem_mb=8000,
         runtime=1440,
@@ -152,7 +152,7 @@ rule export:
     benchmark:
         "<run>/benchmarks/export.tsv"
     conda:
-        "../../envs/blush.yaml"
+        "../envs/blush.yaml"
     resources:
         mem_mb=2000,
         runtime=60,

@@ -1,0 +1,66 @@
+"""What a terminal says of a run at its beginning and at its end."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from blush.io.files import read_record
+from blush.report.display import tell
+
+_COLUMN = 12
+
+
+def following(run: Path) -> str:
+    """How to follow a run from another terminal."""
+    return f"follow this run from another terminal: blush watch {shlex.quote(near(run))}"
+
+
+def tell_results(run: Path) -> None:
+    """Write what a finished run found and where that is.
+
+    Raises
+    ------
+    BlushError
+        Where the summary cannot be read.
+    """
+    for line in _closing_lines(run):
+        tell(line, _COLUMN)
+
+
+def _closing_lines(run: Path) -> list[str]:
+    """What a finished run found and where that is: warnings, resolution or verdict, maps, page.
+
+    Raises
+    ------
+    BlushError
+        Where the summary cannot be read.
+    """
+    summary = read_record(run / "summary.json", members=("warnings", "stop_reason", "iterations", "particles"))
+    lines = [f"warning: {text}" for text in summary["warnings"]]
+    lines += [_titled("verdict", summary["verdict"])] if "verdict" in summary else []
+    lines += [_titled("resolution", _found(summary))]
+    maps = [each["map"] for each in summary.get("classes", ())] or ["postprocess/postprocess.mrc"]
+    lines += [_titled("" if n else "map", near(run / name)) for n, name in enumerate(maps)]
+    return [*lines, _titled("page", near(run / "report.html"))]
+
+
+def _titled(title: str, text: str) -> str:
+    return f"{title:<{_COLUMN}}{text}"
+
+
+def _found(summary: dict[str, Any]) -> str:
+    """Resolution, and how it was come by."""
+    resolution = summary.get("resolution_angst")
+    found = "none: the halves share nothing" if resolution is None else f"{resolution:.2f} Å"
+    found += f", {summary['particles']['total']} particles, {summary['iterations']} iterations"
+    if summary["stop_reason"] == "max_iterations":
+        found += ", not converged: raise max_iterations and give the same command"
+    return found
+
+
+def near(path: Path) -> str:
+    """A path as it is written in the working folder."""
+    path = path.absolute()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -1,0 +1,88 @@
+"""Progress on terminals of three widths, and in a pipe."""
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from dataclasses import replace
+
+import pytest
+
+from blush.report.display import PIPE_SECONDS, Display
+from blush.report.watch import Status
+
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
+AT_WORK = Status(
+    iteration=3, stage="expectation", done=30, total=120, seconds_left=90.0, silent_seconds=0.0,
+    refined=False, finished=False, classifies=False,
+)  # fmt: skip
+
+
+def on_terminal(columns, arguments, until=None):
+    """Run the command on a terminal; what it wrote there, up to Ctrl-C where `until` appears."""
+    master, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+    command = [sys.executable, "-m", "blush", *map(str, arguments)]
+    process = subprocess.Popen(
+        command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment | {"TERM": "xterm-256color"}
+    )
+    os.close(terminal)
+    written = b""
+    while True:
+        try:
+            more = os.read(master, 65536)
+        except OSError:  # the other end is closed
+            break
+        written += more
+        if until is not None and written.count(until.encode()) >= 3:
+            process.send_signal(signal.SIGINT)
+            until = None
+    os.close(master)
+    process.wait(60)
+    return written.decode()
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_lines_that_stay_are_no_wider_than_the_terminal(finished_run, columns):
+    text = CONTROL.sub("", on_terminal(columns, ["watch", finished_run]))
+    lines = [line for line in text.splitlines() if line.strip()]
+    paths = [line.strip() for line in lines if str(finished_run) in line]  # whole, so that they can be copied
+    assert max(len(line) for line in lines if line.strip() not in paths) <= columns
+    assert [line[:6] for line in lines if line.startswith("it ")] == ["it 001", "it 002", "it 003"]
+    assert "accuracy 1.33° 0.67 Å" in " ".join(text.split())
+    assert paths[-1].split()[-1] == f"{finished_run}/report.html"
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_the_line_that_changes_stays_one_line(running, columns):
+    """Every time it is written anew, the line is wiped first and no other is begun; the cursor comes back."""
+    text = on_terminal(columns, ["watch", running, "--interval", 0.05], until="it 002 waiting")
+    frames = text.count("it 002 waiting")
+    assert frames >= 3
+    assert text.count("\x1b[2K") >= frames - 1
+    after = text[text.index("it 002 waiting") :]
+    assert after.count("\n") <= 2  # at the end alone
+    assert max(len(CONTROL.sub("", part)) for part in re.split(r"\x1b\[2K|\n", text)) <= columns
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
+
+
+def test_a_pipe_gets_a_line_at_times_without_escape_codes(capsys, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    with Display() as display:
+        for second in range(4 * int(PIPE_SECONDS)):
+            clock[0] = float(second)
+            display.change(replace(AT_WORK, done=min(second, 120)))
+        display.keep("it 003    8.00 Å")
+    told = [f"it 003 expectation  {done}/120 particles" for done in (60, 120)]
+    assert capsys.readouterr().out.splitlines() == [
+        f"{told[0]}, 1 min 30 s left of this step",
+        told[1],
+        "it 003    8.00 Å",
+    ]

@@ -1,0 +1,102 @@
+"""`blush run`: the workflow as it is installed, from any folder, and what it says."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from workflow_helpers import ROOT, run
+
+from blush.cli.run import PROFILES, SNAKEFILE
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory):
+    """Folder of what the wheel installs."""
+    folder = tmp_path_factory.mktemp("wheel")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in tracked.splitlines():
+        source, target = ROOT / name, folder / "tree" / name
+        if source.exists() and not name.startswith(("tests/", "docs/", "benchmarks/")):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder]
+    run([*map(str, command), str(folder / "tree")])
+    [wheel] = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def test_the_wheel_holds_the_rules_and_profiles_of_the_clone(installed):
+    for room in ("workflow", "profiles"):
+        mine = {path.relative_to(ROOT): path.read_bytes() for path in (ROOT / room).rglob("*") if path.is_file()}
+        there = {path.relative_to(installed / "blush"): path for path in (installed / "blush" / room).rglob("*")}
+        assert {name: path.read_bytes() for name, path in there.items() if path.is_file()} == mine
+        assert len(mine) >= 2
+
+
+def test_what_is_installed_runs_from_any_folder(installed, make_config, tmp_path):
+    config = make_config()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    command = [sys.executable, "-m", "blush", "run", str(config), "--", "--dry-run"]
+    done = subprocess.run(
+        command, cwd=elsewhere, env=os.environ | {"PYTHONPATH": str(installed)}, capture_output=True, text=True
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert f"Using profile {installed}/blush/profiles/local" in said
+    assert "import_particles" in said
+    assert f"{config.parent}/results/tiny/import/plan.npz" in said
+
+
+def test_rules_and_profiles_are_those_of_the_clone():
+    assert SNAKEFILE.resolve() == ROOT / "workflow" / "Snakefile"
+    assert PROFILES.resolve() == ROOT / "profiles"
+
+
+def test_it_begins_with_how_to_follow_and_ends_with_what_was_found(run_from_its_folder):
+    _, folder, said = run_from_its_folder
+    *_, resolution, best_map, page = said[: said.index("blush: follow")].splitlines()  # stdout, then stderr
+    assert resolution.startswith("resolution  ")
+    assert resolution.endswith(
+        "48 particles, 3 iterations, not converged: raise max_iterations and give the same command"
+    )
+    assert best_map.split() == ["map", "results/tiny/postprocess/postprocess.mrc"]
+    assert page.split() == ["page", "results/tiny/report.html"]
+    assert (folder / "report.html").is_file()
+    assert "follow this run from another terminal: blush watch results/tiny\n" in said
+
+
+def test_in_a_pipe_it_says_a_line_per_iteration_and_none_of_snakemakes(run_from_its_folder):
+    _, _, said = run_from_its_folder
+    assert [line[:6] for line in said.splitlines() if " Å  global " in line] == ["it 001", "it 002", "it 003"]
+    assert "\x1b" not in said
+    assert "\r" not in said
+    assert "rule " not in said
+    assert len(said.splitlines()) < 20
+
+
+def test_a_step_that_fails_is_told_with_the_end_of_its_log(make_config, tmp_path):
+    (tmp_path / "empty.star").write_text("")
+    config = make_config(particles=str(tmp_path / "empty.star"))
+    command = [sys.executable, "-m", "blush", "run", str(config)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "blush: the step import_particles failed; the end of " in done.stderr
+    assert "empty.star" in done.stderr
+    assert "the same command continues this run" in done.stderr
+    assert "Error" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_mistakes_are_told_before_snakemake_starts(make_config, tmp_path):
+    command = [sys.executable, "-m", "blush", "run", str(make_config(symmetry="X9"))]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "symmetry: no such point group" in done.stderr
+    assert "profile" not in done.stderr
+    assert not (tmp_path / ".snakemake").exists()
