@@ -81,7 +81,8 @@ def markdown() -> str:
     head = "# Configuration\n\nOne YAML file describes one refinement; it is checked as a whole before anything runs.\n"
     head += "Unknown keys are errors. Relative paths start at the folder of the file.\n"
     head += _RULES
-    head += "`config/default.yaml` is a file to start from. This page is generated from `blush/config` by"
+    head += "`blush init` writes a file to start from, `blush init --all` one with every setting, as\n"
+    head += "`config/default.yaml` has them. This page is generated from `blush/config` by"
     return head + " `make reference`.\n" + "\n".join(_markdown_sections(RunConfig, "Top level"))
 
 

@@ -116,7 +116,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise _unreadable(path, f"is not UTF-8: byte 0x{raw[error.start]:02x} in line {line}", remedy) from None
     content = parse_yaml(text, str(path))
     if not isinstance(content, dict):
-        raise _unreadable(path, "is not a mapping of settings", "start from config/default.yaml")
+        raise _unreadable(path, "is not a mapping of settings", "`blush init` writes one")
     return content
 
 

@@ -86,7 +86,7 @@ def test_relions_point_groups_are_known(tmp_path, symmetry):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a: [", "is not YAML"), ("- 1\n", "is not a mapping of settings; start from config/default.yaml")],
+    [("a: [", "is not YAML"), ("- 1\n", "is not a mapping of settings; `blush init` writes one")],
 )
 def test_files_that_are_no_configuration(tmp_path, text, message):
     path = write(tmp_path, text)

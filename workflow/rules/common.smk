@@ -23,7 +23,7 @@ def config_file():
     files = workflow.overwrite_configfiles
     if len(files) != 1:
         raise WorkflowError(
-            "give one configuration: --configfile my.yaml (config/default.yaml lists the settings)"
+            "give one configuration: --configfile my.yaml (`blush init` writes one)"
         )
     return files[0]
 

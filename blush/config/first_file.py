@@ -1,0 +1,63 @@
+"""The first configuration of a user: what has to be said, what is often changed, and the name of everything else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import yaml
+
+from blush.config.reference import defaults_yaml
+from blush.config.run import RunConfig
+
+OFTEN_CHANGED = ("job", "initial_lowpass_angst", "mask", "output", "seed")
+"""Settings that are shown with their default, to be uncommented."""
+_COLUMN = 44
+
+
+def first_yaml(answers: Mapping[str, str | float], notes: Mapping[str, str], has_poses: bool) -> str:
+    """A configuration with comments.
+
+    Parameters
+    ----------
+    answers
+        Settings that were given, by name.
+    notes
+        What is known of some of them, for the comment beside.
+    has_poses
+        Whether the table says how particles lie, so that a search may start there.
+    """
+    fields = RunConfig.model_fields
+    lines = [
+        "# One job of Blush, written by `blush init`. Relative paths start at the folder of this file.",
+        "# `blush init --all` writes a file with every setting; docs/configuration.md explains them.",
+        *(_beside(_setting(key, value), notes.get(key, "")) for key, value in answers.items()),
+        "",
+        "# What is often changed, with its default: take away the # of the line.",
+        *(_beside(f"# {_setting(key, fields[key].default)}", fields[key].description or "") for key in OFTEN_CHANGED),
+        _beside("# regulariser: {name: wiener}", "or blush, nonuniform, ...: docs/regularisers.md"),
+        _beside("# compute: {device: auto, workers: auto}", "this machine; `blush run --slurm` asks SLURM"),
+    ]
+    if has_poses:
+        start = "# refinement: {start_from: poses}"
+        lines.append(_beside(start, "the table has poses: refine them locally, without a search of all"))
+    return "\n".join(lines) + "\n"
+
+
+def every_setting(answers: Mapping[str, str | float]) -> str:
+    """A configuration with every setting, its meaning and its default, where it was not given."""
+    text = defaults_yaml()
+    for key, value in answers.items():
+        line = _setting(key, value)
+        text = re.sub(rf"^{key}: .*$", lambda _, line=line: line, text, count=1, flags=re.MULTILINE)  # type: ignore[misc]
+    head = "# One job of Blush, every setting, written by `blush init --all`. Paths start at the folder of this file.\n"
+    return head + text.split("\n", 2)[2]
+
+
+def _setting(key: str, value: object) -> str:
+    plain = value if isinstance(value, int | float | str | bool) or value is None else str(value)
+    return yaml.safe_dump({key: plain}, allow_unicode=True, width=1000).removesuffix("\n")
+
+
+def _beside(setting: str, comment: str) -> str:
+    return f"{setting:<{_COLUMN}}  # {comment}" if comment else setting

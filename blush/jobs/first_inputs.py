@@ -1,0 +1,113 @@
+"""What can be read from a user's files before there is a configuration: which are particles, which is a map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from blush.config import RunConfig
+from blush.config.files import checked
+from blush.errors import BlushError, Problem
+from blush.io.cs_array import read_cs_array
+from blush.io.cs_table import is_cs
+from blush.io.mrc import map_header
+from blush.io.particles import read_particles
+
+_PART_BYTES = 1 << 16
+_NO_STARTING_MAP = ("mask", "half", "locres", "_it0")
+_EXAMPLE = {"name": "run", "particles": "p.star", "reference": "r.mrc", "particle_diameter_angst": 1.0}
+
+
+@dataclass(frozen=True)
+class Images:
+    """What a particle table says.
+
+    Attributes
+    ----------
+    extent_angst
+        Side of the smallest box; a particle is no larger.
+    note
+        The same in words.
+    """
+
+    extent_angst: float
+    has_poses: bool
+    note: str
+
+
+def particle_tables(folder: Path) -> list[Path]:
+    """Tables of particles that lie in a folder, without those of runs, by name."""
+    return [path for path in sorted((*folder.glob("*.star"), *folder.glob("*.cs"))) if _names_images(path)]
+
+
+def starting_maps(folder: Path) -> list[Path]:
+    """Maps of cubic shape that lie in a folder, without masks and half-maps, by name."""
+    paths = sorted(path for kind in ("*.mrc", "*.map", "*.map.gz", "*.mrc.gz") for path in folder.glob(kind))
+    return [path for path in paths if not any(part in path.name for part in _NO_STARTING_MAP) and _is_cubic(path)]
+
+
+def read_images(path: Path) -> Images:
+    """What a particle table says of its images.
+
+    Raises
+    ------
+    BlushError
+        With every mistake that is in it.
+    """
+    particles, _ = read_particles(path)
+    groups = particles.optics
+    sizes = sorted({f"{group.box_px} px at {group.pixel_size_angst:g} Å" for group in groups})
+    voltages = sorted({f"{group.voltage_kv:g}" for group in groups})
+    poses = "with poses" if particles.has_poses else "no poses"
+    halves = "" if not np.any(particles.half) else ", halves kept"
+    note = f"{len(particles)} images of {' and '.join(sizes)}, {' and '.join(voltages)} kV, {poses}{halves}"
+    return Images(min(group.box_px * group.pixel_size_angst for group in groups), particles.has_poses, note)
+
+
+def read_map_note(path: Path) -> str:
+    """What the header of a map says, in words.
+
+    Raises
+    ------
+    BlushError
+        If it is no map.
+    """
+    header = map_header(path)
+    size = f"{header.shape[0]} px"
+    return f"{size} at {header.pixel_size_angst:g} Å" if header.pixel_size_angst > 0 else f"{size}, of no pixel size"
+
+
+def check_answer(key: str, value: str | float, images: Images | None) -> None:
+    """Check one setting by itself, and a diameter against the images.
+
+    Raises
+    ------
+    BlushError
+        If it is no such setting.
+    """
+    checked(RunConfig, _EXAMPLE | {key: value}, "this answer")
+    if key == "particle_diameter_angst" and images is not None and float(value) > images.extent_angst:
+        message = f"is wider than the images, {images.extent_angst:.4g} Å"
+        problem = Problem(message, "give the longest extent of the particle in Å", where=key, value=str(value))
+        raise BlushError("this answer has 1 mistake(s):", [problem])
+
+
+def _names_images(path: Path) -> bool:
+    """Whether a table has a column of images; what cannot be read has none, and is told when it is named."""
+    try:
+        if is_cs(path):
+            return "blob/path" in (read_cs_array(path).dtype.names or ())
+        with path.open("rb") as stream:
+            return b"_rlnImageName" in stream.read(_PART_BYTES)
+    except (OSError, BlushError):
+        return False
+
+
+def _is_cubic(path: Path) -> bool:
+    """Whether a file is a map of one side; what cannot be read is none."""
+    try:
+        return len(set(map_header(path).shape)) == 1
+    except BlushError:
+        return False

@@ -1,0 +1,155 @@
+"""`blush init`: from a user's own files to a configuration that loads."""
+
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from blush.cli.main import app
+from blush.config import RunConfig, load_config
+from blush.errors import BlushError
+from blush.io.mrc import write_stack, write_volume
+
+BOX = 16
+TABLE = """data_optics
+loop_
+_rlnOpticsGroup
+_rlnVoltage
+_rlnSphericalAberration
+_rlnAmplitudeContrast
+_rlnImagePixelSize
+_rlnImageSize
+1 300 2.7 0.1 3.5 16
+
+data_particles
+loop_
+_rlnImageName
+_rlnOpticsGroup
+_rlnDefocusU
+1@stack.mrcs 1 10000
+2@stack.mrcs 1 11000
+"""
+GIVEN = ["--diameter", "40", "--symmetry", "D2", "--name", "mine"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with particles, a starting map, and files that are neither."""
+    random = np.random.default_rng(1)
+    write_stack(tmp_path / "stack.mrcs", random.normal(size=(2, BOX, BOX)).astype(np.float32), 3.5)
+    for name in ("start.mrc", "mask.mrc", "run_half1_class001_unfil.mrc"):
+        write_volume(tmp_path / name, random.normal(size=(BOX, BOX, BOX)).astype(np.float32), 7.0)
+    (tmp_path / "picked.star").write_text(TABLE)
+    (tmp_path / "job.star").write_text("data_job\n_rlnJobType 1\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def init(*arguments, answers=None):
+    result = CliRunner().invoke(app, ["init", *arguments], input=answers)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.stdout
+
+
+def test_what_is_found_and_given_becomes_a_configuration(folder):
+    said = init("--yes", *GIVEN)
+    config = load_config(folder / "my.yaml")
+    assert config.particles == folder / "picked.star"
+    assert config.reference == folder / "start.mrc"
+    assert (config.particle_diameter_angst, config.symmetry, config.name) == (40, "D2", "mine")
+    assert config.run_dir == folder / "results/mine"
+    assert config.model_copy(update={"symmetry": "C1"}) == RunConfig(
+        name="mine",
+        particles=config.particles,
+        reference=config.reference,
+        particle_diameter_angst=40,
+        output=config.output,
+    )
+    assert said.splitlines()[-1].startswith("next:  blush run my.yaml ")
+    text = (folder / "my.yaml").read_text()
+    assert "# 2 images of 16 px at 3.5 Å, 300 kV, no poses" in text
+    assert "# 16 px at 7 Å" in text
+
+
+def test_every_line_that_may_be_uncommented_holds_the_default(folder):
+    init("--yes", *GIVEN)
+    text = (folder / "my.yaml").read_text()
+    plain = load_config(folder / "my.yaml")
+    lines = [line for line in text.splitlines() if re.match(r"# [a-z_]+: ", line)]
+    assert len(lines) >= 6
+    for line in lines:
+        (folder / "changed.yaml").write_text(f"{text}\n{line[2:]}\n")
+        assert load_config(folder / "changed.yaml") == plain, line
+
+
+def test_a_table_with_poses_offers_to_start_from_them(folder):
+    assert "start_from" not in init("--yes", *GIVEN) + (folder / "my.yaml").read_text()
+    posed = TABLE.replace("_rlnDefocusU\n", "_rlnDefocusU\n_rlnAngleRot\n_rlnAngleTilt\n_rlnAnglePsi\n")
+    (folder / "picked.star").write_text(posed.replace("10000", "10000 1 2 3").replace("11000", "11000 4 5 6"))
+    init("posed.yaml", "--yes", *GIVEN)
+    assert "\n# refinement: {start_from: poses} " in (folder / "posed.yaml").read_text()
+
+
+def test_all_settings_are_written_with_what_was_given(folder):
+    init("--all", "--yes", *GIVEN)
+    assert list(yaml.safe_load((folder / "my.yaml").read_text())) == list(RunConfig.model_fields)
+    config = load_config(folder / "my.yaml")
+    assert (config.name, config.symmetry, config.particles) == ("mine", "D2", folder / "picked.star")
+
+
+def test_without_a_terminal_it_says_which_options_are_missing(folder):
+    """As a script runs it, with nothing on its standard input: it ends, and at once."""
+    command = [sys.executable, "-m", "blush", "init", "--symmetry", "C1"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    missing = re.findall(r"^  (--\w+): ", done.stderr, re.MULTILINE)
+    assert missing == ["--particles", "--reference", "--diameter", "--name"]
+    assert "found: picked.star, which --yes takes" in done.stderr
+    assert not (folder / "my.yaml").exists()
+
+
+def test_yes_takes_nothing_that_could_be_two_things(folder):
+    (folder / "other.star").write_text(TABLE)
+    with pytest.raises(BlushError, match=r"--particles: .*found: other\.star, picked\.star"):
+        init("--yes", *GIVEN)
+
+
+def test_on_a_terminal_it_asks_until_the_answer_is_right(folder, monkeypatch):
+    monkeypatch.setattr("blush.cli.init.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    said = init(answers="nothing.star\npicked.star\n\nwide\n400\n40\nD0\nD2\na b\nmine\n")
+    config = load_config(folder / "my.yaml")
+    assert config.reference == folder / "start.mrc"
+    assert (config.particle_diameter_angst, config.symmetry, config.name) == (40, "D2", "mine")
+    assert "nothing.star: file does not exist" in said
+    assert "is wider than the images, 56 Å (found 400)" in said
+    assert "no such point group" in said
+    assert said.count("Name of the run") == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--diameter", "400"], "is wider than the images, 56 Å"),
+        (["--diameter", "-4"], "particle_diameter_angst: Input should be greater than 0"),
+        (["--diameter", "40", "--symmetry", "X"], "no such point group"),
+        (["--diameter", "40", "--particles", "job.star"], "job.star"),
+    ],
+)
+def test_an_option_that_is_wrong_is_refused(folder, options, message):
+    with pytest.raises(BlushError) as caught:
+        init("--yes", "--name", "mine", *options)
+    assert message in str(caught.value)
+    assert not (folder / "my.yaml").exists()
+
+
+def test_nothing_is_overwritten(folder):
+    (folder / "my.yaml").write_text("mine")
+    with pytest.raises(BlushError, match=r"my\.yaml: exists; give the new file another name"):
+        init("--yes", *GIVEN)
+    assert (folder / "my.yaml").read_text() == "mine"
