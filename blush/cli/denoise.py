@@ -42,6 +42,7 @@ def denoise(
     import numpy as np
 
     from blush.fourier.fsc import resolution_at
+    from blush.fourier.limits import told
     from blush.fourier.thresholds import HALF_MAPS
     from blush.io.files import write_json
     from blush.io.half_maps import read_half_maps
@@ -76,7 +77,7 @@ def denoise(
     for half, reference in enumerate(made.references, start=1):
         write_volume(out / f"half{half}.mrc", reference.cpu().numpy(), pixel, files.placement)
     write_json(out / "diagnostics.json", made.diagnostics)
-    typer.echo(f"half-maps: FSC {HALF_MAPS} at {resolution_at(curve, HALF_MAPS, box, pixel):.2f} Å")
+    typer.echo(f"half-maps: FSC {HALF_MAPS} at {told(resolution_at(curve, HALF_MAPS, box, pixel), box, pixel)}")
     cut = made.diagnostics["trailing_shell"]
     typer.echo(f"{method}: {f'cut at {box * pixel / cut:.2f} Å' if cut else 'not cut'}: {out}/half1.mrc, half2.mrc")
 

@@ -1,6 +1,5 @@
 """`blush fsc`: the correlation of two maps, shell by shell."""
 
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +25,7 @@ def fsc(
     """Print the Fourier shell correlation of two maps, and the resolution."""
     from blush.fourier.fsc import fsc as correlation
     from blush.fourier.fsc import resolution_at
+    from blush.fourier.limits import told
     from blush.fourier.thresholds import HALF_MAPS, TRUTH
     from blush.io.half_maps import read_half_maps
     from blush.validate.half_map_doubts import half_map_doubts
@@ -51,8 +51,7 @@ def fsc(
         typer.echo(f"{shell:5d}  {box * pixel / shell:8.3f} Å  {values}")
     for name, curve in curves.items():
         resolution = resolution_at(curve, threshold, box, pixel)
-        shown = f"{resolution:.2f} Å" if math.isfinite(resolution) else "not resolved"
         if name != "randomised":
-            typer.echo(f"{name}: FSC {threshold:.3f} at {shown}")
+            typer.echo(f"{name}: FSC {threshold:.3f} at {told(resolution, box, pixel)}")
     if xml is not None:
         write_fsc_xml(xml, list(curves.values())[-1].numpy(), box * pixel, "Blush FSC")

@@ -25,6 +25,10 @@ def postprocess(
     mtf_pixel_size: Annotated[float | None, typer.Option(help="Å per pixel of the micrographs.")] = None,
     bfactor: Annotated[float | None, typer.Option(help="B-factor in Å² instead of the fit; negative sharpens.")] = None,
     autob_lowres: Annotated[float, typer.Option(help="Low-resolution end of the B-factor fit in Å.")] = 10.0,
+    autob_highres: Annotated[
+        float | None,
+        typer.Option(min=0, help="High-resolution end of that fit in Å; default: the resolution; 0: Nyquist."),
+    ] = None,
     lowpass: Annotated[float | None, typer.Option(help="Also low-pass the map at this resolution in Å.")] = None,
     force_mask: Annotated[bool, typer.Option("--force-mask", help="Keep a mask that worsens the FSC.")] = False,
     locres: Annotated[bool, typer.Option("--locres", help="Also compute the local resolution.")] = False,
@@ -32,11 +36,10 @@ def postprocess(
 ) -> None:
     """Measure the resolution of two half-maps, and sharpen their average."""
     if run is not None:
-        from blush.io.files import read_record
         from blush.jobs.steps import postprocess as step
+        from blush.report.closing import tell_results
 
-        for warning in read_record(step(run), members=("warnings",))["warnings"]:
-            typer.echo(f"warning: {warning}", err=True)
+        tell_results(step(run).parent)
         return
     if half1 is None or half2 is None:
         problem = Problem("two half-maps are needed", "give a run folder, or both --half1 and --half2")
@@ -46,6 +49,7 @@ def postprocess(
         raise BlushError("cannot divide by the detector response", [problem])
     import torch
 
+    from blush.fourier.limits import told
     from blush.io.optics import read_mtf
     from blush.validate.postprocess import Sharpening
     from blush.validate.postprocess_files import MaskSource, postprocess_files
@@ -54,6 +58,7 @@ def postprocess(
     sharpening = Sharpening(
         adhoc_bfactor_angst2=bfactor,
         autob_lowres_angst=autob_lowres,
+        autob_highres_angst=autob_highres,
         lowpass_angst=lowpass,
         mtf_frequency=frequency,
         mtf_value=value,
@@ -65,8 +70,10 @@ def postprocess(
     )
     for warning in result.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    typer.echo(f"resolution {result.resolution_angst:.2f} Å (unmasked {result.unmasked_resolution_angst:.2f} Å)")
-    typer.echo(f"B-factor {result.bfactor_angst2:.1f} Å²")
+    box, pixel = result.map.shape[0], result.pixel_size_angst
+    typer.echo(f"resolution {told(result.resolution_angst, box, pixel)}")
+    typer.echo(f"unmasked {told(result.unmasked_resolution_angst, box, pixel)}")
+    typer.echo(f"B-factor {result.bfactor_told}")
     if locres:
         from blush.validate.local_resolution import local_resolution_files
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from blush.config import RunConfig
 from blush.errors import BlushError
+from blush.fourier.limits import limited_by, nyquist_angst
 from blush.io.files import load_npz, save_npz, write_json
 from blush.io.mrc import write_volume
 from blush.jobs.class_verdict import verdict_on
@@ -96,11 +97,17 @@ def _classes(state: State, poses: dict[str, NDArray[Any]]) -> list[dict[str, Any
                 "share": float(share),
                 "mean_posterior_of_its_images": float(shares[mine, k].mean()) if mine.any() else None,
                 "resolution_angst": float(state.references.resolution_angst[k]),
+                "limited_by": _limit(state, float(state.references.resolution_angst[k])),
                 "fsc_labels_shared": state.references.fsc[k].tolist(),
                 "map": f"run_it{state.iteration:03d}_class{k + 1:03d}.mrc",
             }
         )
     return found
+
+
+def _limit(state: State, resolution_angst: float) -> str | None:
+    """What a resolution is limited by."""
+    return limited_by(resolution_angst, state.facts.box_px, state.facts.pixel_size_angst)
 
 
 def _warnings(config: RunConfig, state: State, poses: dict[str, NDArray[Any]]) -> list[str]:
@@ -138,6 +145,8 @@ def _summary(
         "name": config.name,
         "job": config.job,
         "resolution_angst": state.resolution_angst,
+        "limited_by": _limit(state, state.resolution_angst),
+        "nyquist_angst": nyquist_angst(state.facts.box_px, state.facts.pixel_size_angst),
         "classes": brief,
         "iterations": state.iteration,
         "stop_reason": state.stop_reason,

@@ -12,6 +12,7 @@ import torch
 from blush.config import RunConfig
 from blush.errors import BlushError
 from blush.fourier.grid import resolution_angst
+from blush.fourier.limits import limited_by, nyquist_angst
 from blush.io.files import load_npz, write_json
 from blush.io.mrc import read_volume
 from blush.io.noted import NOTES
@@ -53,12 +54,11 @@ def postprocess(root: Path) -> Path:
         extend_px=options.mask_extend_px,
         edge_px=options.mask_edge_px,
     )
-    # The images were divided by the detector's response before back-projection, so the map is not. Beyond the
-    # resolution the amplitudes are those of the FSC weight, whose fall would pass for a B-factor.
+    # The images were divided by the detector's response before back-projection, so the map is not.
     sharpening = Sharpening(
         adhoc_bfactor_angst2=options.adhoc_bfactor_angst2,
         autob_lowres_angst=options.autob_lowres_angst,
-        autob_highres_angst=state.resolution_angst,
+        autob_highres_angst=options.autob_highres_angst,
     )
     target.mkdir(exist_ok=True)
     first, second = (checked(folder, folder.map(None, half, "unfiltered")) for half in HALVES)
@@ -77,7 +77,7 @@ def postprocess(root: Path) -> Path:
     (target / NOTES).unlink(missing_ok=True)
     note(folder, made)
     folder.log(iteration=state.iteration, stage="postprocess", done=1, total=1, **watch.read())
-    measured = _measured(result, doubts(_evidence(config, state, result)))
+    measured = _measured(result, state, doubts(_evidence(config, state, result)))
     summary = write_summary(folder, config, state, measured, truth)
     note(folder, [summary])
     return summary
@@ -101,13 +101,19 @@ def _evidence(config: RunConfig, state: State, result: Postprocessed) -> Evidenc
     )
 
 
-def _measured(result: Postprocessed, doubts: list[str]) -> dict[str, Any]:
+def _measured(result: Postprocessed, state: State, doubts: list[str]) -> dict[str, Any]:
     """Plain numbers of postprocessing."""
+    box = (state.facts.box_px, state.facts.pixel_size_angst)
+    fitted = result.fit if result.fit is not None and result.bfactor_angst2 == result.fit.bfactor_angst2 else None
     return {
         "resolution_angst": _finite(result.resolution_angst),
+        "limited_by": limited_by(result.resolution_angst, *box),
+        "nyquist_angst": nyquist_angst(*box),
         "unmasked_resolution_angst": _finite(result.unmasked_resolution_angst),
+        "unmasked_limited_by": limited_by(result.unmasked_resolution_angst, *box),
         "mask_used": result.mask_used,
         "bfactor_angst2": result.bfactor_angst2,
+        "bfactor_fit_angst": None if fitted is None else [fitted.lowest_angst, fitted.highest_angst],
         "warnings": [*doubts, *result.warnings],
     }
 

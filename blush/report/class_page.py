@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
+from blush.fourier.limits import limit_note
 from blush.report import class_figures as figures
 from blush.report import tables
 from blush.report.class_data import FOLLOWS, MOST_SHOWN, ClassData, read_classes
@@ -65,7 +66,8 @@ def _tiles(data: ClassData) -> Iterable[tuple[str, ...]]:
         return
     used = int((data.counts > 0).sum())
     yield "Classes", str(data.n_classes), f"{used} with images" if data.labels else "", "main"
-    yield "Resolution", tables.angst(last.resolution_angst), "that images were compared to"
+    limit = limit_note(last.resolution_angst, last.facts.box_px, last.facts.pixel_size_angst)
+    yield "Resolution", tables.angst(last.resolution_angst), f"that images were compared to{limit and '; '}{limit}"
     if last.change_class is not None:
         yield "Changed class", f"{100 * last.change_class:.1f} %", "in the last iteration"
     if data.posterior is not None:
@@ -113,7 +115,10 @@ def _maps(data: ClassData, drawn: ClassPictures | None) -> str:
     for of_class, row in drawn.by_class.items():
         parts += [f"<h3>Class {of_class}: {data.counts[of_class - 1]:,} images</h3>".replace(",", " "), pictures(row)]
     few = f" The {MOST_SHOWN} largest classes are shown." if data.n_classes > MOST_SHOWN else ""
-    words = f'<p class="note">Central slices and projections; one grey scale for all classes.{few}</p>'
+    words = (
+        '<p class="note">Central slices and projections; density in arbitrary units, one grey scale for all classes.'
+        f"{few}</p>"
+    )
     surfaces = [picture for row in drawn.surfaces.values() for picture in row]
     marked = " Orange: where two halves of the images confirm that classes differ." if drawn.confirmed else ""
     seen = f'<p class="note">Surfaces at one density for all classes, seen along the axes.{marked}</p>'
@@ -153,8 +158,9 @@ def _sizes(data: ClassData) -> str:
 
 def _resolution(data: ClassData) -> str:
     caption = (
-        "Correlation of two halves of each class's images, unregularised and without a mask. Labels shared: the halves "
-        "are not independent, as what put an image into a class came from all images."
+        "Fourier shell correlation (no unit) of two halves of each class's images over resolution in Å, unregularised "
+        "and without a mask; the table gives the last shell before it first falls below 0.143. Labels shared: the "
+        "halves are not independent, as what put an image into a class came from all images."
     )
     return section("Fourier shell correlation", figure(figures.fsc(data), caption))
 

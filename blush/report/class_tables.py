@@ -43,7 +43,7 @@ def class_table(data: ClassData) -> str:
 
 
 def fsc_resolution_angst(fsc: NDArray[np.float64], box_angst: float) -> float | None:
-    """Where the line between shells first falls below 0.143; None where nothing was measured, Nyquist if it never does.
+    """The last shell before a curve first falls below 0.143: Nyquist if it never does, None if nothing was measured.
 
     Parameters
     ----------
@@ -53,12 +53,8 @@ def fsc_resolution_angst(fsc: NDArray[np.float64], box_angst: float) -> float | 
     if not fsc[1:].any():
         return None
     below = np.flatnonzero(fsc[1:] < HALF_MAPS)
-    if not len(below):
-        return box_angst / (len(fsc) - 1)
-    shell = int(below[0])  # the last one above
-    if shell == 0:
-        return np.inf
-    return float(box_angst / (shell + (fsc[shell] - HALF_MAPS) / (fsc[shell] - fsc[shell + 1])))
+    shell = int(below[0]) if len(below) else len(fsc) - 1
+    return box_angst / shell if shell else np.inf
 
 
 def confusion_table(truth: ClassTruth) -> str:

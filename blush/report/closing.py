@@ -6,10 +6,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from blush.fourier.limits import told
 from blush.io.files import read_record
 from blush.report.display import tell
 
 _COLUMN = 12
+_MEMBERS = ("warnings", "stop_reason", "iterations", "particles", "box_px", "pixel_size_angst")
 
 
 def following(run: Path) -> str:
@@ -37,13 +39,13 @@ def _closing_lines(run: Path) -> list[str]:
     BlushError
         Where the summary cannot be read.
     """
-    summary = read_record(run / "summary.json", members=("warnings", "stop_reason", "iterations", "particles"))
+    summary = read_record(run / "summary.json", members=_MEMBERS)
     lines = [f"warning: {text}" for text in summary["warnings"]]
     lines += [_titled("verdict", summary["verdict"])] if "verdict" in summary else []
     lines += [_titled("resolution", _found(summary))]
     maps = [each["map"] for each in summary.get("classes", ())] or ["postprocess/postprocess.mrc"]
     lines += [_titled("" if n else "map", near(run / name)) for n, name in enumerate(maps)]
-    return [*lines, _titled("page", near(run / "report.html"))]
+    return [*lines, _titled("page", near(run / "report.html")), *_ending(summary)]
 
 
 def _titled(title: str, text: str) -> str:
@@ -53,11 +55,19 @@ def _titled(title: str, text: str) -> str:
 def _found(summary: dict[str, Any]) -> str:
     """Resolution, and how it was come by."""
     resolution = summary.get("resolution_angst")
-    found = "none: the halves share nothing" if resolution is None else f"{resolution:.2f} Å"
+    box, pixel = int(summary["box_px"]), float(summary["pixel_size_angst"])
+    found = "none: the halves share nothing" if resolution is None else told(resolution, box, pixel)
     found += f", {summary['particles']['total']} particles, {summary['iterations']} iterations"
-    if summary["stop_reason"] == "max_iterations":
-        found += ", not converged: raise max_iterations and give the same command"
     return found
+
+
+def _ending(summary: dict[str, Any]) -> list[str]:
+    """The last line of a run that stopped before it converged."""
+    if summary["stop_reason"] != "max_iterations":
+        return []
+    section = "classification" if summary.get("job") == "classify" else "refinement"
+    remedy = f"stopped after {summary['iterations']} iterations; raise {section}.max_iterations, same command again"
+    return [f"not converged: {remedy}"]
 
 
 def near(path: Path) -> str:

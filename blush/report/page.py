@@ -7,7 +7,15 @@ from html import escape
 from pathlib import Path
 
 import blush
-from blush.report import fsc_figures, iteration_figures, map_figures, pose_figures, regulariser_figures, tables
+from blush.report import (
+    captions,
+    fsc_figures,
+    iteration_figures,
+    map_figures,
+    pose_figures,
+    regulariser_figures,
+    tables,
+)
 from blush.report.class_page import write_class_page
 from blush.report.map_view import map_view
 from blush.report.run_data import RunData, read_run
@@ -45,19 +53,13 @@ def _pair(*parts: str) -> str:
 
 
 def _resolution(run: RunData) -> str:
-    final = (
-        "Correlation of the two halves, refined apart. Corrected: what is left inside the mask of what the mask itself "
-        "correlates, measured on halves of random phases. The resolution is where the corrected curve first falls "
-        "below 0.143."
-    )
-    if run.truth:
-        final += " With the truth: the final map against the map that the data were simulated from; 0.5 is its limit."
-    plot = "Amplitudes against the square of the resolution; a straight line is the decay that sharpening undoes."
-    drove = "The FSC that drove each iteration. Image size, sampling and the references follow from it."
     return section(
         "Resolution",
-        figure(fsc_figures.final_fsc(run), final),
-        _pair(figure(fsc_figures.iteration_fsc(run), drove), figure(fsc_figures.guinier(run), plot)),
+        figure(fsc_figures.final_fsc(run), captions.final_fsc(run)),
+        _pair(
+            figure(fsc_figures.iteration_fsc(run), captions.ITERATION_FSC),
+            figure(fsc_figures.guinier(run), captions.guinier(run)),
+        ),
     )
 
 
@@ -73,54 +75,34 @@ def _slices(run: RunData) -> str:
         for axis, address in zip(map_figures.AXES, row, strict=True)
     )
     path = map_figures.best_map(run)
-    source = f'<p class="note">{escape(path.name)}: central slices and projections.</p>' if path else ""
-    local = "Resolution by place, from the corrected FSC in small spheres; inside the mask."
+    source = f'<p class="note">{escape(path.name)}: {captions.SLICES}</p>' if path else ""
     return section(
         "Slices and projections",
         f'<div class="maps">{pictures}</div>',
         source,
-        figure(map_figures.local_resolution(run), local),
+        figure(map_figures.local_resolution(run), captions.LOCAL_RESOLUTION),
     )
 
 
 def _iterations(run: RunData) -> str:
     if len(run.states) < 2:
         return ""
-    caption = (
-        "Resolution by the driving FSC (0.5 between the halves; 0.143 in the last iteration, which joins them). "
-        "Expected accuracy is the turn that the noise still lets one tell."
-    )
     rows = f"<details open><summary>All iterations</summary>{tables.iteration_table(run)}</details>"
-    return section("Iterations", figure(iteration_figures.convergence(run), caption), rows)
+    return section("Iterations", figure(iteration_figures.convergence(run), captions.CONVERGENCE), rows)
 
 
 def _particles(run: RunData) -> str:
-    views = (
-        "Viewing directions after the last iteration, one asymmetric unit, in an equal-area map of the sphere: "
-        "rot runs across, tilt down from 0° at the top."
-    )
-    certain = "Certainty of the poses, and the offsets of particles from the centres of their boxes."
     return section(
         "Particles",
-        figure(pose_figures.orientations(run), views, "narrow"),
-        figure(pose_figures.particles(run), certain),
+        figure(pose_figures.orientations(run), captions.ORIENTATIONS, "narrow"),
+        figure(pose_figures.particles(run), captions.PARTICLES),
     )
 
 
 def _regulariser(run: RunData) -> str:
-    caption = (
-        "What the references of the next alignment keep of the unregularised halves. Weighting directions by how well "
-        "they were seen changes the FSC a little; a regulariser that raises it beyond its cut-off gives both halves "
-        "something that the particles did not. Shells that it empties hold only what the borders of the map leak "
-        "into them, and both halves share that."
-    )
-    course = (
-        "How far the references went in each iteration: cut behind the measured resolution (trailing), or handed over "
-        "to the Wiener filter where the method itself ends (cross-over)."
-    )
     return section(
         "Regulariser",
-        figure(regulariser_figures.shells(run), caption),
-        figure(regulariser_figures.course(run), course),
+        figure(regulariser_figures.shells(run), captions.REGULARISER),
+        figure(regulariser_figures.course(run), captions.COURSE),
         tables.regulariser_table(run),
     )

@@ -13,7 +13,7 @@ def time_section(run: RunData) -> str:
     """Time by stage and by iteration; nothing before anything was logged."""
     if not run.progress:
         return ""
-    caption = "Wall time counts work that ran side by side once; pauses between runs do not count."
+    caption = "In seconds. Wall time counts work that ran side by side once; pauses between runs do not count."
     details = f"<details><summary>Stages in numbers</summary>{tables.stage_table(run)}</details>"
     return section("Time", figure(iteration_figures.timings(run), caption), details)
 

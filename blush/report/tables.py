@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
 
+from blush.fourier.limits import limit_note
 from blush.jobs.progress import Record
 from blush.refine.schedule import angular_step_deg
 from blush.refine.state import State
@@ -36,18 +37,21 @@ def _tile_values(run: RunData) -> Iterable[tuple[str, ...]]:
     general, last = run.postprocess.get("general"), run.last
     if general is not None:
         curve = "unmasked" if str(np.ravel(general["rlnMaskName"])[0]) == "None" else "corrected"
-        yield "Resolution", angst(_number(general["rlnFinalResolution"])), f"{curve} FSC 0.143", "main"
+        found = _number(general["rlnFinalResolution"])
+        yield "Resolution", angst(found), _limited(f"{curve} FSC 0.143", found, last), "main"
     elif last is not None:
-        yield "Resolution so far", angst(last.resolution_angst), f"iteration {last.iteration}", "main"
+        remark = _limited(f"iteration {last.iteration}", last.resolution_angst, last)
+        yield "Resolution so far", angst(last.resolution_angst), remark, "main"
     if "resolution_angst" in run.truth:
-        yield "True resolution", angst(run.truth["resolution_angst"]), "FSC with the truth 0.5", "truth"
+        found = run.truth["resolution_angst"]
+        yield "True resolution", angst(found), _limited("FSC with the truth 0.5", found, last), "truth"
     if "poses" in run.truth:
         poses = run.truth["poses"]
         shift = f"median; {poses['shift_median_angst']:.2f} Å in position"
         yield "Pose error", f"{poses['angle_median_deg']:.2f}°", shift, "truth"
     if general is not None:
         bfactor = _number(general["rlnBfactorUsedForSharpening"])
-        yield "B-factor", f"{bfactor:.0f} Å²".replace("-", "−"), "sharpening" if bfactor < 0 else "not sharpened"
+        yield "B-factor", f"{bfactor:.0f} Å²".replace("-", "−"), bfactor_source(general)
     if last is not None:
         yield "Iterations", str(last.iteration), ending(last)
         degrees, angstroms = last.references.best_accuracy_rotation_deg, last.references.best_accuracy_offset_angst
@@ -58,9 +62,27 @@ def _tile_values(run: RunData) -> Iterable[tuple[str, ...]]:
         yield "Time", compact(total.wall), f"{compact(total.cpu)} of processors"
 
 
+def _limited(remark: str, resolution_angst: float | None, last: State | None) -> str:
+    """A remark on a resolution, with what limits it where that is the pixel size."""
+    if last is None or resolution_angst is None:
+        return remark
+    note = limit_note(resolution_angst, last.facts.box_px, last.facts.pixel_size_angst)
+    return f"{remark}; {note}" if note else remark
+
+
+def bfactor_source(general: Mapping[str, Any]) -> str:
+    """Where a B-factor comes from: the block `general` of a postprocess.star."""
+    bfactor = _number(general["rlnBfactorUsedForSharpening"])
+    ends = [_number(general[name]) for name in ("blushGuinierFitLowest", "blushGuinierFitHighest") if name in general]
+    slope = _number(general.get("rlnFittedSlopeGuinierPlot", np.nan))
+    if len(ends) == 2 and math.isclose(bfactor, 4 * slope, rel_tol=1e-4):
+        return f"Guinier fit from {angst(ends[0])} to {angst(ends[1])}"
+    return "as given" if bfactor else "not sharpened"
+
+
 def ending(last: State) -> str:
     """Why a run ended, if it has."""
-    reasons = {"converged": "converged", "max_iterations": "stopped at the limit", "": "not finished"}
+    reasons = {"converged": "converged", "max_iterations": "not converged: stopped at the limit", "": "not finished"}
     return reasons.get(last.stop_reason, last.stop_reason)
 
 

@@ -36,6 +36,8 @@ class Status:
         are to come, nobody knows.
     silent_seconds
         Since the last line of the log.
+    gave_up
+        Whether the run stopped at the largest number of iterations, before it converged.
     """
 
     iteration: int
@@ -47,6 +49,7 @@ class Status:
     refined: bool
     finished: bool
     classifies: bool
+    gave_up: bool
 
 
 @dataclass
@@ -88,6 +91,7 @@ class Watcher:
             refined=refined,
             finished=refined and (self.root / "summary.json").exists(),
             classifies=bool(self.states) and self.states[-1].facts.job == "classify",
+            gave_up=refined and self.states[-1].stop_reason == "max_iterations",
         )
 
     def _read_log(self, path: Path) -> None:
@@ -130,11 +134,12 @@ def _pace(records: Iterable[Record], total: int) -> tuple[int, float | None]:
 
 def status_parts(status: Status) -> tuple[str, str]:
     """What a run is doing, and how far it is."""
+    ending = ", not converged" if status.gave_up else ""
     if status.finished:
-        return f"finished after iteration {status.iteration}", ""
+        return f"finished after iteration {status.iteration}{ending}", ""
     if status.refined:
         done = "classified" if status.classifies else "refined"
-        return f"{done} in {status.iteration} iterations, {status.stage} to come", _silence(status)
+        return f"{done} in {status.iteration} iterations{ending}, {status.stage} to come", _silence(status)
     parts = [f"{status.done}/{status.total} particles"] if status.total else []
     if status.seconds_left is not None and status.done < status.total:
         parts.append(f"{duration(status.seconds_left)} left of this step")

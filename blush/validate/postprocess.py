@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -40,7 +40,8 @@ class Sharpening:
     adhoc_bfactor_angst2
         B-factor instead of the fitted one; negative sharpens.
     autob_lowres_angst, autob_highres_angst
-        Range of the Guinier fit; 0 at the high end is Nyquist.
+        Range of the Guinier fit. The high end is the resolution where it is None: beyond it the amplitudes are those of
+        the FSC weight, whose fall would pass for a B-factor. 0 is Nyquist, RELION's default.
     lowpass_angst
         Further low-pass filter with an edge of 2 shells.
     mtf_frequency, mtf_value
@@ -51,7 +52,7 @@ class Sharpening:
 
     adhoc_bfactor_angst2: float | None = None
     autob_lowres_angst: float = 10.0
-    autob_highres_angst: float = 0.0
+    autob_highres_angst: float | None = None
     fsc_weighting: bool = True
     lowpass_angst: float | None = None
     mtf_frequency: Tensor | None = None
@@ -62,6 +63,9 @@ class Sharpening:
 @dataclass(frozen=True)
 class Postprocessed:
     """Result of `postprocess`.
+
+    A resolution is that of the last shell before a curve first falls below the threshold, as in RELION: the finest
+    shell that is resolved, and never a value between shells.
 
     Attributes
     ----------
@@ -80,6 +84,7 @@ class Postprocessed:
     """
 
     map: Tensor
+    pixel_size_angst: float
     curves: MaskedFsc
     resolution_angst: float
     unmasked_resolution_angst: float
@@ -89,6 +94,14 @@ class Postprocessed:
     guinier: dict[str, Tensor]
     particle_fraction: float
     warnings: tuple[str, ...]
+
+    @property
+    def bfactor_told(self) -> str:
+        """The B-factor, and the range that it was fitted in."""
+        text = f"{self.bfactor_angst2:.1f} Å²"
+        if self.fit is None or self.bfactor_angst2 != self.fit.bfactor_angst2:
+            return text
+        return f"{text} (Guinier fit from {self.fit.lowest_angst:.2f} to {self.fit.highest_angst:.2f} Å)"
 
 
 def postprocess(
@@ -126,11 +139,13 @@ def postprocess(
         resolution = unmasked
         curves = MaskedFsc(curves.unmasked, curves.masked, curves.randomised, curves.unmasked, curves.randomise_from)
     warnings += _suspect_mask(curves) if mask_used else []
+    sharpening = _with_range(sharpening, resolution)
     spectrum, bfactor, fit, guinier = _sharpen(half1, half2, pixel_size_angst, curves.corrected, sharpening)
     warnings += _doubtful_bfactor(sharpening, fit)
     inside = float((mask > 0.5).double().mean())
     return Postprocessed(
         map=torch.fft.irfftn(spectrum, s=half1.shape),
+        pixel_size_angst=pixel_size_angst,
         curves=curves,
         resolution_angst=resolution,
         unmasked_resolution_angst=unmasked,
@@ -154,12 +169,23 @@ def _suspect_mask(curves: MaskedFsc) -> list[str]:
     return [f"phase-randomised maps correlate {value:.2f} at the resolution: the mask is too tight or too sharp"]
 
 
+def _with_range(sharpening: Sharpening, resolution_angst: float) -> Sharpening:
+    """The high end of the Guinier fit as a number: where none is asked for, the resolution."""
+    if sharpening.autob_highres_angst is not None:
+        return sharpening
+    return replace(sharpening, autob_highres_angst=resolution_angst)
+
+
 def _doubtful_bfactor(sharpening: Sharpening, fit: GuinierFit | None) -> list[str]:
     if sharpening.adhoc_bfactor_angst2 is not None:
         return []
     if fit is None:
-        lowres = f"{sharpening.autob_lowres_angst:g} Å"
-        return [f"fewer than three shells beyond {lowres} for a Guinier fit: the map was not sharpened"]
+        highres = sharpening.autob_highres_angst
+        end = f"{highres:.2f} Å" if highres else "Nyquist"
+        return [
+            f"fewer than three shells from {sharpening.autob_lowres_angst:g} Å to {end} for a Guinier fit: the map was "
+            "not sharpened; raise autob_lowres_angst (--autob-lowres), or give a B-factor"
+        ]
     if fit.bfactor_angst2 > 0:
         return [f"the fitted B-factor is positive, {fit.bfactor_angst2:.0f} Å²: it smooths the map"]
     return []
@@ -181,9 +207,8 @@ def _sharpen(
     weight = fsc_weight(corrected) if sharpening.fsc_weighting else torch.ones_like(corrected)
     spectrum = spectrum * _by_shell(weight, box, half1)
     plot["weighted"] = log_amplitudes(spectrum, box)
-    fit = fit_guinier(
-        plot["weighted"].cpu(), plot["inverse_d2"], sharpening.autob_lowres_angst, sharpening.autob_highres_angst
-    )
+    highres = sharpening.autob_highres_angst or 0.0
+    fit = fit_guinier(plot["weighted"].cpu(), plot["inverse_d2"], sharpening.autob_lowres_angst, highres)
     automatic = fit.bfactor_angst2 if fit else 0.0
     bfactor = automatic if sharpening.adhoc_bfactor_angst2 is None else sharpening.adhoc_bfactor_angst2
     spectrum = spectrum * bfactor_weight(frequency, bfactor).to(half1.dtype)

@@ -114,6 +114,8 @@ def star_blocks(result: Postprocessed, pixel_size_angst: float, names: tuple[str
         general["rlnFittedSlopeGuinierPlot"] = result.fit.slope
         general["rlnFittedInterceptGuinierPlot"] = result.fit.intercept
         general["rlnCorrelationFitGuinierPlot"] = result.fit.determination
+        general["blushGuinierFitLowest"] = result.fit.lowest_angst
+        general["blushGuinierFitHighest"] = result.fit.highest_angst
     shell = np.arange(n)
     fraction = result.particle_fraction * curves.unmasked
     table = {

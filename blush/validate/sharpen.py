@@ -18,11 +18,21 @@ FSC_WEIGHT_LIMIT = 1e-4
 
 @dataclass(frozen=True)
 class GuinierFit:
-    """Straight line ln<|F|> = intercept + slope / d²; `determination` is the square of the correlation."""
+    """Straight line ln<|F|> = intercept + slope / d².
+
+    Attributes
+    ----------
+    determination
+        Square of the correlation.
+    lowest_angst, highest_angst
+        First and last shell that were fitted.
+    """
 
     slope: float
     intercept: float
     determination: float
+    lowest_angst: float
+    highest_angst: float
 
     @property
     def bfactor_angst2(self) -> float:
@@ -61,7 +71,7 @@ def fit_guinier(
     ----------
     Rosenthal & Henderson 2003, doi:10.1016/j.jmb.2003.07.013
     """
-    highest = 1 / highres_angst**2 if highres_angst > 0 else math.inf
+    highest = 1 / highres_angst**2 + 1e-12 if highres_angst > 0 else math.inf
     used = torch.isfinite(log_amplitude) & (inverse_d2 >= 1 / lowres_angst**2 - 1e-12) & (inverse_d2 <= highest)
     x, y = inverse_d2[used], log_amplitude[used].to(inverse_d2)
     if len(x) < 3:
@@ -70,7 +80,8 @@ def fit_guinier(
     slope = float((dx * dy).sum() / dx.square().sum())
     spread = float(dx.square().sum() * dy.square().sum())
     determination = float((dx * dy).sum()) ** 2 / spread if spread > 0 else 0.0
-    return GuinierFit(slope, float(y.mean()) - slope * float(x.mean()), determination)
+    ends = (float(x[0]) ** -0.5, float(x[-1]) ** -0.5)
+    return GuinierFit(slope, float(y.mean()) - slope * float(x.mean()), determination, *ends)
 
 
 def fsc_weight(corrected: Tensor) -> Tensor:

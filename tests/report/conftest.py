@@ -106,7 +106,8 @@ def write_results(root: Path) -> None:
     poses = {"angle_median_deg": 1.25, "shift_median_angst": 0.5}
     write_json(root / "postprocess/truth.json", {"fsc": curve, "resolution_angst": 12.3456, "poses": poses})
     write_json(root / "summary.json", {
-        "name": "fake", "versions": {"blush": "0.1.0", "torch": "2.13"}, "seed": 1, "warnings": ["look <here>"],
+        "name": "fake", "box_px": BOX, "pixel_size_angst": PIXEL,
+        "versions": {"blush": "0.1.0", "torch": "2.13"}, "seed": 1, "warnings": ["look <here>"],
         "timing": {"stages": {}, "wall_seconds": 12.0, "peak_memory_gb": 0.5},
         "resolution_angst": 7.5, "iterations": 3, "stop_reason": "converged", "particles": {"total": N},
     })  # fmt: skip

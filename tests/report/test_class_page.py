@@ -137,9 +137,9 @@ def test_a_surface_is_bright_where_it_faces_the_light_and_marked_where_it_is_con
     assert seen[middle, middle + 2, 0] > 2 * seen[middle, middle + 2, 2]  # orange
 
 
-def test_resolution_is_read_between_shells():
+def test_resolution_is_that_of_the_last_shell_above_the_threshold():
     fsc = np.array([1.0, 0.9, 0.5, 0.243, 0.043, 0.3])
-    assert fsc_resolution_angst(fsc, 100.0) == pytest.approx(100 / 3.5)
+    assert fsc_resolution_angst(fsc, 100.0) == pytest.approx(100 / 3)
     assert fsc_resolution_angst(np.ones(6), 100.0) == 20
     assert fsc_resolution_angst(np.eye(6)[0], 100.0) is None
 

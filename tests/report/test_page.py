@@ -1,15 +1,19 @@
 """The page: complete, self-contained, valid at any time of a run."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from blush.errors import BlushError
 from blush.report.page import page, write_report
 from blush.report.run_data import read_run
 
+NYQUIST_ANGST = 6.0
+"""Of the run that the tests have: 24 px of 3 Å."""
 _VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 
@@ -80,6 +84,33 @@ def test_resolutions_and_their_truth_stand_side_by_side(text, finished_run):
     assert "12.3 Å" in seen
     assert "1.25°" in seen
     assert "with the truth" in text
+
+
+def test_what_limits_a_resolution_and_where_the_bfactor_was_fitted_stand_beside_them(text, finished_run):
+    seen, general = " ".join(outline(text).text), read_run(finished_run).postprocess["general"]
+    ends = [float(general[f"blushGuinierFit{name}"][0]) for name in ("Lowest", "Highest")]
+    assert f"Guinier fit from {ends[0]:.2f} Å to {ends[1]:.2f} Å" in seen
+    reported = float(general["rlnFinalResolution"][0])
+    assert ends[1] == pytest.approx(reported, abs=1e-4)
+    is_nyquist = abs(reported - NYQUIST_ANGST) < 1e-4
+    assert ("limited by the pixel size (Nyquist" in seen) == is_nyquist
+    assert ("the signal ends there, not the pixels" in seen) != is_nyquist
+
+
+def test_a_map_that_agrees_to_its_last_shell_is_limited_by_the_pixel_size(finished_run, tmp_path):
+    run = read_run(finished_run)
+    general = run.postprocess["general"] | {"rlnFinalResolution": np.array([NYQUIST_ANGST])}
+    seen = " ".join(outline(page(replace(run, postprocess=run.postprocess | {"general": general}))).text)
+    assert f"corrected FSC 0.143; limited by the pixel size (Nyquist {NYQUIST_ANGST:.2f} Å)" in seen
+    assert "and smaller pixels may show more" in seen
+
+
+def test_every_caption_of_a_figure_has_its_unit_or_says_that_it_has_none(text):
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", text, re.DOTALL)
+    long = [caption for caption in captions if len(caption) > 60]
+    assert len(long) >= 8
+    units = ("Å", "°", "no unit", "without unit", "seconds", "degrees", "0 to 1")
+    assert [caption for caption in long if not any(unit in caption for unit in units)] == []
 
 
 def test_a_resolution_better_than_the_truth_is_called_out(text):

@@ -87,6 +87,26 @@ def test_too_few_shells_for_a_bfactor_are_reported(mask):
     assert any("Guinier" in warning for warning in result.warnings)
 
 
+def test_the_bfactor_is_fitted_up_to_the_resolution_unless_another_end_is_asked_for(mask):
+    """Beyond it the FSC weight falls by itself, and the line through that is steeper: RELION's fit to Nyquist."""
+    _, (first, second) = halves()
+    found = postprocess(first, second, PIXEL, mask, 1, Sharpening(autob_lowres_angst=20.0))
+    assert math.isfinite(found.resolution_angst)
+    assert found.fit.highest_angst == pytest.approx(found.resolution_angst)
+    assert found.fit.lowest_angst <= 20.0
+    assert found.bfactor_told == (
+        f"{found.bfactor_angst2:.1f} Å² (Guinier fit from {found.fit.lowest_angst:.2f} to "
+        f"{found.resolution_angst:.2f} Å)"
+    )
+    asked = Sharpening(autob_lowres_angst=20.0, autob_highres_angst=found.resolution_angst)
+    assert postprocess(first, second, PIXEL, mask, 1, asked).bfactor_angst2 == found.bfactor_angst2
+    whole = postprocess(first, second, PIXEL, mask, 1, Sharpening(autob_lowres_angst=20.0, autob_highres_angst=0.0))
+    assert whole.fit.highest_angst < found.fit.highest_angst
+    assert whole.bfactor_angst2 < found.bfactor_angst2
+    given = postprocess(first, second, PIXEL, mask, 1, Sharpening(adhoc_bfactor_angst2=-30.0))
+    assert given.bfactor_told == "-30.0 Å²"
+
+
 def test_a_detector_response_without_pixel_size_is_refused(mask):
     _, (first, second) = halves()
     ones = torch.ones(2, dtype=torch.float64)

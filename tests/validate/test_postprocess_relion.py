@@ -48,7 +48,11 @@ def both(tmp_path_factory):
     assert (folder / "relion/pp.star").exists(), done.stdout + done.stderr
     table = [torch.from_numpy(column) for column in read_mtf(folder / "mtf.star")]
     sharpening = Sharpening(
-        autob_lowres_angst=12.0, mtf_frequency=table[0], mtf_value=table[1], original_pixel_size_angst=1.0
+        autob_lowres_angst=12.0,
+        autob_highres_angst=0.0,
+        mtf_frequency=table[0],
+        mtf_value=table[1],
+        original_pixel_size_angst=1.0,
     )
     halves = (folder / "half1.mrc", folder / "half2.mrc")
     postprocess_files(folder, *halves, MaskSource(folder / "mask.mrc"), 1, sharpening)

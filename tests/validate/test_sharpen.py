@@ -54,6 +54,7 @@ def test_empty_shells_and_shells_out_of_range_have_no_say():
     assert fit.slope == pytest.approx(-7)
     assert fit.intercept == pytest.approx(1)
     assert fit.determination == pytest.approx(1)
+    assert (fit.lowest_angst, fit.highest_angst) == pytest.approx((10, 20 / 7))
 
 
 def test_no_line_through_two_points():
