@@ -1,11 +1,14 @@
 """`blush postprocess`: resolution and sharpened map of two half-maps."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from blush.errors import BlushError, Problem
+
+if TYPE_CHECKING:
+    from blush.validate.postprocess import Postprocessed
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +52,6 @@ def postprocess(
         raise BlushError("cannot divide by the detector response", [problem])
     import torch
 
-    from blush.fourier.limits import told
     from blush.io.optics import read_mtf
     from blush.validate.postprocess import Sharpening
     from blush.validate.postprocess_files import MaskSource, postprocess_files
@@ -68,13 +70,20 @@ def postprocess(
     result = postprocess_files(
         out, half1, half2, source, seed, sharpening, pixel_size_angst=pixel_size, force_mask=force_mask
     )
+    _tell(result)
+    if locres:
+        from blush.validate.local_resolution import local_resolution_files
+
+        typer.echo(local_resolution_files(out, half1, half2, seed, pixel_size, result.bfactor_angst2).summary())
+
+
+def _tell(result: "Postprocessed") -> None:
+    """Print what was found: warnings, resolutions and what limits them, B-factor and the range of its fit."""
+    from blush.fourier.limits import told
+
     for warning in result.warnings:
         typer.echo(f"warning: {warning}", err=True)
     box, pixel = result.map.shape[0], result.pixel_size_angst
     typer.echo(f"resolution {told(result.resolution_angst, box, pixel)}")
     typer.echo(f"unmasked {told(result.unmasked_resolution_angst, box, pixel)}")
     typer.echo(f"B-factor {result.bfactor_told}")
-    if locres:
-        from blush.validate.local_resolution import local_resolution_files
-
-        typer.echo(local_resolution_files(out, half1, half2, seed, pixel_size, result.bfactor_angst2).summary())

@@ -91,7 +91,9 @@ class Postprocess(Section):
     )
     autob_lowres_angst: float = Field(default=10, gt=0, description="Low-resolution end of the Guinier fit")
     autob_highres_angst: float | None = Field(
-        default=None, ge=0, description="High-resolution end of the Guinier fit; null: the resolution; 0: Nyquist"
+        default=None,
+        ge=0,
+        description="High-resolution end of the Guinier fit; null: the resolution; 0: Nyquist, as RELION",
     )
     randomise_from_fsc: float = Field(
         default=0.8, gt=0.143, lt=1, description="Phases are randomised beyond the shell where the FSC falls below this"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from blush.fourier.filter import raised_cosine
 from blush.fourier.fsc import last_shell_above, resolution_at
-from blush.fourier.grid import radius_3d, shell_index_3d
+from blush.fourier.grid import radius_3d, resolution_angst, shell_index_3d
 from blush.fourier.thresholds import HALF_MAPS
 from blush.validate.half_map_doubts import half_map_doubts
 from blush.validate.phase_randomise import MaskedFsc, masked_fsc, solvent_corrected_fsc
@@ -41,7 +41,8 @@ class Sharpening:
         B-factor instead of the fitted one; negative sharpens.
     autob_lowres_angst, autob_highres_angst
         Range of the Guinier fit. The high end is the resolution where it is None: beyond it the amplitudes are those of
-        the FSC weight, whose fall would pass for a B-factor. 0 is Nyquist, RELION's default.
+        the FSC weight, whose fall would pass for a B-factor; and the last shell is left out, of which the sphere of
+        Nyquist cuts half away. 0 is Nyquist with that shell, RELION's default.
     lowpass_angst
         Further low-pass filter with an edge of 2 shells.
     mtf_frequency, mtf_value
@@ -139,7 +140,7 @@ def postprocess(
         resolution = unmasked
         curves = MaskedFsc(curves.unmasked, curves.masked, curves.randomised, curves.unmasked, curves.randomise_from)
     warnings += _suspect_mask(curves) if mask_used else []
-    sharpening = _with_range(sharpening, resolution)
+    sharpening = _with_range(sharpening, max(resolution, resolution_angst(box // 2 - 1, box, pixel_size_angst)))
     spectrum, bfactor, fit, guinier = _sharpen(half1, half2, pixel_size_angst, curves.corrected, sharpening)
     warnings += _doubtful_bfactor(sharpening, fit)
     inside = float((mask > 0.5).double().mean())
@@ -169,11 +170,11 @@ def _suspect_mask(curves: MaskedFsc) -> list[str]:
     return [f"phase-randomised maps correlate {value:.2f} at the resolution: the mask is too tight or too sharp"]
 
 
-def _with_range(sharpening: Sharpening, resolution_angst: float) -> Sharpening:
-    """The high end of the Guinier fit as a number: where none is asked for, the resolution."""
+def _with_range(sharpening: Sharpening, end_angst: float) -> Sharpening:
+    """The high end of the Guinier fit as a number, where none is asked for."""
     if sharpening.autob_highres_angst is not None:
         return sharpening
-    return replace(sharpening, autob_highres_angst=resolution_angst)
+    return replace(sharpening, autob_highres_angst=end_angst)
 
 
 def _doubtful_bfactor(sharpening: Sharpening, fit: GuinierFit | None) -> list[str]:

@@ -107,6 +107,20 @@ def test_the_bfactor_is_fitted_up_to_the_resolution_unless_another_end_is_asked_
     assert given.bfactor_told == "-30.0 Å²"
 
 
+def test_the_shell_that_nyquist_cuts_in_half_is_left_out_of_the_fit(mask):
+    """White maps that agree everywhere have no decay; the halved last shell alone would give them one."""
+    random = torch.Generator().manual_seed(4)
+    white = torch.randn(BOX, BOX, BOX, generator=random, dtype=torch.float64)
+    ones = torch.ones(BOX, BOX, BOX, dtype=torch.float64)
+    first, second = (white + 1e-2 * torch.randn(white.shape, generator=random, dtype=torch.float64) for _ in (1, 2))
+    found = postprocess(first, second, PIXEL, ones, 1, Sharpening(autob_lowres_angst=20.0))
+    assert found.resolution_angst == pytest.approx(2 * PIXEL)
+    assert found.fit.highest_angst == pytest.approx(BOX * PIXEL / (BOX // 2 - 1))
+    assert abs(found.bfactor_angst2) < 3
+    whole = postprocess(first, second, PIXEL, ones, 1, Sharpening(autob_lowres_angst=20.0, autob_highres_angst=0.0))
+    assert whole.bfactor_angst2 < -10
+
+
 def test_a_detector_response_without_pixel_size_is_refused(mask):
     _, (first, second) = halves()
     ones = torch.ones(2, dtype=torch.float64)
