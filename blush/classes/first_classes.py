@@ -19,6 +19,8 @@ MOST_IMAGES = 20_000
 LARGEST_RADIUS = 40
 """Shells that are compared at most: parts are compact, not detailed."""
 STARTS = 8
+EDGE_PX = 1.5
+"""Standard deviation of the edge of a part, in pixels of the images."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,14 @@ def first_classes(
     particles
         At most `MOST_IMAGES`, posed.
     mean, mask
-        (N, N, N)
+        (N, N, N), or of fewer, larger voxels over the same extent.
     temperature
         What the log likelihood is divided by.
     """
     count = int(np.clip(len(particles) // IMAGES_PER_PART, FEWEST_PARTS, MOST_PARTS))
-    parts = divide_into_parts(mean, mask, count, seed)
-    spheres = [transform(mean * weight, step.model.radius) for weight in parts]
+    box_px = step.model.box_px
+    parts = divide_into_parts(mean, mask, count, seed, EDGE_PX * len(mean) / box_px)
+    spheres = [transform(mean * weight, step.model.radius, box_px=box_px) for weight in parts]
     overlap, gram = part_overlaps(step, particles, spheres)
     found = fit_occupancies(overlap / temperature, gram / temperature, n_classes, seed, STARTS)
     return FirstClasses(parts, found)

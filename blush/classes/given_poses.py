@@ -17,13 +17,15 @@ from blush.expectation.initial_noise import initial_noise
 from blush.expectation.model import Model
 from blush.expectation.prepare import MASK_EDGE_PX
 from blush.expectation.shard import Expectation
-from blush.fourier.backproject import Accumulator, hermitian, symmetrise
+from blush.fourier.backproject import hermitian, symmetrise
 from blush.fourier.mask import soft_circle
 from blush.fourier.transform import sphere_radius, transform
 from blush.geometry.sampling import OrientationGrid
 from blush.geometry.symmetry import operators
 from blush.io.particles import ParticleSet
-from blush.maximization.classes import ClassPrior, ClassSums, class_prior, class_references, mean_map
+from blush.maximization.cells import Cells, CellSums, map_size
+from blush.maximization.class_sums import ClassSums
+from blush.maximization.classes import ClassPrior, class_prior, class_references, mean_map
 from blush.maximization.noise import update_noise
 from blush.maximization.spectra import signal_to_noise
 
@@ -121,7 +123,8 @@ def model_of(
     optics, device = particles.optics[0], torch.device(settings.device)
     return Model(
         component=Component(
-            tuple(Reference(transform(volume.to(device), radius)) for volume in maps), OrientationGrid.build(0, "C1")
+            tuple(Reference(transform(volume.to(device), radius, box_px=optics.box_px)) for volume in maps),
+            OrientationGrid.build(0, "C1"),
         ),
         pixel_size_angst=optics.pixel_size_angst,
         particle_diameter_angst=settings.particle_diameter_angst,
@@ -185,35 +188,35 @@ class Division:
             told = partial(_of_total, progress, rounds * n, i * n)
             sums, posterior = self._expect(i, told)
             self.share = posterior.mean(0)
-            prior = class_prior(sums, self.share, self.mask, self.settings.difference_power, self.fields)
+            mask, fields = sums.cells.fit(self.mask).clamp(0, 1), [sums.cells.fit(one) for one in self.fields]
+            prior = class_prior(sums, self.share, mask, self.settings.difference_power, fields)
             radius = min(self.largest, _shell(prior.fsc_mean) + MORE_SHELLS)
             if i == 0 and self.settings.n_classes > 1:
-                self._begin(sums, prior)
+                self._begin(sums, prior, mask)
                 self.radius = radius
             elif i < rounds - 1:
-                made, _ = class_references(sums, prior, self.mask, range(self.settings.folds))
-                self.references = list(made.values())
+                made, _ = class_references(sums, prior, mask, range(self.settings.folds))
+                self.references = [maps for _, maps in made]
                 self.radius = radius
-        left_out = (None, *range(self.settings.folds))
-        made, _ = class_references(sums, prior, self.mask, left_out)
-        return Divided(posterior, self.share, made[None], self.noise, radius)
+        ((_, maps), *_), _ = class_references(sums, prior, mask, (None, *range(self.settings.folds)))
+        return Divided(posterior, self.share, [sums.cells.full(one) for one in maps], self.noise, radius)
 
-    def _begin(self, sums: ClassSums, prior: ClassPrior) -> None:
+    def _begin(self, sums: ClassSums, prior: ClassPrior, mask: Tensor) -> None:
         """First maps of classes, from what some images have of the parts of the mean map."""
         settings, mean = self.settings, mean_map(sums, prior, None)
         model = model_of(self.particles, [mean], self.noise, min(prior.shell, LARGEST_RADIUS, self.largest), settings)
         rows = np.random.default_rng(settings.seed).permutation(len(self.particles))[:MOST_IMAGES]
         step = expectation_of(model, self.particles, settings)
         some, temperature = self.particles.take(np.sort(rows)), settings.temperature_of(self.particles)
-        found = first_classes(step, some, mean, self.mask, settings.n_classes, temperature, settings.seed)
-        self.fields, self.share = found.fields, found.occupancies.share.cpu().numpy()
-        means = [mean_map(sums, prior, fold) * self.mask for fold in range(settings.folds)]
-        self.references = [[one * field for field in self.fields] for one in means]
+        found = first_classes(step, some, mean, mask, settings.n_classes, temperature, settings.seed)
+        self.fields, self.share = [sums.cells.full(one) for one in found.fields], found.occupancies.share.cpu().numpy()
+        means = [mean_map(sums, prior, fold) * mask for fold in range(settings.folds)]
+        self.references = [[one * field for field in found.fields] for one in means]
 
     def _expect(self, iteration: int, progress: Callable[[int], None]) -> tuple[ClassSums, Floats]:
         """Sums by fold and class, and the posterior; the noise is updated."""
         temperature = self.settings.temperature_of(self.particles)
-        folds: list[list[Accumulator]] = []
+        folds: list[list[CellSums]] = []
         posterior = np.ones((len(self.particles), self.settings.n_classes))
         residual, weight = np.zeros_like(self.noise), np.zeros(len(self.noise))
         done = 0
@@ -228,7 +231,9 @@ class Division:
                 posterior[rows] = sums.table["shares"].numpy()
             residual += sums.noise.cpu().numpy()
             weight += sums.weight.cpu().numpy()
-            folds.append([symmetrise(hermitian(volume), self.operators) for volume in sums.volumes])
+            summed = (symmetrise(hermitian(volume), self.operators) for volume in sums.volumes)
+            size = map_size(self.particles.optics[0].box_px, self.radius)
+            folds.append([Cells.of(one, size).pack(one) for one in summed])
         if iteration:  # in the first there is nothing that images could be compared with
             self.noise = torch.from_numpy(update_noise(residual, weight, self.noise.numpy()))
         return ClassSums(folds), posterior

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -46,14 +48,19 @@ class Sphere:
         return (self.values.shape[0] - 1) // 2
 
 
+@lru_cache(maxsize=4)
+def _gridding_correction(box_px: int, pad: int, dtype: torch.dtype, device: str) -> Tensor:
+    x = (torch.arange(box_px, device=device, dtype=torch.float64) - box_px // 2) ** 2
+    radius = (x[:, None, None] + x[None, :, None] + x[None, None, :]).sqrt() / (pad * box_px)
+    return (torch.special.sinc(radius) ** 2).to(dtype)
+
+
 def gridding_correction(box_px: int, pad: int = PADDING, *, like: Tensor) -> Tensor:
-    """sinc^2(r / (pad N)) over the (N, N, N) map: the transform of the trilinear kernel.
+    """sinc^2(r / (pad N)) over the (N, N, N) map: the transform of the trilinear kernel; not to be written to.
 
     See docs/algorithm.md, section 1.
     """
-    x = (torch.arange(box_px, device=like.device, dtype=torch.float64) - box_px // 2) ** 2
-    radius = (x[:, None, None] + x[None, :, None] + x[None, None, :]).sqrt() / (pad * box_px)
-    return (torch.special.sinc(radius) ** 2).to(like.dtype)
+    return _gridding_correction(box_px, pad, like.dtype, str(like.device))
 
 
 def _axis_rows(radius: int, size: int, device: torch.device) -> Tensor:
@@ -68,7 +75,9 @@ def sphere_k2(radius: int, device: torch.device | str = "cpu") -> Tensor:
     return k[:, None, None] + k[None, :, None] + x[None, None, :]
 
 
-def transform(volume: Tensor, r_max: int, pad: int = PADDING, *, corrected: bool = True) -> Sphere:
+def transform(
+    volume: Tensor, r_max: int, pad: int = PADDING, *, corrected: bool = True, box_px: int | None = None
+) -> Sphere:
     """Padded, gridding-corrected transform of a cubic map, cut at `r_max`.
 
     Parameters
@@ -79,33 +88,45 @@ def transform(volume: Tensor, r_max: int, pad: int = PADDING, *, corrected: bool
         Largest unpadded shell kept, at most N/2.
     corrected
         Divide by sinc^2 first, which undoes the blur of trilinear interpolation.
+    box_px
+        Box of the images where the map has fewer, larger voxels over the same extent; the sphere is empty beyond the
+        map's own Nyquist shell. None: N.
     """
-    n = volume.shape[0]
-    if r_max > n // 2:
-        raise ValueError(f"r_max {r_max} is beyond the Nyquist shell {n // 2} of a {n} px box")
+    n, box = volume.shape[0], box_px or volume.shape[0]
+    if r_max > box // 2:
+        raise ValueError(f"r_max {r_max} is beyond the Nyquist shell {box // 2} of a {box} px box")
     if corrected:
         volume = volume / gridding_correction(n, pad, like=volume)
     m = pad * n
     radius = sphere_radius(r_max, pad)
     keep = min(radius, m // 2 - 1)
     rows = _axis_rows(keep, m, volume.device)
-    core = torch.fft.rfftn(_padded(volume, m), norm="backward")[rows[:, None], rows[None, :], : keep + 1]
-    core /= n**2
+    core = torch.fft.rfftn(pad_centred(volume, m), norm="backward")[rows[:, None], rows[None, :], : keep + 1]
+    core *= box / n**3
     core.masked_fill_(sphere_k2(keep, volume.device) > (pad * r_max) ** 2, 0)
     # At Nyquist the sphere touches +-pad N/2, which an even transform stores once: those single samples are dropped.
     out = torch.zeros(2 * radius + 1, 2 * radius + 1, radius + 1, dtype=core.dtype, device=volume.device)
     span = slice(radius - keep, radius + keep + 1)
     out[span, span, : keep + 1] = core
-    return Sphere(out, n, r_max, pad)
+    return Sphere(out, box, r_max, pad)
 
 
-def _padded(volume: Tensor, size: int) -> Tensor:
+def pad_centred(volume: Tensor, size: int) -> Tensor:
     """The map in a cube of zeros, its centre voxel at the first corner: no other copy of the cube is made."""
-    n = volume.shape[0]
-    wrapped = (torch.arange(n, device=volume.device) - n // 2) % size
-    out = torch.zeros(size, size, size, dtype=volume.dtype, device=volume.device)
-    out[wrapped[:, None, None], wrapped[None, :, None], wrapped[None, None, :]] = volume
+    n, out = volume.shape[0], torch.zeros((size,) * 3, dtype=volume.dtype, device=volume.device)
+    middle = n // 2
+    # the two sides of the centre along an axis, in the map and in the cube
+    sides = ((slice(middle, n), slice(0, n - middle)), (slice(0, middle), slice(size - middle, size)))
+    for chosen in product(sides, repeat=3):
+        source, target = zip(*chosen, strict=True)
+        out[target] = volume[source]
     return out
+
+
+def crop_padded(values: Tensor, n: int, axis: int) -> Tensor:
+    """Undo `pad_centred` along one axis: its n places about the first, in the order of a map."""
+    size = values.shape[axis]
+    return torch.cat((values.narrow(axis, size - n // 2, n // 2), values.narrow(axis, 0, n - n // 2)), axis)
 
 
 def inverse_transform(sphere: Sphere) -> Tensor:
@@ -122,19 +143,25 @@ def inverse_transform(sphere: Sphere) -> Tensor:
     rows = _axis_rows(keep, m, spectrum.device)
     span = slice(radius - keep, radius + keep + 1)
     spectrum[rows[:, None], rows[None, :], : keep + 1] = sphere.values[span, span, : keep + 1]
-    wrapped = (torch.arange(n, device=spectrum.device) - n // 2) % m
-    volume = torch.fft.irfftn(spectrum, s=(m, m, m))[
-        wrapped[:, None, None], wrapped[None, :, None], wrapped[None, None, :]
-    ]
+    volume = torch.fft.irfftn(spectrum, s=(m, m, m))
+    for axis in range(3):
+        volume = crop_padded(volume, n, axis)
     volume *= n**2
-    return _blend_corners(volume) / gridding_correction(n, pad, like=volume)
+    return flatten_corners(volume) / gridding_correction(n, pad, like=volume)
 
 
-def _blend_corners(volume: Tensor) -> Tensor:
-    n = volume.shape[0]
-    x = (torch.arange(n, device=volume.device, dtype=volume.dtype) - n // 2) ** 2
+def flatten_corners(volume: Tensor) -> Tensor:
+    """Blend a map (N, N, N) from radius N/2 on, over a cosine of 3 px, into the mean of what is there."""
+    weight, total = _corners(volume.shape[0], volume.dtype, str(volume.device))
+    background = (weight.double() * volume.double()).sum() / total
+    return volume * (1 - weight) + weight * background.to(volume.dtype)
+
+
+@lru_cache(maxsize=4)
+def _corners(n: int, dtype: torch.dtype, device: str) -> tuple[Tensor, Tensor]:
+    """Weight of the mean at every voxel, and the sum of all of it."""
+    x = (torch.arange(n, device=device, dtype=dtype) - n // 2) ** 2
     r = (x[:, None, None] + x[None, :, None] + x[None, None, :]).sqrt()
     beyond = ((r - n / 2) / 3).clamp(0, 1)
-    weight = (0.5 - 0.5 * torch.cos(math.pi * beyond)).to(volume.dtype)
-    background = (weight.double() * volume.double()).sum() / weight.double().sum()
-    return volume * (1 - weight) + weight * background.to(volume.dtype)
+    weight = (0.5 - 0.5 * torch.cos(math.pi * beyond)).to(dtype)
+    return weight, weight.double().sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from blush.jobs.references import n_references
 from blush.jobs.results import SUMMARY, class_halves, halves_kept
 from blush.jobs.sealed import checked, note
 from blush.jobs.summary import origin
-from blush.maximization.classes import ClassSums
-from blush.maximization.reconstruct import reconstruct
+from blush.maximization.cells import divided
+from blush.maximization.class_sums import ClassSums
 from blush.refine.classify import collapsed
 from blush.refine.state import State, load_state
 from blush.refine.subset import HALVES, Subset
@@ -74,10 +75,10 @@ def _half_maps(folder: RunFolder, before: State, device: torch.device) -> list[P
     if halves_kept(folder, n, n_classes):
         return paths
     for k in range(n_classes):
-        loaded = [load_sums(folder, n, Subset.ALL, before.facts.box_px, device, fold, k) for fold in range(n_folds)]
-        sums = ClassSums([[one] for one in loaded])  # of one class at a time
+        of_class = partial(load_sums, folder, n, Subset.ALL, before.facts.box_px, device, k=k)
+        sums = ClassSums.pack([of_class(fold=fold)] for fold in range(n_folds))  # of one class at a time
         for index, half in enumerate(HALVES):
-            volume = reconstruct(sums.of(0, sums.half(index)))
+            volume = sums.cells.map(divided(sums.cells_of(0, sums.half(index)), None))
             write_volume(folder.class_half(n, half, k), volume.cpu().numpy(), before.facts.pixel_size_angst)
     return paths
 

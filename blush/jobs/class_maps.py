@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +24,17 @@ from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.reduce import load_sums
 from blush.jobs.references import fields_of, maps_of, n_references
 from blush.jobs.sealed import checked, kept, written
-from blush.maximization.classes import (
-    ClassSums,
-    class_prior,
-    class_references,
-    fsc_of_classes,
-    mean_map,
-    spectrum_references,
-)
-from blush.maximization.halves import half_sum_fsc
-from blush.maximization.spectra import reference_noise, signal_to_noise
+from blush.maximization.cells import Cells, map_size, noise_of
+from blush.maximization.class_sums import ClassSums
+from blush.maximization.classes import class_prior, class_references, mean_map, spectrum_references
+from blush.maximization.spectra import signal_to_noise
 from blush.refine.control import ClassifyControl
 from blush.refine.state import State, load_state
 from blush.refine.subset import Subset
 
 Arrays = dict[str, np.ndarray]
+LEAST_RADIUS_OF_PARTS = 27
+"""Shells that a map resolves at least where it is divided into parts, if the images do."""
 
 
 def make_maps(root: Path, iteration: int) -> Path:
@@ -56,11 +53,11 @@ def make_maps(root: Path, iteration: int) -> Path:
     if kept(folder, target, folder.diagnostics(iteration), *made):
         return target
     device, _ = environment(config)
-    sums = class_sums(folder, state, device)
     usual = _by_difference if config.regulariser.name == "wiener" else _by_regulariser
     if config.classification.prior == "spectrum":
         usual = _by_spectrum
     make = _first if splits(state) else usual
+    sums = class_sums(folder, state, device, _map_px(state, config))
     spectra, found = make(folder, config, state, sums)
     diagnostics = {"iteration": iteration, "final": False, "prior": config.classification.prior, **found}
     with written(folder, folder.diagnostics(iteration)) as beside:
@@ -71,14 +68,28 @@ def make_maps(root: Path, iteration: int) -> Path:
     return target
 
 
-def class_sums(folder: RunFolder, state: State, device: torch.device) -> ClassSums:
-    """D and W of every class and fold, of the iteration after `state`."""
+def class_sums(folder: RunFolder, state: State, device: torch.device, map_px: int | None) -> ClassSums:
+    """D and W of every class and fold, of the iteration after `state`.
+
+    Parameters
+    ----------
+    map_px
+        Voxels along the maps that are made of them; None: as many as images have pixels.
+    """
     n, box_px, plan = state.iteration + 1, state.facts.box_px, read_plan(folder.root)
 
-    def one(fold: int, k: int) -> Accumulator:
-        return load_sums(folder, n, Subset.ALL, box_px, device, fold, k)
+    def of(fold: int) -> Iterator[Accumulator]:
+        return (load_sums(folder, n, Subset.ALL, box_px, device, fold, k) for k in range(n_references(state)))
 
-    return ClassSums([[one(fold, k) for k in range(n_references(state))] for fold in range(plan.n_folds)])
+    return ClassSums.pack((of(fold) for fold in range(plan.n_folds)), map_px)
+
+
+def _map_px(state: State, config: RunConfig) -> int | None:
+    """Voxels along the maps that are worked on; where the density is divided into parts, these have to be fine."""
+    if not splits(state) and (config.classification.prior == "spectrum" or config.regulariser.name != "wiener"):
+        return None
+    radius = state.search.current_size_px // 2
+    return map_size(state.facts.box_px, max(radius, LEAST_RADIUS_OF_PARTS) if splits(state) else radius)
 
 
 def class_mask(folder: RunFolder, config: RunConfig, state: State, like: Tensor) -> Tensor:
@@ -99,14 +110,18 @@ def shares_of(folder: RunFolder, state: State) -> np.ndarray:
 
 
 def _write(
-    folder: RunFolder, state: State, maps: list[Tensor], without: int | None, filter_angst: float | None
+    folder: RunFolder, state: State, maps: list[Tensor], without: int | None, filter_angst: float | None, cells: Cells
 ) -> None:
-    """Write the references that were made, filtered where the iteration compared by cross-correlation."""
-    pixel = state.facts.pixel_size_angst
+    """Write the references that were made, filtered where the iteration compared by cross-correlation.
+
+    Those of all images, which people look at, have the box of the images.
+    """
+    extent_angst = state.facts.box_px * state.facts.pixel_size_angst
     for k, volume in enumerate(maps):
-        made = volume if filter_angst is None else low_pass(volume, filter_angst, pixel)
+        made = volume if filter_angst is None else low_pass(volume, filter_angst, extent_angst / len(volume))
+        made = cells.full(made) if without is None else made
         with written(folder, folder.map(state.iteration + 1, Subset.ALL, "reference", k, without)) as beside:
-            write_volume(beside, made.cpu().numpy(), pixel)
+            write_volume(beside, made.cpu().numpy(), extent_angst / len(made))
 
 
 def _filter_angst(config: RunConfig, state: State) -> float | None:
@@ -134,18 +149,19 @@ def splits(state: State) -> bool:
 
 def _first(folder: RunFolder, config: RunConfig, state: State, sums: ClassSums) -> tuple[Arrays, dict[str, Any]]:
     """Maps of classes from the parts of the mean map."""
-    mask = class_mask(folder, config, state, sums.folds[0][0].grid)
+    cells = sums.cells
+    mask = cells.fit(class_mask(folder, config, state, sums.folds[0][0].weight)).clamp(0, 1)
     prior = class_prior(sums, np.ones(1), mask, config.classification.difference_power)
     found = classes_of_run(folder, config, state, mean_map(sums, prior, None), mask, prior.shell)
     for without in _left_out(folder):
         mean = mean_map(sums, prior, without) * mask
         maps = [mean * field for field in found.fields]
-        _write(folder, state, maps, without, _filter_angst(config, state))
+        _write(folder, state, maps, without, _filter_angst(config, state), sums.cells)
     with written(folder, folder.confirmed(state.iteration + 1)) as beside:
-        write_volume(beside, (prior.confirmed * mask).cpu().numpy(), state.facts.pixel_size_angst)
+        write_volume(beside, cells.full(prior.confirmed * mask).cpu().numpy(), state.facts.pixel_size_angst)
     for k, field in enumerate(found.fields):
         with written(folder, folder.field(state.iteration + 1, k)) as beside:
-            write_volume(beside, field.cpu().numpy(), state.facts.pixel_size_angst)
+            write_volume(beside, cells.full(field).cpu().numpy(), state.facts.pixel_size_angst)
     n = config.classification.n_classes
     spectra = {name: np.repeat(values, n, axis=values.ndim - 2) for name, values in _spectra(sums).items()}
     spectra |= {"fsc_mean": prior.fsc_mean, "tau2_mean": prior.tau2_mean}
@@ -158,15 +174,15 @@ def _by_difference(
     folder: RunFolder, config: RunConfig, state: State, sums: ClassSums
 ) -> tuple[Arrays, dict[str, Any]]:
     """Maps as a mean and differences from it; see `blush.maximization.classes`."""
-    mask = class_mask(folder, config, state, sums.folds[0][0].grid)
-    shares = shares_of(folder, state)
-    fields = _fields(folder, state, mask)
+    cells, shares = sums.cells, shares_of(folder, state)
+    mask = cells.fit(class_mask(folder, config, state, sums.folds[0][0].weight)).clamp(0, 1)
+    fields = [cells.fit(field) for field in _fields(folder, state, mask)]
     prior = class_prior(sums, shares, mask, config.classification.difference_power, fields)
     made, gain = class_references(sums, prior, mask, _left_out(folder))
-    for without, maps in made.items():
-        _write(folder, state, maps, without, _filter_angst(config, state))
+    for without, maps in made:
+        _write(folder, state, maps, without, _filter_angst(config, state), sums.cells)
     with written(folder, folder.confirmed(state.iteration + 1)) as beside:
-        write_volume(beside, (prior.confirmed * mask).cpu().numpy(), state.facts.pixel_size_angst)
+        write_volume(beside, cells.full(prior.confirmed * mask).cpu().numpy(), state.facts.pixel_size_angst)
     spectra = _spectra(sums) | {"fsc_mean": prior.fsc_mean, "tau2_mean": prior.tau2_mean, "share": shares}
     inside = float((prior.confirmed * mask).double().sum() / mask.double().sum())
     return spectra, {"confirmed": inside, "gains": gain.tolist()}
@@ -179,7 +195,7 @@ def _by_regulariser(
 
     So no image is compared with a map that it is part of. The maps of all images are the means of both halves' ones.
     """
-    mask = class_mask(folder, config, state, sums.folds[0][0].grid)
+    mask = class_mask(folder, config, state, sums.folds[0][0].weight)
     shares, n = shares_of(folder, state), state.iteration + 1
     pairs, notes, found = [], [], []
     for k in range(sums.n_classes):
@@ -193,21 +209,21 @@ def _by_regulariser(
             maps = [(first + second) / 2 for first, second in pairs]
         else:
             maps = [pair[0 if without in sums.half(1) else 1] for pair in pairs]
-        _write(folder, state, maps, without, _filter_angst(config, state))
-    means = [sums.of_all_classes(sums.half(h)) for h in (0, 1)]
-    curves = {"fsc": np.stack([spectra["fsc"] for spectra in found]), "fsc_mean": half_sum_fsc(*means)}
+        _write(folder, state, maps, without, _filter_angst(config, state), sums.cells)
+    curves = {"fsc": np.stack([spectra["fsc"] for spectra in found]), "fsc_mean": sums.fsc[1]}
     return _spectra(sums) | curves | {"share": shares}, {"regularisers": notes}
 
 
 def _by_spectrum(folder: RunFolder, config: RunConfig, state: State, sums: ClassSums) -> tuple[Arrays, dict[str, Any]]:
     """Maps each under the power of the last one times T, as RELION makes them."""
-    mask = class_mask(folder, config, state, sums.folds[0][0].grid)
+    mask = class_mask(folder, config, state, sums.folds[0][0].weight)
     last = [
         torch.from_numpy(read_volume(checked(folder, folder.map(state.iteration, Subset.ALL, "reference", k)))[0])
         for k in range(sums.n_classes)
     ]
     made, tau2 = spectrum_references(sums, [volume.to(mask) for volume in last], config.classification.tau2_fudge)
-    _write(folder, state, [volume * mask for volume in made], None, _filter_angst(config, state))
+    masked = [volume * mask for volume in made]
+    _write(folder, state, masked, None, _filter_angst(config, state), sums.cells)
     spectra = _spectra(sums) | {"share": shares_of(folder, state)}
     ssnr = np.divide(config.classification.tau2_fudge * tau2, spectra["sigma2_ref"][0],
                      out=np.zeros_like(tau2), where=spectra["sigma2_ref"][0] > 0)  # fmt: skip
@@ -216,7 +232,7 @@ def _by_spectrum(folder: RunFolder, config: RunConfig, state: State, sums: Class
 
 def _spectra(sums: ClassSums) -> Arrays:
     """FSC of every class between the halves of its images, whose labels are shared; what follows from it."""
-    noise = np.stack([reference_noise(sums.of(k, sums.without(None))) for k in range(sums.n_classes)])
-    fsc = fsc_of_classes(sums)
+    noise = np.stack([noise_of(sums.cells_of(k, sums.without(None))) for k in range(sums.n_classes)])
+    fsc, _ = sums.fsc
     ssnr = np.where(fsc > 0, signal_to_noise(fsc, joined=True), 0.0)
     return {"fsc": fsc, "ssnr": ssnr, "tau2": (ssnr * noise)[None], "sigma2_ref": noise[None]}

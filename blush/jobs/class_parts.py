@@ -62,7 +62,7 @@ def _step(state: State, particles: ParticleSet, mean: Tensor, radius: int) -> Ex
     facts, images = state.facts, state.images
     grid = OrientationGrid.build(state.search.healpix_order, facts.symmetry)
     model = Model(
-        component=Component((Reference(transform(mean, radius)),), grid),
+        component=Component((Reference(transform(mean, radius, box_px=facts.box_px)),), grid),
         pixel_size_angst=facts.pixel_size_angst,
         particle_diameter_angst=facts.particle_diameter_angst,
         coarse_radius=radius,

@@ -45,7 +45,8 @@ def build_model(
     facts, search, images = state.facts, state.search, state.images
     radius = search.current_size_px // 2
     volumes = (read_volume(checked(folder, path))[0] for path in references_for(folder, state, subset, fold))
-    spheres = [transform(torch.from_numpy(volume).to(device, dtype), radius) for volume in volumes]
+    box_px = facts.box_px  # maps without a fold may have larger voxels than images
+    spheres = [transform(torch.from_numpy(volume).to(device, dtype), radius, box_px=box_px) for volume in volumes]
     grid = OrientationGrid.build(search.healpix_order, facts.symmetry, search.perturbation)
     priors = _direction_priors(folder, state, subset, len(spheres), grid.n_directions)
     offsets = offset_grid(0.0 if search.fixed else search.offset_range_angst, search.offset_step_angst)

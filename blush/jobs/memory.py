@@ -11,6 +11,7 @@ from blush.classes.first_classes import MOST_IMAGES, MOST_PARTS
 from blush.config import RunConfig
 from blush.errors import BlushError, Problem
 from blush.expectation.memory import LOCAL_NEIGHBOURS, PROCESS_BYTES, StepSize, sphere_cells
+from blush.fourier.transform import PADDING
 from blush.geometry.healpix import angular_step_deg
 from blush.geometry.sampling import offset_grid
 from blush.geometry.symmetry import operators
@@ -20,9 +21,9 @@ from blush.refine.schedule import coarse_size, shell_of_resolution
 
 CLASS_PROCESS_BYTES = 350_000_000
 """Python with torch while maps of classes are made (measured, torch 2.13)."""
-_MADE_OF_SUMS = {"difference": 10, "spectrum": 4}
-"""Sums of halves, classes and all images, their priors and transforms that live at once, in sums of D and W, by
-`classification.prior` (measured)."""
+_MADE_OF_SUMS = {"difference": 15, "spectrum": 16}
+"""A sum as it is loaded, those of halves, classes and all images, their priors and transforms that live at once, in
+sums of D and W, by `classification.prior` (measured)."""
 
 
 @dataclass(frozen=True)
@@ -141,18 +142,19 @@ def neighbours_at_most(sigma_deg: float, healpix_order: int) -> int:
 def class_maps_bytes(radius: int, itemsize: int, n_sums: int, prior: str, images: int = 0) -> int:
     """Peak of the maps of an iteration of a classification in bytes.
 
-    Process + 4 f c (sums + 10, or 4 by spectrum) + 6 f (2 r)^3 (sums), what is expected of every class without every
-    fold, its difference and their sum, + 24 kB for each of at most 20,000 images whose parts are measured.
+    Process + 3 f c (sums + 15, or 16 by spectrum) + 2 f (2 r)^3 (sums), the difference of every class without every
+    fold, and some more maps, + 24 kB for each of at most 20,000 images whose parts are measured.
 
     Parameters
     ----------
     radius
-        Shells r of the sums; c is the number of cells of their sphere.
+        Shells r of the sums; c = 2 pi/3 (2 r)^3 is the number of their cells.
     n_sums
         Classes x folds, all of which are held.
     """
-    made = 4 * itemsize * sphere_cells(radius) * (n_sums + _MADE_OF_SUMS[prior])
-    maps = 6 * itemsize * (2 * radius) ** 3 * n_sums if prior == "difference" else 0
+    cells = math.ceil(2 * math.pi / 3 * (PADDING * radius) ** 3)
+    made = 3 * itemsize * cells * (n_sums + _MADE_OF_SUMS[prior])
+    maps = 2 * itemsize * (2 * radius) ** 3 * n_sums if prior == "difference" else 0
     return CLASS_PROCESS_BYTES + made + maps + 24 * MOST_PARTS**2 * min(images, MOST_IMAGES)
 
 

@@ -9,9 +9,8 @@ do not confirm it. A reference for the images of a fold is made without that fol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 import torch
@@ -20,10 +19,11 @@ from torch import Tensor
 
 from blush.fourier.backproject import Accumulator
 from blush.fourier.filter import gaussian, multiply_shells
-from blush.fourier.transform import inverse_transform, transform
-from blush.maximization.halves import add_halves, half_sum_fsc
-from blush.maximization.reconstruct import divide, reconstruct, transform_of_map
-from blush.maximization.spectra import radial_average, reference_noise, shells_of_cells, signal_to_noise
+from blush.fourier.transform import transform
+from blush.maximization.cells import CellSums, add, divided, noise_of
+from blush.maximization.class_sums import ClassSums
+from blush.maximization.reconstruct import reconstruct
+from blush.maximization.spectra import radial_average, shells_of_cells, signal_to_noise
 
 Floats = NDArray[np.float64]
 CONFIRMED_OVER_RESOLUTION = 1.5
@@ -32,41 +32,6 @@ CONFIRMED_OVER_RESOLUTION = 1.5
 
 LARGEST_GAIN = 4.0
 """Most by which damped differences are enlarged."""
-
-
-@dataclass(frozen=True)
-class ClassSums:
-    """D and W of every class, fold by fold; the first half of the folds are the images of half-map 1.
-
-    Attributes
-    ----------
-    folds
-        Sums by fold, then by class, symmetrised.
-    """
-
-    folds: Sequence[Sequence[Accumulator]]
-
-    @property
-    def n_classes(self) -> int:
-        """K."""
-        return len(self.folds[0])
-
-    def of(self, k: int, folds: Sequence[int]) -> Accumulator:
-        """Class k from some of the folds."""
-        return reduce(add_halves, (self.folds[f][k] for f in folds))
-
-    def of_all_classes(self, folds: Sequence[int]) -> Accumulator:
-        """All classes from some of the folds."""
-        return reduce(add_halves, (self.of(k, folds) for k in range(self.n_classes)))
-
-    def half(self, index: int) -> tuple[int, ...]:
-        """Folds of half 0 or 1."""
-        middle = len(self.folds) // 2
-        return tuple(range(middle)) if index == 0 else tuple(range(middle, len(self.folds)))
-
-    def without(self, fold: int | None) -> tuple[int, ...]:
-        """All folds but one, or all."""
-        return tuple(f for f in range(len(self.folds)) if f != fold)
 
 
 @dataclass(frozen=True)
@@ -117,13 +82,12 @@ def class_prior(
         (N, N, N) of every class, as `ClassPrior` has them; none: the mean is expected of every class.
     """
     means = [sums.of_all_classes(sums.half(h)) for h in (0, 1)]
-    total = add_halves(*means)
-    fsc = half_sum_fsc(*means)
+    fsc = sums.fsc[1]
     signal = np.where(fsc > 0, signal_to_noise(fsc, joined=True), 0.0)
-    tau2 = signal * reference_noise(total)
+    tau2 = signal * noise_of(add(means))
     below = np.flatnonzero(signal[1:] < 1)
     shell = max(1, int(below[0]) if len(below) else len(signal) - 1)
-    width_px = CONFIRMED_OVER_RESOLUTION * total.box_px / shell
+    width_px = CONFIRMED_OVER_RESOLUTION * sums.cells.map_px / shell
     expected = tuple(fields) or (torch.ones_like(mask),) * sums.n_classes
     confirmed = _confirmed(sums, means, shares, expected, mask, difference_power * tau2, width_px)
     if fields:  # what noise has is left out; without an expectation classes must be able to grow from it
@@ -133,7 +97,7 @@ def class_prior(
 
 def _confirmed(
     sums: ClassSums,
-    means: Sequence[Accumulator],
+    means: Sequence[CellSums],
     shares: Floats,
     fields: Sequence[Tensor],
     mask: Tensor,
@@ -141,12 +105,14 @@ def _confirmed(
     width_px: float,
 ) -> Tensor:
     """Local share of signal in what two halves say beyond what is expected: their product over it and disagreement."""
-    middles = [reconstruct(mean) for mean in means]
+    cells = sums.cells
+    middles = [cells.map(divided(mean, None)) for mean in means]
     product = torch.zeros_like(mask, dtype=torch.float64)
     disagreement = torch.zeros_like(product)
     for k, field in enumerate(fields):
-        halves = [sums.of(k, sums.half(h)) for h in (0, 1)]
-        damped = [_damped(reconstruct(half) - field * middles[h], half, tau2) * mask for h, half in enumerate(halves)]
+        halves = [sums.cells_of(k, sums.half(h)) for h in (0, 1)]
+        beyond = [cells.map(divided(half, None)) - field * middles[h] for h, half in enumerate(halves)]
+        damped = [_damped(one, half, tau2) * mask for one, half in zip(beyond, halves, strict=True)]
         product += float(shares[k]) * (damped[0] * damped[1]).double()
         disagreement += float(shares[k]) * ((damped[0] - damped[1]) / 2).double().square()
     signal = gaussian(product, width_px).clamp_min(0)
@@ -154,56 +120,63 @@ def _confirmed(
     return (signal / (signal + noise)).to(mask.dtype)
 
 
-def _damped(difference: Tensor, half: Accumulator, tau2: Floats) -> Tensor:
+def _damped(difference: Tensor, half: CellSums, tau2: Floats) -> Tensor:
     """A difference under the Wiener filter of its own signal."""
-    noise = reference_noise(half)
+    noise = noise_of(half)
     factor = np.divide(tau2, tau2 + noise, out=np.zeros_like(tau2), where=(tau2 > 0) & (noise > 0))
     return multiply_shells(difference, torch.from_numpy(factor))
 
 
 def mean_map(sums: ClassSums, prior: ClassPrior, without: int | None) -> Tensor:
     """(N, N, N) map of all images but those of one fold, or of all, under its own prior; not masked."""
-    return reconstruct(sums.of_all_classes(sums.without(without)), prior.tau2_mean)
+    return sums.cells.map(divided(sums.of_all_classes(sums.without(without)), prior.tau2_mean))
 
 
-def class_differences(sums: ClassSums, prior: ClassPrior, without: int | None) -> list[tuple[Tensor, Tensor]]:
-    """What is expected of every class and its damped difference from that, (N, N, N) each, not masked.
+@dataclass(frozen=True)
+class Difference:
+    """A class as what is expected of it and its damped difference from that, (N, N, N) each, not masked.
+
+    Attributes
+    ----------
+    pull
+        (n,) transform of what is expected, on the cells of the sums.
+    """
+
+    expected: Tensor
+    change: Tensor
+    pull: Tensor
+
+
+def class_differences(sums: ClassSums, prior: ClassPrior, without: int | None, mean: Tensor) -> Iterator[Difference]:
+    """Every class, one after the other.
 
     Parameters
     ----------
     without
         Fold whose images the maps know nothing of; None: maps of all images.
+    mean
+        (N, N, N) `mean_map` of the same images.
     """
-    folds = sums.without(without)
-    mean = mean_map(sums, prior, without)
-    made = []
+    cells = sums.cells
     for k, field in enumerate(prior.fields):
-        own, expected = sums.of(k, folds), field * mean
-        pull = transform_of_map(expected, own)
-        guided = inverse_transform(divide(own, prior.tau2_difference, first_shell=1, expected=pull))
-        made.append((expected, prior.confirmed * (guided - expected)))
-    return made
+        expected = field * mean
+        pull = cells.transform(expected)
+        own = sums.cells_of(k, sums.without(without))
+        guided = divided(own, prior.tau2_difference, first_shell=1, expected=pull)
+        yield Difference(expected, prior.confirmed * cells.map(guided - pull), pull)
 
 
-def agreement(sums: ClassSums, fold: int, made: Sequence[tuple[Tensor, Tensor]]) -> Floats:
-    """What the images of a fold say of differences made without them: (K, 2) products with them, and their squares.
+def agreement(own: CellSums, made: Difference) -> tuple[float, float]:
+    """What images say of a difference made without them: the product with it, and its square.
 
     The first over the second, summed over folds, is the factor by which damped differences explain images best.
-
-    Parameters
-    ----------
-    made
-        Expected map and difference of every class, of `class_differences` without the fold.
     """
-    found = np.zeros((sums.n_classes, 2))
-    for k, (expected, difference) in enumerate(made):
-        own = sums.folds[fold][k]
-        inside = shells_of_cells(own) <= own.r_max
-        seen = transform_of_map(difference, own)
-        residual = own.data - own.weight * transform_of_map(expected, own)
-        found[k, 0] = float((residual * seen.conj()).real[inside].double().sum())
-        found[k, 1] = float((own.weight * seen.abs().square())[inside].double().sum())
-    return found
+    seen = own.cells.transform(made.change)
+    seen = torch.where(own.cells.shell <= own.cells.r_max, seen, torch.zeros_like(seen))  # the rim is left out
+    residual = torch.view_as_real(own.data - own.weight * made.pull)
+    product = (residual * torch.view_as_real(seen)).sum(dtype=torch.float64)
+    square = (own.weight * torch.view_as_real(seen).square().sum(1)).sum(dtype=torch.float64)
+    return float(product), float(square)
 
 
 def gains(agreements: Floats) -> Floats:
@@ -224,7 +197,7 @@ def gains(agreements: Floats) -> Floats:
 
 def class_references(
     sums: ClassSums, prior: ClassPrior, mask: Tensor, left_out: Sequence[int | None]
-) -> tuple[dict[int | None, list[Tensor]], Floats]:
+) -> tuple[Iterator[tuple[int | None, list[Tensor]]], Floats]:
     """Maps of every class, inside the mask: what is expected, and as much of the difference as images confirm.
 
     Parameters
@@ -234,28 +207,25 @@ def class_references(
 
     Returns
     -------
-    By the fold left out, (N, N, N) of every class; and the factor of every class's difference, measured on the folds
-    that were left out. It is 1 without any, and where nothing is expected: then noise is what differs at first, and
-    must not be enlarged.
+    Fold by fold, made as they are asked for, the one left out and (N, N, N) of every class; and the factor of every
+    class's difference, measured on the folds that were left out. It is 1 without any, and where nothing is expected:
+    then noise is what differs at first, and must not be enlarged.
     """
-    made = {without: class_differences(sums, prior, without) for without in left_out}
-    known = [agreement(sums, fold, made[fold]) for fold in left_out if fold is not None and prior.expects]
-    gain = gains(np.stack(known)) if known else np.ones(sums.n_classes)
-    maps = {
-        without: [(expected + float(g) * one) * mask for g, (expected, one) in zip(gain, pairs, strict=True)]
-        for without, pairs in made.items()
-    }
-    return maps, gain
+    means = {without: mean_map(sums, prior, without) for without in left_out}
+    changes: dict[int | None, list[Tensor]] = {without: [] for without in left_out}
+    known = {fold: np.zeros((sums.n_classes, 2)) for fold in left_out if fold is not None and prior.expects}
+    for without in left_out:
+        for k, one in enumerate(class_differences(sums, prior, without, means[without])):
+            if without in known:
+                known[without][k] = agreement(sums.folds[without][k], one)
+            changes[without].append(one.change)
+    gain = gains(np.stack(list(known.values()))) if known else np.ones(sums.n_classes)
 
+    def whole(without: int | None) -> list[Tensor]:
+        pieces = zip(prior.fields, gain, changes[without], strict=True)
+        return [(field * means[without] + float(g) * change) * mask for field, g, change in pieces]
 
-def fsc_of_classes(sums: ClassSums) -> Floats:
-    """(K, N/2 + 1) between the two halves of every class's images; 0 where there is but one fold.
-
-    The halves share what decided their labels, so that it is too high where labels are noise.
-    """
-    if len(sums.folds) == 1:
-        return np.zeros((sums.n_classes, sums.folds[0][0].box_px // 2 + 1))
-    return np.stack([half_sum_fsc(*(sums.of(k, sums.half(h)) for h in (0, 1))) for k in range(sums.n_classes)])
+    return ((without, whole(without)) for without in left_out), gain
 
 
 def spectrum_references(sums: ClassSums, last: Sequence[Tensor], fudge: float) -> tuple[list[Tensor], Floats]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from blush.fourier.backproject import Accumulator
 from blush.fourier.transform import sphere_k2
+from blush.maximization.cells import Cells, CellSums
 
 PLANES_AT_ONCE = 16
 """Planes of the padded sphere downsampled at once: all together they would take as much memory as both halves."""
@@ -45,8 +46,8 @@ def add_halves(first: Accumulator, second: Accumulator) -> Accumulator:
     return Accumulator(first.grid + second.grid, first.box_px, first.r_max, first.pad)
 
 
-def _downsampled(sums: Accumulator) -> tuple[Tensor, Tensor]:
-    """D/W on the unpadded grid and its shells: cells are summed into their nearest unpadded neighbour."""
+def _downsampled(sums: Accumulator) -> Tensor:
+    """D and W on the unpadded grid, (cells, 3) float64: cells are summed into their nearest unpadded neighbour."""
     r, rim = sums.radius, sums.r_max + 1
     axis = torch.arange(-r, r + 1, device=sums.grid.device)
     near = (torch.sign(axis) * ((axis.abs() / sums.pad + 0.5).floor())).long()
@@ -58,11 +59,27 @@ def _downsampled(sums: Accumulator) -> tuple[Tensor, Tensor]:
         inside = k2[part] <= (sums.pad * sums.r_max) ** 2
         target = ((near[part, None, None] + rim) * d + near[:, None] + rim) * h + near[r:]
         grid.index_add_(0, target[inside], sums.grid[part][inside].double())
-    ratio = torch.view_as_complex(grid[:, :2].contiguous()) / grid[:, 2].clamp_min(torch.finfo(torch.float64).tiny)
-    k2 = sphere_k2(rim, grid.device)
+    return grid[:, :3]
+
+
+def near_sums(sums: CellSums) -> Tensor:
+    """D and W on the unpadded grid, (cells, 3) float64: cells are summed into their nearest unpadded neighbour."""
+    rim = sums.cells.r_max + 1
+    out = torch.zeros(3, (2 * rim + 1) ** 2 * (rim + 1), dtype=torch.float64, device=sums.weight.device)
+    parts = torch.view_as_real(sums.data).double().unbind(1)
+    for total, part in zip(out, (*parts, sums.weight.double()), strict=True):
+        total.index_add_(0, sums.cells.near, part)
+    return out.T
+
+
+def _ratio(near: Tensor, r_max: int) -> tuple[Tensor, Tensor]:
+    """D/W on the unpadded grid, and its shells."""
+    rim, weight = r_max + 1, near[:, 2]
+    ratio = torch.view_as_complex(near[:, :2].contiguous()) / weight.clamp_min(torch.finfo(torch.float64).tiny)
+    k2 = sphere_k2(rim, near.device)
     # Cells beyond r_max itself belong to no shell, not to the last one that they round to (RELION 3.1.3 does so).
-    shell = torch.where(k2 > sums.r_max**2, rim, (k2.double().sqrt() + 0.5).floor().long()).flatten()
-    return torch.where(grid[:, 2] > 0, ratio, torch.zeros_like(ratio)), shell
+    shell = torch.where(k2 > r_max**2, rim, (k2.double().sqrt() + 0.5).floor().long()).flatten()
+    return torch.where(weight > 0, ratio, torch.zeros_like(ratio)), shell
 
 
 def half_sum_fsc(first: Accumulator, second: Accumulator) -> NDArray[np.float64]:
@@ -72,15 +89,24 @@ def half_sum_fsc(first: Accumulator, second: Accumulator) -> NDArray[np.float64]
     -------
     (N/2 + 1,); 1 at the origin, 0 beyond r_max.
     """
-    (a, shell), (b, _) = _downsampled(first), _downsampled(second)
-    n = first.r_max + 1
+    return _fsc(_downsampled(first), _downsampled(second), first.r_max, first.box_px)
+
+
+def fsc_of_near(cells: Cells, first: Tensor, second: Tensor) -> NDArray[np.float64]:
+    """The same of what `near_sums` gives of two half-sets on some cells."""
+    return _fsc(first, second, cells.r_max, cells.box_px)
+
+
+def _fsc(first: Tensor, second: Tensor, r_max: int, box_px: int) -> NDArray[np.float64]:
+    (a, shell), (b, _) = _ratio(first, r_max), _ratio(second, r_max)
+    n = r_max + 1
 
     def total(values: Tensor) -> Tensor:
         out = torch.zeros(int(shell.max()) + 1, dtype=torch.float64, device=values.device)
         return out.index_add_(0, shell, values)[:n]
 
     cross, power = total((a * b.conj()).real), total(a.abs().square()) * total(b.abs().square())
-    out = np.zeros(first.box_px // 2 + 1)
+    out = np.zeros(box_px // 2 + 1)
     out[:n] = (cross / power.sqrt().clamp_min(torch.finfo(torch.float64).tiny)).cpu().numpy()
     out[0] = 1.0
     return out

@@ -17,8 +17,6 @@ from blush.fourier.filter import gaussian
 
 DENSE = 0.15
 """Density that belongs to a part, over the 99th percentile inside the mask."""
-EDGE_PX = 1.5
-"""Standard deviation of the edge of a part."""
 LLOYD_STEPS = 30
 VOXELS_AT_ONCE = 2**16
 OCCUPANCY_SD = 0.5
@@ -29,13 +27,15 @@ SOFT_STEPS = 36
 TOLERANCE = 1e-3
 
 
-def divide_into_parts(mean: Tensor, mask: Tensor, n_parts: int, seed: int) -> Tensor:
+def divide_into_parts(mean: Tensor, mask: Tensor, n_parts: int, seed: int, edge_px: float) -> Tensor:
     """Weights of the parts of a map, which add up to 1 everywhere: k-means of its density.
 
     Parameters
     ----------
     mean, mask
         (N, N, N)
+    edge_px
+        Standard deviation of the edge of a part.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def divide_into_parts(mean: Tensor, mask: Tensor, n_parts: int, seed: int) -> Te
     for begin in range(0, len(voxels), VOXELS_AT_ONCE):
         owner[begin : begin + VOXELS_AT_ONCE] = _nearest(voxels[begin : begin + VOXELS_AT_ONCE], centres)[1]
     owner = owner.view(box, box, box)
-    return torch.stack([gaussian((owner == m).to(mean.dtype), EDGE_PX) for m in range(len(centres))])
+    return torch.stack([gaussian((owner == m).to(mean.dtype), edge_px) for m in range(len(centres))])
 
 
 def _nearest(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:

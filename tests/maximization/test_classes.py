@@ -9,12 +9,12 @@ import torch
 from blush.fourier.backproject import Accumulator, empty_accumulator
 from blush.fourier.mask import soft_sphere
 from blush.fourier.transform import transform
+from blush.maximization.class_sums import ClassSums
 from blush.maximization.classes import (
     ClassPrior,
-    ClassSums,
     class_differences,
     class_prior,
-    fsc_of_classes,
+    mean_map,
     power_of_reference,
     spectrum_references,
 )
@@ -49,7 +49,7 @@ def noisy_sums(volume: torch.Tensor, weight: float, seed: int, noise: float) -> 
 
 def two_classes(noise: float = NOISE, same: bool = False) -> ClassSums:
     """Four folds of a common body; the second class has a cap, unless both are the same."""
-    return ClassSums(
+    return ClassSums.pack(
         [
             [noisy_sums(COMMON + (0 if same or k == 0 else 1) * CAP, 100.0, 10 * fold + k, noise) for k in (0, 1)]
             for fold in range(FOLDS)
@@ -66,10 +66,10 @@ def test_folds_are_divided_into_halves_and_left_out():
     assert (sums.half(0), sums.half(1)) == ((0, 1), (2, 3))
     assert sums.without(2) == (0, 1, 3)
     assert sums.without(None) == (0, 1, 2, 3)
-    whole = sums.of(1, (0, 1, 2, 3)).grid
-    assert torch.allclose(whole, sum(fold[1].grid for fold in sums.folds))
-    both = sums.of_all_classes((0, 3)).grid
-    assert torch.allclose(both, sum(sums.folds[f][k].grid for f in (0, 3) for k in (0, 1)))
+    whole = sums.cells_of(1, (0, 1, 2, 3))
+    assert torch.allclose(whole.data, sum(fold[1].data for fold in sums.folds))
+    both = sums.of_all_classes((0, 3))
+    assert torch.allclose(both.weight, sum(sums.folds[f][k].weight for f in (0, 3) for k in (0, 1)))
 
 
 def test_a_reference_knows_nothing_of_the_fold_that_it_is_made_without():
@@ -81,7 +81,7 @@ def test_a_reference_knows_nothing_of_the_fold_that_it_is_made_without():
     prior = class_prior(sums, EVEN, MASK, 0.1)
     before = references(sums, prior, MASK, 1)
     changed = [list(fold) for fold in sums.folds]
-    changed[1] = [noisy_sums(blob((-5, 3, 2)), 100.0, 99, NOISE) for _ in (0, 1)]
+    changed[1] = [sums.cells.pack(noisy_sums(blob((-5, 3, 2)), 100.0, 99, NOISE)) for _ in (0, 1)]
     after = references(ClassSums(changed), prior, MASK, 1)
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     elsewhere = references(ClassSums(changed), prior, MASK, 0)
@@ -101,7 +101,8 @@ def test_differences_are_kept_where_they_are_and_damped_elsewhere():
 
 
 def references(sums: ClassSums, prior: ClassPrior, mask: torch.Tensor, without: int | None) -> list[torch.Tensor]:
-    return [(expected + one) * mask for expected, one in class_differences(sums, prior, without)]
+    made = class_differences(sums, prior, without, mean_map(sums, prior, without))
+    return [(one.expected + one.change) * mask for one in made]
 
 
 def _alike(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -123,15 +124,14 @@ def test_two_classes_of_one_map_come_out_closer_than_their_images():
 
 def test_fsc_of_a_class_is_that_of_its_halves():
     """1 where there is no noise, about 0 where there is no signal."""
-    quiet, loud = fsc_of_classes(two_classes(noise=1e-12)), fsc_of_classes(two_classes(noise=1e3))
+    (quiet, _), (loud, _) = two_classes(noise=1e-12).fsc, two_classes(noise=1e3).fsc
     assert (quiet[:, 1:RADIUS] > 0.999).all()
     assert np.abs(loud[:, 5:RADIUS]).max() < 0.35
-    one = ClassSums([two_classes().folds[0]])
-    assert not fsc_of_classes(one).any()
+    assert not ClassSums([two_classes().folds[0]]).fsc[0].any()
 
 
 def test_power_of_a_reference_is_that_of_its_padded_transform():
-    sums = two_classes().folds[0][0]
+    sums = two_classes().of(0, (0,))
     sphere = transform(COMMON, RADIUS)
     k = torch.arange(-sphere.radius, sphere.radius + 1).double()
     r = (k[:, None, None] ** 2 + k[None, :, None] ** 2 + k[None, None, sphere.radius :] ** 2).sqrt() / sphere.pad
@@ -144,7 +144,7 @@ def test_noise_sustains_itself_above_a_fudge_of_four_only():
     """With even coverage and no mask, SSNR y obeys y <- T (y / (1 + y))^2, which has a root but 0 for T >= 4 alone."""
     kept = {}
     for fudge in (2.0, 12.0):
-        sums = ClassSums([[noisy_sums(0 * COMMON, 100.0, 5, 1.0)]])
+        sums = ClassSums.pack([[noisy_sums(0 * COMMON, 100.0, 5, 1.0)]])
         maps = [10 * blob((0, 0, 0), 0.3)]
         for _ in range(40):
             maps, tau2 = spectrum_references(sums, maps, fudge)

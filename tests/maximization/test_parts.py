@@ -20,18 +20,18 @@ def blob(z: int, y: int, x: int) -> torch.Tensor:
 def test_parts_add_up_to_one_and_hold_one_blob_each():
     centres = ((6, 0, 0), (-6, 0, 0), (0, 6, 0), (0, -6, 0))
     mean, mask = sum(blob(*c) for c in centres), soft_sphere(BOX, 11, 1, dtype=torch.float64)
-    parts = divide_into_parts(mean, mask, 4, seed=1)
+    parts = divide_into_parts(mean, mask, 4, seed=1, edge_px=1.5)
     assert parts.shape == (4, BOX, BOX, BOX)
     assert torch.allclose(parts.sum(0), torch.ones(BOX, BOX, BOX, dtype=torch.float64), atol=1e-9)
     held = torch.stack([(parts * blob(*c)).sum((1, 2, 3)) / blob(*c).sum() for c in centres])
     assert (held.amax(1) > 0.9).all()
     assert sorted(held.argmax(1).tolist()) == [0, 1, 2, 3]
-    assert torch.equal(parts, divide_into_parts(mean, mask, 4, seed=1))
+    assert torch.equal(parts, divide_into_parts(mean, mask, 4, seed=1, edge_px=1.5))
 
 
 def test_a_map_without_density_is_one_part():
     nothing = torch.zeros(BOX, BOX, BOX)
-    assert divide_into_parts(nothing - 1, torch.ones_like(nothing), 5, 1).shape[0] == 1
+    assert divide_into_parts(nothing - 1, torch.ones_like(nothing), 5, 1, 1.5).shape[0] == 1
 
 
 def images(n: int, shares: tuple[float, ...], occupancy: torch.Tensor, strength: float) -> tuple[torch.Tensor, ...]:
