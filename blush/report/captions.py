@@ -51,7 +51,8 @@ def final_fsc(run: RunData) -> str:
     """Which curves are drawn, by which rule the resolution is read, and what limits it."""
     text = (
         "Fourier shell correlation (no unit) of the two half-maps, refined apart, over resolution in Å. Masked: inside "
-        "the solvent mask; phases randomised: what the mask alone makes agree; corrected: the first less the second. "
+        "the solvent mask; phases randomised: what the mask alone makes agree; corrected: what is left of the "
+        "first without the second. "
         "The resolution is that of the last shell before the corrected curve first falls below 0.143 (dotted), or "
         "of the unmasked curve where that is better."
     )

@@ -81,13 +81,23 @@ def guinier(run: RunData) -> str | None:
         general = run.postprocess["general"]
         if "rlnFittedSlopeGuinierPlot" in general:
             slope, start = (_number(general[f"rlnFitted{name}GuinierPlot"]) for name in ("Slope", "Intercept"))
-            axes.plot(x, start + slope * x, ":", color=INK, linewidth=1.4, label="Guinier fit")
+            used = _fitted(x, general)
+            axes.plot(x[used], start + slope * x[used], ":", color=INK, linewidth=1.8, label="Guinier fit")
         axes.set_xlabel("1 / d² (Å⁻²)")
         axes.set_ylabel("ln ⟨|F|⟩")
         axes.set_xlim(0, x[-1])
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.legend(loc="upper right")
         return svg(figure, "guinier")
+
+
+def _fitted(inverse_d2: NDArray[np.float64], general: dict[str, Any]) -> NDArray[np.bool_]:
+    """Shells that the line was fitted to; all where the table does not say."""
+    if "blushGuinierFitLowest" not in general:
+        return np.ones(len(inverse_d2), dtype=bool)
+    low, high = (_number(general[f"blushGuinierFit{name}"]) ** -2 for name in ("Lowest", "Highest"))
+    found: NDArray[np.bool_] = (inverse_d2 > 0.999 * low) & (inverse_d2 < 1.001 * high)
+    return found
 
 
 def _number(value: Any) -> float:
