@@ -5,14 +5,17 @@ from typing import Annotated
 
 import typer
 
+from blush.cli.watch import WHICH
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("report")(report)
 
 
-def report(run: Annotated[Path, typer.Argument(help="Run folder, finished or not.")]) -> None:
-    """Write RUN/report.html: one self-contained page about a run."""
+def report(run: Annotated[Path | None, typer.Argument(help=WHICH)] = None) -> None:
+    """Write RUN/report.html, finished or not: one self-contained page about a run."""
+    from blush.jobs.runs import run_of
     from blush.report.page import write_report
 
-    typer.echo(str(write_report(run)))
+    typer.echo(str(write_report(run_of(run))))

@@ -13,27 +13,35 @@ if TYPE_CHECKING:
     from blush.report.watch import Watcher
 
 
+WHICH = "Configuration, or folder of a run; without it the newest run in or below this folder."
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("watch")(watch)
 
 
 def watch(
-    run: Annotated[Path, typer.Argument(help="Run folder, output/name.")],
+    run: Annotated[Path | None, typer.Argument(help=WHICH)] = None,
     once: Annotated[bool, typer.Option("--once", help="Say where the run is and end.")] = False,
     interval: Annotated[float, typer.Option(min=0.05, help="Seconds between looks.")] = 2.0,
 ) -> None:
-    """Follow a run until it is done; reads files only, so it works anywhere the folder can be seen."""
+    """Follow a run until it is done, or its process has ended; reads files only, so it works from other machines."""
+    from blush.jobs.runs import run_of
     from blush.report.closing import tell_results
     from blush.report.watch import Watcher
 
     ended = threading.Event()
     if once:
         ended.set()
-    watcher = Watcher(run)
+    folder = run_of(run)
+    watcher = Watcher(folder)
     follow(watcher, ended, interval)
-    if watcher.look(time.time()).finished:
-        tell_results(run)
+    status = watcher.look(time.time())
+    if status.finished:
+        tell_results(folder)
+    if status.is_dead:
+        raise typer.Exit(1)
 
 
 def follow(watcher: "Watcher", ended: threading.Event, interval: float = 2.0) -> None:
@@ -49,7 +57,7 @@ def follow(watcher: "Watcher", ended: threading.Event, interval: float = 2.0) ->
             for used, state in zip(watcher.states[shown - 1 :], watcher.states[shown:], strict=False):
                 display.keep(state_line(used, state))
             shown = max(shown, len(watcher.states))
-            if over or status.finished:
+            if over or status.finished or status.is_dead:
                 display.keep(status_line(status))
                 return
             display.change(status)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from blush.cluster.holder import Holder, holder_of
 from blush.errors import BlushError, Problem
 from blush.io.files import as_written, load_npz
 from blush.jobs.layout import RunFolder
@@ -38,6 +39,8 @@ class Status:
         Since the last line of the log.
     gave_up
         Whether the run stopped at the largest number of iterations, before it converged.
+    holder
+        The process that works on the run, or the last that did.
     """
 
     iteration: int
@@ -50,6 +53,12 @@ class Status:
     finished: bool
     classifies: bool
     gave_up: bool
+    holder: Holder | None = None
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the run has more to do, and its process is no more."""
+        return not self.finished and self.holder is not None and self.holder.lives is False
 
 
 @dataclass
@@ -92,6 +101,7 @@ class Watcher:
             finished=refined and (self.root / "summary.json").exists(),
             classifies=bool(self.states) and self.states[-1].facts.job == "classify",
             gave_up=refined and self.states[-1].stop_reason == "max_iterations",
+            holder=holder_of(self.root),
         )
 
     def _read_log(self, path: Path) -> None:
@@ -143,6 +153,8 @@ def status_parts(status: Status) -> tuple[str, str]:
     parts = [f"{status.done}/{status.total} particles"] if status.total else []
     if status.seconds_left is not None and status.done < status.total:
         parts.append(f"{duration(status.seconds_left)} left of this step")
+    if status.is_dead:
+        return f"it {status.iteration:03d} {status.stage}", ", ".join([*parts[:1], _silence(status)])
     silence = _silence(status)
     return f"it {status.iteration:03d} {status.stage}", ", ".join([*parts, silence] if silence else parts)
 
@@ -153,6 +165,9 @@ def status_line(status: Status) -> str:
 
 
 def _silence(status: Status) -> str:
+    """What is known of a run that says nothing: that it is dead, or for how long."""
+    if status.is_dead:
+        return f"dead: {status.holder} has ended; the same command continues the run"
     if status.silent_seconds < SILENT_SECONDS:
         return ""
     return f"nothing logged for {duration(status.silent_seconds)}"

@@ -1,0 +1,79 @@
+"""Runs by what a user calls them: a configuration, a folder, or nothing, which is the newest run below this folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from blush.errors import BlushError, Problem
+from blush.jobs.layout import RunFolder
+from blush.jobs.settings import SETTINGS, run_settings
+
+_DEEPEST = 4
+_CONFIGURATIONS = (".yaml", ".yml")
+
+
+def run_of(named: Path | None) -> Path:
+    """The folder of the run that a user means.
+
+    Parameters
+    ----------
+    named
+        Configuration, folder of a run, or a folder above runs; None: the working folder.
+
+    Raises
+    ------
+    BlushError
+        If there is no such run.
+    """
+    if named is not None and named.suffix in _CONFIGURATIONS:
+        run = run_settings(named).run_dir
+        if not run.is_dir():
+            problem = Problem("has not begun", f"start it: blush run {named}", str(run))
+            raise BlushError("no such run", [problem])
+        return run
+    folder = Path() if named is None else named
+    if not folder.is_dir():
+        problem = Problem("is not a folder", "give a configuration or the folder of a run", str(named))
+        raise BlushError("no such run", [problem])
+    if is_run(folder) or (named is not None and (folder / "import").is_dir()):
+        return folder
+    runs = runs_below(folder)
+    if not runs:
+        remedy = "give a configuration or the folder of a run"
+        raise BlushError("no such run", [Problem("holds no run", remedy, str(folder.absolute()))])
+    return runs[0]
+
+
+def runs_below(folder: Path) -> list[Path]:
+    """Folders of runs in a folder and below it, those at work last first."""
+    return sorted(_found(folder, _DEEPEST), key=last_change, reverse=True)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run, of any job."""
+    return (folder / SETTINGS).is_file() and (folder / ".lock").is_file()
+
+
+def last_change(run: Path) -> float:
+    """When a run was last heard of, in seconds since the epoch."""
+    told = (RunFolder(run).progress, run / SETTINGS, run / ".lock")
+    return max((path.stat().st_mtime for path in told if path.exists()), default=0.0)
+
+
+def _found(folder: Path, depth: int) -> Iterator[Path]:
+    """Runs, without looking into them, hidden folders, links or what may not be read."""
+    if is_run(folder):
+        yield folder
+        return
+    if depth == 0:
+        return
+    try:
+        with os.scandir(folder) as entries:
+            below = sorted(each.name for each in entries if each.is_dir(follow_symlinks=False))
+    except PermissionError:
+        return
+    for name in below:
+        if not name.startswith("."):
+            yield from _found(folder / name, depth - 1)

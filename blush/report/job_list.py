@@ -1,0 +1,91 @@
+"""What ran here: one row per run, with its state and what it has found so far."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from blush.cluster.holder import holder_of
+from blush.errors import BlushError
+from blush.io.files import read_record
+from blush.jobs.runs import last_change
+from blush.jobs.settings import SETTINGS
+from blush.report.closing import near
+from blush.report.timing import compact
+from blush.report.watch import SILENT_SECONDS, Status, Watcher
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run in words."""
+
+    run: str
+    job: str
+    state: str
+    iteration: str
+    resolution: str
+    changed: str
+
+
+def row_of(run: Path, now: float) -> Row:
+    """What is known of a run; `now` is the time in seconds since the epoch. One that cannot be read says so."""
+    changed = f"{compact(max(0.0, now - last_change(run)))} ago"
+    try:
+        settings = read_record(run / SETTINGS)
+        if "sources" in settings:
+            return Row(near(run), "train", _training_state(run), "", "", changed)
+        job = str(settings.get("job", ""))
+        watcher = Watcher(run)
+        status = watcher.look(now)
+        last = watcher.states[-1] if watcher.states else None
+        resolution = last.resolution_angst if last is not None and last.iteration > 0 else None
+        if status.finished:
+            resolution = read_record(run / "summary.json", members=("resolution_angst",))["resolution_angst"]
+        found = "" if resolution is None else f"{resolution:.2f} Å"
+        iteration = "" if last is None else str(last.iteration)
+        return Row(near(run), job, _state(status), iteration, found, changed)
+    except BlushError as error:
+        reason = error.problems[0] if error.problems else error.title
+        return Row(near(run), "", f"cannot be read: {reason}", "", "", changed)
+
+
+def _state(status: Status) -> str:
+    """finished, not converged, running, dead, or what else is known."""
+    if status.finished:
+        return "not converged" if status.gave_up else "finished"
+    if status.holder is None or status.is_dead:
+        return "dead"
+    if status.holder.lives:
+        return "running"
+    silent = f", silent for {compact(status.silent_seconds)}" if status.silent_seconds >= SILENT_SECONDS else ""
+    return f"on {status.holder.host}{silent}"
+
+
+def _training_state(run: Path) -> str:
+    if (run / "export" / "manifest.json").exists():
+        return "finished"
+    holder = holder_of(run)
+    if holder is not None and holder.lives is None:
+        return f"on {holder.host}"
+    return "running" if holder is not None and holder.lives else "dead"
+
+
+def tell_runs(runs: Sequence[Path]) -> None:
+    """Write a row for each run: on a terminal as wide as that is, in a pipe with tabs between."""
+    names = [field.name for field in fields(Row)]
+    rows = [astuple(row_of(run, time.time())) for run in runs]
+    if not sys.stdout.isatty():
+        sys.stdout.write("".join("\t".join(row) + "\n" for row in [names, *rows]))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*names, box=None, pad_edge=False, header_style="bold")
+    for column in table.columns[1:]:
+        column.overflow = "fold"
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False, markup=False).print(table)

@@ -1,0 +1,65 @@
+"""A run is found by its configuration, its folder, or as the newest below the working folder."""
+
+import os
+
+import pytest
+import yaml
+
+from blush.errors import BlushError
+from blush.jobs.runs import is_run, last_change, run_of, runs_below
+
+
+def make_run(folder, changed):
+    """A folder as a run leaves it at its start, dated."""
+    folder.mkdir(parents=True)
+    for name in ("settings.json", ".lock", "progress.jsonl"):
+        (folder / name).write_text("{}")
+        os.utime(folder / name, (changed, changed))
+    return folder
+
+
+@pytest.fixture
+def two_runs(tmp_path, monkeypatch):
+    """An older and a newer run below the working folder, and one that lies too deep."""
+    older = make_run(tmp_path / "results" / "a", 1000)
+    newer = make_run(tmp_path / "other" / "set" / "results" / "b", 2000)
+    make_run(tmp_path / "1/2/3/4/5", 3000)
+    make_run(tmp_path / ".hidden", 4000)
+    make_run(newer / "inside", 5000)
+    monkeypatch.chdir(tmp_path)
+    return older, newer
+
+
+def test_without_a_name_the_newest_is_meant(two_runs, tmp_path):
+    older, newer = two_runs
+    assert [path.resolve() for path in runs_below(tmp_path)] == [newer, older]
+    assert run_of(None).resolve() == newer
+    os.utime(older / "progress.jsonl", (6000, 6000))
+    assert last_change(older) == 6000
+    assert run_of(None).resolve() == older
+
+
+def test_a_folder_is_its_own_run_or_above_one(two_runs, monkeypatch):
+    older, newer = two_runs
+    assert run_of(older) == older
+    assert run_of(older.parent) == older
+    monkeypatch.chdir(newer)
+    assert run_of(None).resolve() == newer
+
+
+def test_a_configuration_names_its_run(two_runs, tmp_path):
+    settings = {"name": "a", "particles": "p.star", "reference": "r.mrc", "particle_diameter_angst": 100}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings))
+    assert run_of(tmp_path / "mine.yaml") == two_runs[0]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings | {"name": "new"}))
+    with pytest.raises(BlushError, match=r"results/new: has not begun; start it: blush run .*mine\.yaml"):
+        run_of(tmp_path / "mine.yaml")
+
+
+def test_where_there_is_none_it_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BlushError, match=f"{tmp_path}: holds no run; give a configuration"):
+        run_of(None)
+    with pytest.raises(BlushError, match="nowhere: is not a folder"):
+        run_of(tmp_path / "nowhere")
+    assert not is_run(tmp_path)
