@@ -20,7 +20,7 @@ _LARGEST_MAGNIFICATION = 1e-4
 """A box of 1,000 px changes by a tenth of a pixel at most."""
 _REMEDY = (
     "give the particles from before Global CTF Refinement, or a STAR file with the aberrations of RELION; or leave "
-    "them out (cryosparc: {aberrations: leave_out}, --leave-out-aberrations)"
+    "them out (cryosparc: {aberrations: leave_out}, or `blush export-star --leave-out-aberrations`)"
 )
 LEAVING_OUT = "is left out as was asked for; fit aberrations again where the resolution goes beyond them"
 

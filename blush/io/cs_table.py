@@ -91,7 +91,8 @@ def read_cs(
     fields = read_cs_fields(path, passthrough_files(path, options), problems)
     missing = [name for name in _REQUIRED if name not in fields]
     if missing:
-        remedy = "name the passthrough file of its job with cryosparc: {passthrough: [...]}, or --passthrough"
+        setting = "cryosparc: {passthrough: [...]} in the configuration, or `blush export-star --passthrough`"
+        remedy = f"put the passthrough file of its job beside it, or name it: {setting}"
         problems.append(Problem(f"has no {', '.join(missing)}", remedy, str(path)))
     if missing or _of_other_shapes(fields, path, problems) or problems:
         return {}

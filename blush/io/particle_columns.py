@@ -129,7 +129,8 @@ def find_stack(name: str, star: Path) -> Path | None:
 def _remedy(name: str, star: Path) -> str:
     """What to do about a stack that is not where its name says."""
     if star.suffix == ".cs":
-        return "restore the stack, or give the project's folder: cryosparc: {project: ...}, or --project"
+        setting = "cryosparc: {project: ...} in the configuration, or `blush export-star --project`"
+        return f"restore the stack, or give the project's folder: {setting}"
     elsewhere = resolve(Path(name).name, star)
     if elsewhere is not None:
         return f"there is {elsewhere}: write the path to it into rlnImageName if these are the images"
