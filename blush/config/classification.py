@@ -22,9 +22,10 @@ class Classification(Section):
     )
     search: Literal["given", "local", "global"] = Field(
         default="given",
-        description="Poses. given: those of the STAR file stay; local: searched around them; global: all are searched",
+        description="Poses. given: those of the STAR file stay; local: refined from them, first with one map, then "
+        "with those of classes; global: all are searched, in the same two steps",
     )
-    sigma_angle_deg: float = Field(default=5, gt=0, description="Width of a local search")
+    sigma_angle_deg: float = Field(default=5, gt=0, description="Width of the first local search")
     prior: Literal["difference", "spectrum"] = Field(
         default="difference",
         description="Prior of the maps. difference: what classes share, and their differences, each with a signal of "
@@ -47,7 +48,7 @@ class Classification(Section):
     resolution_limit_angst: float | None = Field(
         default=None, gt=0, description="Images are compared up to this resolution at most; null: as far as maps allow"
     )
-    max_iterations: int = Field(default=25, ge=1, le=998, description="Iterations after which classification ends")
+    max_iterations: int = Field(default=25, ge=1, le=998, description="Iterations with classes after which it ends")
     settled_fraction: float = Field(
         default=0.005, ge=0, lt=1, description="Two iterations in a row that move fewer images than this are the last"
     )

@@ -115,8 +115,11 @@ class Expectation:
         """The block with its images moved by the fractions of a pixel that were left of their offsets."""
         return shifted(block, block.old_px - block.shift_px, self.pixels, self.n_pixels)
 
-    def accuracy(self, particles: ParticleSet, seed: int) -> tuple[float, float]:
-        """Expected accuracies of rotation (degrees) and offset (Å) over `particles`, at the poses that they have."""
+    def accuracy(self, particles: ParticleSet, seed: int) -> tuple[list[float], list[float]]:
+        """Expected accuracies of rotation (degrees) and offset (Å), by each reference.
+
+        They are means over `particles` at the poses that they have, whatever reference they belong to.
+        """
         model = self.model
         group, optics = (torch.from_numpy(i).long() for i in (particles.group_index, particles.optics_index))
         scale = model.scale[group].to(self.device, self.dtype)
@@ -124,16 +127,12 @@ class Expectation:
         blocks = (particles.take(rows) for rows in np.array_split(np.arange(len(particles)), CTF_BLOCKS))
         tables = self.tables
         transfer = [tables.transfer(block, tables.ctf(block, self.n_pixels)) for block in blocks if len(block)]
-        rotation_deg, shift_px = expected_accuracy(
-            model.component.sphere,
-            euler.to(self.device),
-            torch.cat(transfer).mul_(scale[:, None]),
-            model.noise[optics],
-            self.pixels,
-            model.radius,
-            seed,
-        )
-        return rotation_deg, shift_px * model.pixel_size_angst
+        seen, noise = torch.cat(transfer).mul_(scale[:, None]), model.noise[optics]
+        found = [
+            expected_accuracy(one.sphere, euler.to(self.device), seen, noise, self.pixels, model.radius, seed)
+            for one in model.component.references
+        ]
+        return [rotation for rotation, _ in found], [shift * model.pixel_size_angst for _, shift in found]
 
     def _load(self, particles: ParticleSet) -> Block:
         model, device = self.model, self.device

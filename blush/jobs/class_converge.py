@@ -13,7 +13,7 @@ from blush.config import RunConfig
 from blush.io.files import load_npz, save_npz
 from blush.io.particles import ParticleSet
 from blush.jobs.class_outputs import write_class_tables
-from blush.jobs.converge import control_settings, images_measured, save_directions, tidy
+from blush.jobs.converge import accuracies, control_settings, images_measured, save_directions, tidy
 from blush.jobs.inputs import TABLE_COLUMNS, Plan, read_config, read_frozen_particles, read_plan
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.sealed import checked, kept, written
@@ -29,13 +29,8 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def class_settings(config: RunConfig) -> ControlSettings:
-    """The part of the configuration that controls the iterations; changes apply from the next iteration on.
-
-    Grids are not shifted at random: poses on a coarse grid are off by more than classes differ, and another grid in
-    every iteration would move images from class to class.
-    """
-    most = config.classification.max_iterations
-    return replace(control_settings(config), max_iterations=most, perturbation_factor=0.0)
+    """The part of the configuration that controls the iterations; changes apply from the next iteration on."""
+    return replace(control_settings(config), max_iterations=config.classification.max_iterations)
 
 
 def converge(root: Path, iteration: int) -> State:
@@ -119,14 +114,19 @@ def _measured(
             sigma2_ref=spectra["sigma2_ref"],
             share=spectra["share"],
             resolution_angst=resolutions_angst(spectra["ssnr"], extent_angst, over_gaps=False),
-            accuracy_rotation_deg=(None,) * n,
-            accuracy_offset_angst=(None,) * n,
+            accuracy_rotation_deg=_of_classes(accuracies(measured, "accuracy_rotation_deg", n), n),
+            accuracy_offset_angst=_of_classes(accuracies(measured, "accuracy_offset_angst", n), n),
         ),
         resolution_angst=resolution_angst,
         average_pmax=float(new["pmax"].mean()),
         log_likelihood=float(new["log_likelihood"].sum()),
         change=pose_change(old, new, plan.operators),
     )
+
+
+def _of_classes(values: tuple[float | None, ...], n: int) -> tuple[float | None, ...]:
+    """A value of every class; all have that of the single map which they were made from."""
+    return values * n if len(values) == 1 else values
 
 
 def _shell(spectra: Arrays) -> int:

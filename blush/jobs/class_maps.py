@@ -24,10 +24,24 @@ from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.reduce import load_sums
 from blush.jobs.references import fields_of, maps_of, n_references
 from blush.jobs.sealed import checked, kept, written
+<<<<<<< HEAD
 from blush.maximization.cells import Cells, map_size, noise_of
 from blush.maximization.class_sums import ClassSums
 from blush.maximization.classes import class_prior, class_references, mean_map, spectrum_references
 from blush.maximization.spectra import signal_to_noise
+=======
+from blush.maximization.classes import (
+    ClassSums,
+    class_prior,
+    class_references,
+    fsc_of_classes,
+    mean_map,
+    spectrum_references,
+)
+from blush.maximization.halves import half_sum_fsc, join_low_resolution, join_shell
+from blush.maximization.spectra import reference_noise, signal_to_noise
+from blush.refine.classify import alone
+>>>>>>> f15dadc (Classification that searches poses finds them with one map first, on grids that become finer)
 from blush.refine.control import ClassifyControl
 from blush.refine.state import State, load_state
 from blush.refine.subset import Subset
@@ -56,6 +70,8 @@ def make_maps(root: Path, iteration: int) -> Path:
     usual = _by_difference if config.regulariser.name == "wiener" else _by_regulariser
     if config.classification.prior == "spectrum":
         usual = _by_spectrum
+    if alone(state):
+        usual = _of_mean
     make = _first if splits(state) else usual
     sums = class_sums(folder, state, device, _map_px(state, config))
     spectra, found = make(folder, config, state, sums)
@@ -137,14 +153,36 @@ def _left_out(folder: RunFolder) -> tuple[int | None, ...]:
 
 def _fields(folder: RunFolder, state: State, like: Tensor) -> list[Tensor]:
     """By what the mean is multiplied in every class, as the first classes were found; none where they were given."""
-    first = state.control_of(ClassifyControl).mean_iterations
-    paths = fields_of(folder, first, state) if first <= state.iteration else ()
+    first = state.control_of(ClassifyControl).splits_at
+    paths = fields_of(folder, first, state) if first is not None and first <= state.iteration else ()
     return [torch.from_numpy(read_volume(checked(folder, path))[0]).to(like) for path in paths]
 
 
 def splits(state: State) -> bool:
     """Whether the iteration after `state` is the last one of a single mean map, and makes the first of every class."""
-    return state.iteration + 1 == state.control_of(ClassifyControl).mean_iterations
+    return state.iteration + 1 == state.control_of(ClassifyControl).splits_at
+
+
+def _of_mean(folder: RunFolder, config: RunConfig, state: State, sums: ClassSums) -> tuple[Arrays, dict[str, Any]]:
+    """The single map of all images, as a refinement makes it: poses of one half say nothing to the other.
+
+    Images are compared with the map of their own half. Halves share the lowest resolutions, which keeps their poses in
+    one frame.
+    """
+    facts, refinement = state.facts, config.refinement
+    shell = join_shell(
+        facts.box_px, facts.pixel_size_angst, refinement.low_resolution_join_angst, state.resolution_angst
+    )
+    halves = join_low_resolution(sums.of(0, sums.half(0)), sums.of(0, sums.half(1)), shell)
+    mask = class_mask(folder, config, state, sums.folds[0][0].grid)
+    made, spectra = regularised(config, state, halves, mask, folder.scratch(state.iteration + 1))
+    first, second = (reference * mask for reference in made.references)
+    for without in _left_out(folder):
+        volume = (first + second) / 2 if without is None else first if without in sums.half(0) else second
+        _write(folder, state, [volume], without, _filter_angst(config, state))
+    of_one = {name: spectra[name][None] for name in ("fsc", "ssnr")}
+    of_halves = {name: spectra[name].mean(0)[None, None] for name in ("tau2", "sigma2_ref")}
+    return of_one | of_halves | {"share": np.ones(1)}, {"regulariser": made.diagnostics}
 
 
 def _first(folder: RunFolder, config: RunConfig, state: State, sums: ClassSums) -> tuple[Arrays, dict[str, Any]]:

@@ -29,11 +29,10 @@ from blush.jobs.start import first_poses
 from blush.maximization.spectra import expected_signal_to_noise
 from blush.refine.classify import first_class_state
 from blush.refine.control import ClassifyControl
+from blush.refine.schedule import FIRST_INCREMENT_SHELLS
 from blush.refine.state import PoseSearch, RunFacts, State, load_state, save_state
 
 _CLASS_STREAM = 4
-MEAN_ITERATIONS = 5
-"""Iterations that find poses on one map, where they are searched."""
 DIRECTION_FLOOR = 0.01
 """Least share of a direction in a class, over the mean share, so that none is lost to a class by accident."""
 
@@ -60,14 +59,20 @@ def start(root: Path) -> Path:
 
 def _first_state(config: RunConfig, particles: ParticleSet) -> State:
     chosen, optics = config.classification, particles.optics[0]
-    settings = class_settings(config)
     noise = initial_noise(particles, config.particle_diameter_angst, config.seed).numpy()
+    search = _search(config, particles)
+    given, resolution_angst = search.fixed, config.initial_lowpass_angst
     control = ClassifyControl(
-        settings=settings,
-        initial_healpix_order=config.sampling.healpix_order,
-        initial_offset_step_angst=config.sampling.offset_step_px * optics.pixel_size_angst,
+        settings=class_settings(config),
+        initial_healpix_order=search.healpix_order,
+        initial_offset_step_angst=search.offset_step_angst,
+        best_resolution_angst=resolution_angst,
+        increment_shells=FIRST_INCREMENT_SHELLS,
+        has_fine_enough_sampling=given or chosen.prior == "spectrum",
         settled_fraction=chosen.settled_fraction,
-        mean_iterations=_mean_iterations(config),
+        max_pose_iterations=config.refinement.max_iterations,
+        splits_at=_splits_at(config),
+        searches=not given,
         resolution_limit_angst=chosen.resolution_limit_angst,
     )
     facts = RunFacts(
@@ -80,16 +85,16 @@ def _first_state(config: RunConfig, particles: ParticleSet) -> State:
         n_optics_groups=len(particles.optics),
     )
     groups = int(particles.group_index.max()) + 1
-    count = 1 if control.mean_iterations else chosen.n_classes
-    return first_class_state(facts, _search(config, particles), control, noise[None], groups, count)
+    count = chosen.n_classes if control.splits_at == 0 else 1
+    return first_class_state(facts, search, control, noise[None], groups, count)
 
 
-def _mean_iterations(config: RunConfig) -> int:
-    """Iterations with one map, before there are classes: enough for poses where they are not given."""
+def _splits_at(config: RunConfig) -> int | None:
+    """Iteration that makes classes of a single map: the first where poses are given, else when they have been found."""
     chosen = config.classification
     if chosen.references or chosen.n_classes == 1 or chosen.start_from != "parts":
         return 0
-    return 1 if chosen.search == "given" else MEAN_ITERATIONS
+    return 1 if chosen.search == "given" else None
 
 
 def _with_expected_signal(state: State, config: RunConfig, particles: ParticleSet, maps: list[Tensor]) -> State:
@@ -106,10 +111,12 @@ def _with_expected_signal(state: State, config: RunConfig, particles: ParticleSe
 
 def _search(config: RunConfig, particles: ParticleSet) -> PoseSearch:
     """How all iterations search."""
-    chosen, pixel = config.classification, particles.optics[0].pixel_size_angst
+    chosen, pixel, order = config.classification, particles.optics[0].pixel_size_angst, config.sampling.healpix_order
     fixed, greyscale = chosen.search == "given", config.refinement.reference_is_greyscale
+    if chosen.search == "local" and chosen.prior == "difference":
+        order = max(order, config.sampling.local_from_order)
     return PoseSearch(
-        healpix_order=config.sampling.healpix_order,
+        healpix_order=order,
         local=chosen.search == "local",
         sigma_angle_deg=chosen.sigma_angle_deg if chosen.search == "local" else 0.0,
         offset_range_angst=config.sampling.offset_range_px * pixel,

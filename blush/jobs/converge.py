@@ -131,13 +131,14 @@ def _references(before: State, spectra: Arrays, measured: Arrays) -> ReferenceMo
         sigma2_ref=spectra["sigma2_ref"][:, None],
         share=np.ones(1),
         resolution_angst=resolutions_angst(ssnr, facts.box_px * facts.pixel_size_angst, over_gaps=not before.final),
-        accuracy_rotation_deg=(_optional(measured, "accuracy_rotation_deg"),),
-        accuracy_offset_angst=(_optional(measured, "accuracy_offset_angst"),),
+        accuracy_rotation_deg=accuracies(measured, "accuracy_rotation_deg", 1),
+        accuracy_offset_angst=accuracies(measured, "accuracy_offset_angst", 1),
     )
 
 
-def _optional(arrays: Arrays, name: str) -> float | None:
-    return float(arrays[name]) if name in arrays else None
+def accuracies(arrays: Arrays, name: str, n_references: int) -> tuple[float | None, ...]:
+    """An accuracy by each reference; None of each where the iteration measured none."""
+    return tuple(float(one) for one in arrays[name]) if name in arrays else (None,) * n_references
 
 
 def _scales(

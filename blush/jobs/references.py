@@ -36,7 +36,7 @@ def fields_of(folder: RunFolder, n: int, state: State, count: int | None = None)
     count
         Classes; None: as many as `state` has references.
     """
-    if not isinstance(state.control, ClassifyControl) or not 0 < n == state.control.mean_iterations:
+    if not isinstance(state.control, ClassifyControl) or not 0 < n == state.control.splits_at:
         return ()
     return tuple(folder.field(n, k) for k in range(n_references(state) if count is None else count))
 

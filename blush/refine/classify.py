@@ -10,6 +10,7 @@ from blush.refine import schedule
 from blush.refine.changes import PoseChange
 from blush.refine.control import ClassifyControl, ControlSettings
 from blush.refine.estimates import ImageModel, ReferenceModel
+from blush.refine.finer import counted, decide_sampling, stalled, with_limits
 from blush.refine.record import Floats
 from blush.refine.state import PoseSearch, RunFacts, State
 
@@ -63,25 +64,21 @@ def first_class_state(
 def next_class_state(state: State, measured: ClassesMeasured, settings: ControlSettings) -> State:
     """State after iteration `state.iteration + 1`, which ran as `state` says and measured `measured`.
 
+    Poses are searched with a single map first, on grids that become finer as in a refinement. When they have settled,
+    the map is divided into classes, and images are divided among them at these poses. When those have settled, poses
+    are searched around the ones that images have, with the maps of all classes.
+
     Raises
     ------
     ValueError
-        The classification has already ended.
+        The classification has already ended, or the sampling is due for a decision and no accuracy was measured.
     """
     if state.converged:
         raise ValueError(f"iteration {state.iteration} was the last one: {state.stop_reason}")
     n, control = state.iteration + 1, replace(state.control_of(ClassifyControl), settings=settings)
-    competes = len(state.references.share) > 1 and not state.search.confined
-    few = competes and measured.change.class_fraction <= control.settled_fraction
-    least = control.mean_iterations + LEAST_ITERATIONS
-    control = replace(control, settled=control.settled + 1 if few and n >= least else 0)
-    settled = control.settled >= SETTLED_ITERATIONS
-    reason = "converged" if settled else "max_iterations" if n >= settings.max_iterations else ""
     known = replace(
         state,
         iteration=n,
-        converged=bool(reason),
-        stop_reason=reason,
         search=replace(state.search, first_cc=False, confined=False),
         images=measured.images,
         references=measured.references,
@@ -93,17 +90,68 @@ def next_class_state(state: State, measured: ClassesMeasured, settings: ControlS
         average_pmax=measured.average_pmax,
         log_likelihood=measured.log_likelihood,
     )
-    return _ready(known)
+    if control.splits_at == n:
+        known = replace(known, search=replace(known.search, fixed=True))
+    else:
+        known = _sampled(state, known)
+    return _ready(known if alone(known) else _competed(state, known))
+
+
+def alone(state: State) -> bool:
+    """Whether images are compared with the single map of all images still, which is to become those of classes."""
+    splits_at = state.control_of(ClassifyControl).splits_at
+    return splits_at is None or splits_at > state.iteration
+
+
+def _sampled(before: State, known: State) -> State:
+    """The state with finer grids where poses ask for them; with the next iteration set to split, where none is left."""
+    control = known.control_of(ClassifyControl)
+    if before.search.fixed or (control.has_fine_enough_sampling and not alone(before)):
+        return known
+    control = counted(with_limits(control, before.search, known), before, known)
+    search, found = known.search, control.has_fine_enough_sampling and stalled(control)
+    if not found and stalled(control):
+        search, control = decide_sampling(known, control)
+    if alone(before) and (found or known.iteration + 1 >= control.max_pose_iterations):
+        control = replace(control, splits_at=known.iteration + 1)
+    return replace(known, search=search, control=control)
+
+
+def _competed(before: State, known: State) -> State:
+    """The state with its classes found settled, and what follows from that."""
+    control, search, n = known.control_of(ClassifyControl), known.search, known.iteration
+    first = control.splits_at or 0
+    competes = len(known.references.share) > 1 and not before.search.confined
+    few = competes and (known.change_class or 0.0) <= control.settled_fraction
+    sampled = before.search.fixed or control.has_fine_enough_sampling
+    settled = control.settled + 1 if few and sampled and n >= first + LEAST_ITERATIONS else 0
+    reason = "max_iterations" if n - max(0, first - 1) >= control.settings.max_iterations else ""
+    if settled >= SETTLED_ITERATIONS and before.search.fixed and control.searches:
+        width_deg = schedule.local_sigma_deg(search.healpix_order, search.oversampling)
+        search, settled = replace(search, fixed=False, local=True, sigma_angle_deg=width_deg), 0
+    elif settled >= SETTLED_ITERATIONS:
+        reason = "converged"
+    control = replace(control, settled=settled)
+    return replace(known, search=search, control=control, converged=bool(reason), stop_reason=reason)
 
 
 def _ready(state: State) -> State:
-    """State with the grids and image sizes of the next iteration, within the limit that the user set."""
-    ready = schedule.ready_for_next(state, schedule.FIRST_INCREMENT_SHELLS, high_fsc_at_limit=False)
-    limit_angst = state.control_of(ClassifyControl).resolution_limit_angst
-    if limit_angst is None:
+    """State with the grids and image sizes of the next iteration, within the limit that the user set.
+
+    Grids are not shifted at random where classes compete: poses on a coarse grid are off by more than classes differ,
+    and another grid in every iteration would move images from class to class.
+    """
+    control = state.control_of(ClassifyControl)
+    increment, high = control.increment_shells, control.high_fsc_at_limit
+    if not alone(state):
+        increment, high = schedule.FIRST_INCREMENT_SHELLS, False
+    ready = schedule.ready_for_next(state, increment, high)
+    if not alone(state):
+        ready = replace(ready, search=replace(ready.search, perturbation=0.0))
+    if control.resolution_limit_angst is None:
         return ready
     facts, search = state.facts, ready.search
-    most = 2 * schedule.shell_of_resolution(limit_angst, facts.box_px, facts.pixel_size_angst)
+    most = 2 * schedule.shell_of_resolution(control.resolution_limit_angst, facts.box_px, facts.pixel_size_angst)
     fine, coarse = min(search.current_size_px, most), min(search.coarse_size_px, most)
     return replace(ready, search=replace(search, current_size_px=fine, coarse_size_px=coarse))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,8 @@ class SmallestChanges:
 
 
 @dataclass(frozen=True)
-class RefineControl(Control):
-    """What decides about sampling, image size and the end of a refinement of one map in two half-sets."""
-
-    AXES: ClassVar[Mapping[str, int]] = {"subsets": 2, "references": 1}
-    JOINS_LAST: ClassVar[bool] = True
+class SamplingControl(Control):
+    """What decides about sampling and image size, of any job that searches poses."""
 
     best_resolution_angst: float
     increment_shells: int
@@ -80,28 +77,43 @@ class RefineControl(Control):
     no_large_changes: int = 0
     smallest_changes: SmallestChanges = field(default_factory=SmallestChanges)
 
-    def counting_again(self) -> RefineControl:
+    def counting_again(self) -> Self:
         """The same with its counters set back, as after a change of sampling."""
         return replace(self, no_resolution_gain=0, no_large_changes=0, smallest_changes=SmallestChanges())
 
 
 @dataclass(frozen=True)
-class ClassifyControl(Control):
-    """What decides about the end of a classification.
+class RefineControl(SamplingControl):
+    """What decides about a refinement of one map in two half-sets."""
+
+    AXES: ClassVar[Mapping[str, int]] = {"subsets": 2, "references": 1}
+    JOINS_LAST: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class ClassifyControl(SamplingControl):
+    """What decides about a classification.
 
     Attributes
     ----------
     settled_fraction
         Fraction of the images whose change of class counts as none.
-    mean_iterations
-        Iterations with a single map of all images, the last of which makes the first map of every class; 0: none.
+    max_pose_iterations
+        Iterations after which poses count as found with the single map.
+    splits_at
+        Iteration that makes the first map of every class from the single map of all images; 0: classes have maps from
+        the start; None: not decided yet, since poses are still searched with the single map.
+    searches
+        Whether poses are searched again once classes have settled at those that the single map found.
     settled
-        Iterations in a row in which no more of them changed.
+        Iterations in a row in which no more images changed.
     """
 
     AXES: ClassVar[Mapping[str, int]] = {"subsets": 1}
 
-    settled_fraction: float
-    mean_iterations: int = 0
-    resolution_limit_angst: float | None = None
-    settled: int = 0
+    settled_fraction: float = field(kw_only=True)
+    max_pose_iterations: int = field(kw_only=True)
+    splits_at: int | None = field(default=0, kw_only=True)
+    searches: bool = field(default=False, kw_only=True)
+    resolution_limit_angst: float | None = field(default=None, kw_only=True)
+    settled: int = field(default=0, kw_only=True)

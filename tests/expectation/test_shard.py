@@ -210,7 +210,8 @@ def test_accuracies_know_what_multiplies_the_reference(premultiplied, particles)
     transfer = (ctf**2 if premultiplied else ctf) * given.scale[torch.from_numpy(particles.group_index).long(), None]
     poses, noise = torch.zeros(COUNT, 3, dtype=torch.float64), given.noise[particles.optics_index]
     rotation, shift_px = expected_accuracy(given.component.sphere, poses, transfer, noise, fast.pixels, RADIUS, 3)
-    found = fast.accuracy(particles, 3)
+    (found_deg,), (found_angst,) = fast.accuracy(particles, 3)
+    found = (found_deg, found_angst)
     assert found == pytest.approx((rotation, shift_px * PIXEL), rel=1e-12)
     other = expected_accuracy(given.component.sphere, poses, transfer * ctf, noise, fast.pixels, RADIUS, 3)
     assert found != pytest.approx((other[0], other[1] * PIXEL), rel=1e-3)

@@ -27,7 +27,7 @@ COUNTERS = (
 def states(fixed: bool) -> tuple[State, State]:
     facts = RunFacts("classify", 1, BOX, PIXEL, 40.0, "C1", 1)
     search = PoseSearch(1, False, 0.0, 10.0, 4.0, 1, 0.0, 0, 0, False, fixed=fixed)
-    control = ClassifyControl(ControlSettings(), 1, 4.0, 0.005)
+    control = ClassifyControl(ControlSettings(), 1, 4.0, 48.0, 10, settled_fraction=0.005, max_pose_iterations=50)
     used = first_class_state(facts, search, control, np.ones((1, 1, BOX // 2 + 1)), 1, 2)
     return used, replace(used, iteration=3, references=replace(used.references, share=SHARE), resolution_angst=8.0)
 

@@ -43,7 +43,7 @@ def class_state(iteration: int, n_classes: int = 3) -> State:
         oversampling=1, perturbation=0.0, current_size_px=0, coarse_size_px=0, first_cc=False, fixed=True,
         temperature=1.5,
     )  # fmt: skip
-    control = ClassifyControl(ControlSettings(), 2, 6.0, settled_fraction=0.005)
+    control = ClassifyControl(ControlSettings(), 2, 6.0, 48.0, 10, settled_fraction=0.005, max_pose_iterations=50)
     state = first_class_state(facts, search, control, np.ones((1, 1, SHELLS)), 3, n_classes)
     if iteration == 0:
         return state
