@@ -12,6 +12,7 @@ from small_problem import BOX, PIXEL, RADIUS, SUMS, assert_same, model, particle
 from blush.expectation import shard as module
 from blush.expectation.accuracy import expected_accuracy
 from blush.expectation.coarse import Poses
+from blush.expectation.component import Component, Reference
 from blush.expectation.model import Model
 from blush.expectation.shard import Expectation, _batches
 from blush.fourier.transform import transform
@@ -215,6 +216,22 @@ def test_accuracies_know_what_multiplies_the_reference(premultiplied, particles)
     assert found == pytest.approx((rotation, shift_px * PIXEL), rel=1e-12)
     other = expected_accuracy(given.component.sphere, poses, transfer * ctf, noise, fast.pixels, RADIUS, 3)
     assert found != pytest.approx((other[0], other[1] * PIXEL), rel=1e-3)
+
+
+def test_every_reference_has_accuracies_of_its_own(particles):
+    given = full_model(torch.float64, noise=torch.full((2, BOX // 2 + 1), 3 / BOX**2, dtype=torch.float64))
+    (one,), grid = given.component.references, given.component.grid
+    louder = replace(one, sphere=replace(one.sphere, values=2 * one.sphere.values))
+
+    def found(*references: Reference) -> tuple[list[float], list[float]]:
+        return step(replace(given, component=Component(references, grid)), particles, torch.float64).accuracy(
+            particles, 3
+        )
+
+    both, alone, alone_louder = found(one, louder), found(one), found(louder)
+    assert both == ([alone[0][0], alone_louder[0][0]], [alone[1][0], alone_louder[1][0]])
+    assert both[0][1] < 0.8 * both[0][0]
+    assert both[1][1] < 0.8 * both[1][0]
 
 
 def test_the_prior_of_a_local_search_has_mean_one_over_what_is_searched(particles):
