@@ -24,24 +24,12 @@ from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.reduce import load_sums
 from blush.jobs.references import fields_of, maps_of, n_references
 from blush.jobs.sealed import checked, kept, written
-<<<<<<< HEAD
 from blush.maximization.cells import Cells, map_size, noise_of
 from blush.maximization.class_sums import ClassSums
 from blush.maximization.classes import class_prior, class_references, mean_map, spectrum_references
+from blush.maximization.halves import join_low_resolution, join_shell
 from blush.maximization.spectra import signal_to_noise
-=======
-from blush.maximization.classes import (
-    ClassSums,
-    class_prior,
-    class_references,
-    fsc_of_classes,
-    mean_map,
-    spectrum_references,
-)
-from blush.maximization.halves import half_sum_fsc, join_low_resolution, join_shell
-from blush.maximization.spectra import reference_noise, signal_to_noise
 from blush.refine.classify import alone
->>>>>>> f15dadc (Classification that searches poses finds them with one map first, on grids that become finer)
 from blush.refine.control import ClassifyControl
 from blush.refine.state import State, load_state
 from blush.refine.subset import Subset
@@ -102,7 +90,8 @@ def class_sums(folder: RunFolder, state: State, device: torch.device, map_px: in
 
 def _map_px(state: State, config: RunConfig) -> int | None:
     """Voxels along the maps that are worked on; where the density is divided into parts, these have to be fine."""
-    if not splits(state) and (config.classification.prior == "spectrum" or config.regulariser.name != "wiener"):
+    whole = alone(state) or config.classification.prior == "spectrum" or config.regulariser.name != "wiener"
+    if whole and not splits(state):
         return None
     radius = state.search.current_size_px // 2
     return map_size(state.facts.box_px, max(radius, LEAST_RADIUS_OF_PARTS) if splits(state) else radius)
@@ -174,12 +163,12 @@ def _of_mean(folder: RunFolder, config: RunConfig, state: State, sums: ClassSums
         facts.box_px, facts.pixel_size_angst, refinement.low_resolution_join_angst, state.resolution_angst
     )
     halves = join_low_resolution(sums.of(0, sums.half(0)), sums.of(0, sums.half(1)), shell)
-    mask = class_mask(folder, config, state, sums.folds[0][0].grid)
+    mask = class_mask(folder, config, state, sums.folds[0][0].weight)
     made, spectra = regularised(config, state, halves, mask, folder.scratch(state.iteration + 1))
     first, second = (reference * mask for reference in made.references)
     for without in _left_out(folder):
         volume = (first + second) / 2 if without is None else first if without in sums.half(0) else second
-        _write(folder, state, [volume], without, _filter_angst(config, state))
+        _write(folder, state, [volume], without, _filter_angst(config, state), sums.cells)
     of_one = {name: spectra[name][None] for name in ("fsc", "ssnr")}
     of_halves = {name: spectra[name].mean(0)[None, None] for name in ("tau2", "sigma2_ref")}
     return of_one | of_halves | {"share": np.ones(1)}, {"regulariser": made.diagnostics}

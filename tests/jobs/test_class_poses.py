@@ -51,7 +51,7 @@ def test_poses_of_a_half_are_found_with_its_own_map(run):
     np.testing.assert_array_equal(third, fourth)
     assert not np.array_equal(first, third)
     folder = RunFolder(run)
-    sums = class_sums(folder, load_state(folder.state(0)), torch.device("cpu"))
+    sums = class_sums(folder, load_state(folder.state(0)), torch.device("cpu"), None)
     own, other = (reconstruct(sums.of(0, sums.half(half))) for half in (0, 1))
     agree = [fsc(torch.from_numpy(first), one)[2:6].mean() for one in (own, other)]
     assert agree[0] > agree[1]
