@@ -91,9 +91,8 @@ def image_statistics(particles: ParticleSet, particle_diameter_angst: float | No
                 else particle_diameter_angst / group.pixel_size_angst / 2
             )
             results["digest"][rows] = image_digests(stored)
-            for name, values in _statistics(
-                stored.astype(np.float32) * np.float32(group.image_sign), radius_px
-            ).items():
+            images = stored.astype(np.float32) * particles.image_sign[rows, None, None]
+            for name, values in _statistics(images, radius_px).items():
                 results[name][rows] = values
     return ImageStatistics(**results)
 

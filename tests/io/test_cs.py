@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 import pytest
 import torch
@@ -193,6 +194,19 @@ def test_dark_images_are_multiplied_by_minus_one(place):
     assert "particles are darker than their background" in warnings  # they are, once they are multiplied
 
 
+def test_images_of_one_stack_may_differ_in_sign(place):
+    """Contrast is judged after the multiplication, image by image."""
+    name = place.parent / "J1/first.mrc"
+    images = mrcfile.read(name)
+    images[::2] *= -1
+    write_stack(name, images, PIXEL_ANGST)
+    sign = np.ones(N, np.float32)
+    sign[:4:2] = -1
+    findings = check_particles(saved(place / "p.cs", table(blob__sign=sign)))
+    assert [warning.message for warning in findings.warnings if "darker" in warning.message] == []
+    assert (findings.particles.images()[:, 8, 8] > 0).sum() >= 6
+
+
 def test_a_sign_of_another_size_is_refused(place):
     assert "blob/sign is neither 1 nor -1" in told(saved(place / "p.cs", table(blob__sign=np.full(N, 2, np.float32))))
 
@@ -227,6 +241,23 @@ def test_several_classes_give_each_image_its_most_probable_one(place):
     assert blocks["particles"]["rlnClassNumber"].tolist() == [2] * 4 + [1] * 4
     assert particles.offset_x_angst.tolist() == [PIXEL_ANGST] * 4 + [0.0] * 4
     assert not particles.half.any()
+
+
+def test_segments_of_a_filament_are_told_and_may_not_be_in_both_halves(place):
+    rows = table(filament__filament_uid=np.repeat(np.array([2**63 + 5, 7], np.uint64), 4))
+    findings = check_particles(saved(place / "p.cs", rows))
+    assert findings.blocks["particles"]["rlnHelicalTubeID"].tolist() == [2] * 4 + [1] * 4
+    assert any("filament (filament_uid) are in both halves" in problem.message for problem in findings.problems)
+
+
+def test_micrographs_are_told_by_path_or_by_uid(place):
+    paths = np.array([b">J0/a.mrc"] * 4 + [b">J0/b.mrc"] * 4)
+    particles, blocks = read_particles(saved(place / "p.cs", table(location__micrograph_path=paths)))
+    assert blocks["particles"]["rlnMicrographName"][4] == "J0/b.mrc"
+    assert particles.group_index.tolist() == [0] * 4 + [1] * 4
+    uids = np.repeat(np.array([2**64 - 1, 3], np.uint64), 4)
+    _, blocks = read_particles(saved(place / "q.cs", table(location__micrograph_uid=uids)))
+    assert blocks["particles"]["rlnMicrographName"][0] == str(2**64 - 1)
 
 
 def test_one_split_for_all_has_halves_drawn_with_a_warning(place):
@@ -319,6 +350,18 @@ def test_a_real_table_and_its_star_file_say_the_same():
     for name in ("voltage_kv", "spherical_aberration_mm", "amplitude_contrast", "pixel_size_angst", "box_px"):
         assert getattr(group, name) == pytest.approx(getattr(twin, name), rel=1e-5)
     assert blocks["optics"]["blushImageSign"].tolist() == [-1]  # the published stack is dark on bright
+
+
+@needs_real
+@pytest.mark.shared
+def test_the_dark_images_of_a_real_table_are_bright_when_they_are_read():
+    findings = check_particles(REAL / "empiar_10076_7.cs", cs=CsOptions(project=TWIN))
+    assert not findings.problems
+    assert ["blob/sign -1" in warning.message for warning in findings.warnings] == [True]  # none of dark particles
+    images = findings.particles.images()
+    axis = np.arange(images.shape[1]) - images.shape[1] // 2
+    radius = np.hypot(axis[:, None], axis)
+    assert (images[:, radius < 60].mean(1) > images[:, radius > 130].mean(1)).all()
 
 
 @needs_real

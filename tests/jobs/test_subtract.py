@@ -14,7 +14,7 @@ from blush.errors import BlushError
 from blush.fourier.backproject import empty_accumulator, hermitian, insert, trim
 from blush.fourier.fsc import fsc
 from blush.fourier.packed import packed
-from blush.io.mrc import read_volume, write_volume
+from blush.io.mrc import read_volume, write_stack, write_volume
 from blush.io.particles import read_particles
 from blush.io.star import read_star, write_star
 from blush.jobs.subtract import Subtraction, subtract
@@ -50,6 +50,26 @@ def test_what_lies_outside_the_mask_goes_and_what_lies_inside_stays(clean, tmp_p
     ]
     for name in ("rlnAngleRot", "rlnOriginXAngst", "rlnDefocusAngle", "someColumn", "rlnRandomSubset"):
         np.testing.assert_array_equal(blocks["particles"][name], read_star(clean.star)["particles"][name])
+
+
+def test_dark_images_stay_dark_and_their_table_still_says_so(clean, tmp_path):
+    dark = tmp_path / "dark"
+    dark.mkdir()
+    images = mrcfile.read(clean.folder / "images.mrcs")
+    write_stack(dark / "images.mrcs", -images, PIXEL)
+    blocks = read_star(clean.star)
+    blocks["optics"]["blushImageSign"] = np.array([-1])
+    names = [f"{i + 1:06d}@images.mrcs" for i in range(len(images))]
+    blocks["particles"]["rlnImageName"] = np.array(names, dtype=object)
+    write_star(dark / "particles.star", blocks)
+    star = subtract(dark / "particles.star", wanted(clean, tmp_path / "out"))
+    bright = subtract(clean.star, wanted(clean, tmp_path / "bright"))
+    made, expected = (read_particles(each)[0].images() for each in (star, bright))
+    np.testing.assert_array_equal(made, expected)
+    assert read_particles(star)[0].optics[0].image_sign == -1
+    assert (
+        mrcfile.read(read_particles(star)[0].stacks[0])[:] == -mrcfile.read(read_particles(bright)[0].stacks[0])
+    ).all()
 
 
 def test_noise_stays_as_it_is(tmp_path):
