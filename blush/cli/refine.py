@@ -41,7 +41,7 @@ def run_job(config: Path, quiet: bool, job: str | None = None) -> None:
     from blush.cluster.lock import hold_run
     from blush.errors import BlushError, Problem
     from blush.jobs.autorefine import autorefine
-    from blush.jobs.settings import run_settings
+    from blush.jobs.settings import refuse_other_settings, run_settings
     from blush.report.closing import tell_results
     from blush.report.page import write_report
 
@@ -49,9 +49,14 @@ def run_job(config: Path, quiet: bool, job: str | None = None) -> None:
     if job is not None and settings.job != job:
         remedy = f"set job: {job}, or use `blush {settings.job}`"
         raise BlushError(f"no {job} job", [Problem("asks for another job", remedy, str(config), "job", settings.job)])
+    refuse_other_settings(settings)
     hold_run(settings.run_dir)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as the workers have it; read at first use
-    with followed(settings.run_dir, quiet):
-        run = autorefine(settings)
+    try:
+        with followed(settings.run_dir, quiet):
+            run = autorefine(settings)
+    except KeyboardInterrupt:
+        typer.echo("blush: stopped; the same command continues this run", err=True)
+        raise
     write_report(run)
     tell_results(run)

@@ -62,13 +62,15 @@ def check(config: Path) -> Path | None:
         Also where Snakemake is not installed.
     """
     from blush.config.training import holds_training, load_training
-    from blush.jobs.settings import run_settings
+    from blush.jobs.settings import refuse_other_settings, run_settings
 
     if holds_training(config):
         load_training(config)
         run_dir = None
     else:
-        run_dir = run_settings(config).run_dir
+        settings = run_settings(config)
+        refuse_other_settings(settings)
+        run_dir = settings.run_dir
     if importlib.util.find_spec("snakemake") is None:
         remedy = f"install it: {sys.executable} -m pip install 'snakemake>=9.19' snakemake-executor-plugin-slurm; or "
         remedy += f"use `blush refine {config}`, which needs none"

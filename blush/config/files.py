@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from blush.config.mistakes import mistakes
 from blush.config.yaml_text import parse_yaml, read_yaml
 from blush.errors import BlushError, Problem
 
@@ -31,10 +32,10 @@ def checked(model: type[Model], content: dict[str, Any], source: Path | str) -> 
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        problems: list[Problem | str] = [_problem(detail) for detail in details[:_MOST_LISTED]]
-        problems += [f"and {len(details) - _MOST_LISTED} more"] if len(details) > _MOST_LISTED else []
-        raise BlushError(f"{source} has {len(details)} mistake(s):", problems) from None
+        found = mistakes(error.errors(include_url=False), model)
+        problems: list[Problem | str] = [*found[:_MOST_LISTED]]
+        problems += [f"and {len(found) - _MOST_LISTED} more"] if len(found) > _MOST_LISTED else []
+        raise BlushError(f"{source} has {len(found)} mistake(s):", problems) from None
 
 
 def parsed_changes(changes: Sequence[str], example: str) -> dict[str, Any]:
@@ -112,13 +113,3 @@ def _absolute(path: Path) -> Path:
         return path.resolve()
     except RuntimeError:
         return path
-
-
-def _problem(detail: Any) -> Problem:
-    """One mistake in pydantic's words, with its place."""
-    place = ".".join(str(part) for part in detail["loc"])[:_LONGEST_SHOWN]
-    shows_value = detail["type"] not in ("missing", "extra_forbidden") and not isinstance(detail["input"], dict)
-    message = detail["msg"].removeprefix("Value error, ")
-    shown = ascii(detail["input"]) if shows_value else ""
-    value = shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}... ({len(shown)} characters)"
-    return Problem(message, where=place or None, value=value or None)

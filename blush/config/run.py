@@ -44,7 +44,7 @@ class RunConfig(Section):
     """One job on a set of particles. Relative paths start at the folder of the configuration file."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
-        description="Name of the run; its results go to output/name"
+        description="Name of the run, of letters, digits, dots, _ and -; its results go to output/name"
     )
     job: Literal["refine", "classify"] = Field(
         default="refine", description="refine: one map, in two halves; classify: several maps that compete for images"

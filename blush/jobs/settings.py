@@ -114,9 +114,8 @@ def take_up(config: RunConfig) -> bool:
         If it holds a refinement of other settings that has started.
     """
     folder = RunFolder(config.run_dir.absolute())
+    refuse_other_settings(config)
     write_settings(folder.root / SETTINGS, config)
-    if problems := conflicts(config):
-        raise BlushError("this folder holds a refinement of other settings", problems)
     known, wanted = read_identity(folder), decisive_settings(config)
     if known is None or not kept(folder, *frozen_files(folder, config)):
         return False
@@ -167,6 +166,18 @@ def run_settings(path: Path, overrides: dict[str, Any] | None = None) -> RunConf
     if (content := read_settings(path)) is None:
         return load_config(path, overrides)
     return checked_settings(RunConfig, merged(content, overrides or {}), path)
+
+
+def refuse_other_settings(config: RunConfig) -> None:
+    """Refuse to continue a run with decisive settings other than it started with; nothing is written.
+
+    Raises
+    ------
+    BlushError
+        With every setting that differs.
+    """
+    if problems := conflicts(config):
+        raise BlushError("this folder holds a refinement of other settings", problems)
 
 
 def conflicts(config: RunConfig) -> list[Problem]:

@@ -129,14 +129,14 @@ def test_on_a_terminal_it_asks_until_the_answer_is_right(folder, monkeypatch):
     assert "nothing.star: file does not exist" in said
     assert "is wider than the images, 56 Å (found 400)" in said
     assert "no such point group" in said
-    assert said.count("Name of the run") == 2
+    assert said.count("Name of the run [") == 2
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--diameter", "400"], "is wider than the images, 56 Å"),
-        (["--diameter", "-4"], "particle_diameter_angst: Input should be greater than 0"),
+        (["--diameter", "-4"], "particle_diameter_angst: has to be greater than 0"),
         (["--diameter", "40", "--symmetry", "X"], "no such point group"),
         (["--diameter", "40", "--particles", "job.star"], "job.star"),
     ],

@@ -62,14 +62,14 @@ def test_every_mistake_is_reported_with_its_place_and_value(tmp_path):
     text = str(caught.value)
     assert text.startswith(f"{path} has ")
     for expected in (
-        "particle_diameter_angst: Input should be greater than 0 (found -1)",
-        "symetry: Extra inputs are not permitted",
+        "particle_diameter_angst: has to be greater than 0 (found -1)",
+        "symetry: is no setting; did you mean symmetry?",
         "symmetry: no such point group; use Cn, Dn, T, O, I, I1, I2, I3 or I4 (found 'X2')",
-        "particles: Field required",
-        "sampling.healpix_order: Input should be a valid integer",
-        "compute.device: String should match pattern",
-        "compute.workers.constrained-int: Input should be greater than 0 (found 0)",
-        "name: String should match pattern",
+        "particles: is missing; add it: Particle table",
+        "sampling.healpix_order: has to be a whole number (found 'two')",
+        "compute.device: is not of the right form (found 'gpu'); auto, cpu, cuda or cuda:N;",
+        "compute.workers: has to be 'auto' or greater than 0 (found 0)",
+        "name: is not of the right form (found 'a/b'); Name of the run, of letters,",
     ):
         assert expected in text
 

@@ -1,12 +1,15 @@
 """The command starts fast and ends mistakes of the user with status 2."""
 
 import errno
+import os
 import subprocess
 import sys
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
+import blush
 from blush.cli import main as command
 from blush.errors import BlushError, Problem, condensed
 
@@ -46,6 +49,49 @@ def test_what_the_system_refuses_is_told_in_one_message(monkeypatch, capsys):
     assert stop.value.code == 2
     told = "particles.star: Permission denied; restore the file or disk or its rights, and run the same command again"
     assert capsys.readouterr().err == f"blush: the system does not allow it\n  {told}\n"
+
+
+def test_every_command_has_its_place_in_the_help():
+    known = [command.name_of(info) for info in (*command.app.registered_commands, *command.app.registered_groups)]
+    placed = [name for names in command.PANELS.values() for name in names]
+    assert sorted(known) == sorted(placed)
+    shown = CliRunner().invoke(command.app, ["--help"], env={"COLUMNS": "80"}).stdout
+    assert [shown.index(panel) for panel in command.PANELS] == sorted(shown.index(panel) for panel in command.PANELS)
+    assert "\x1b" not in shown
+
+
+def test_the_version_names_the_commit_of_a_clone(monkeypatch, tmp_path):
+    def git(*arguments):
+        return subprocess.run(["git", "-C", tmp_path, *arguments], check=True, capture_output=True, text=True).stdout
+
+    (tmp_path / "blush").mkdir()
+    monkeypatch.setattr(blush, "__file__", str(tmp_path / "blush" / "__init__.py"))
+    plain = f"blush {blush.__version__}"
+    assert command.version_text() == plain
+    git("init", "-q")
+    (tmp_path / "other").write_text("")
+    git("add", "other")
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "first")
+    assert command.version_text() == plain  # a folder of packages in a repository of another project
+    (tmp_path / "pyproject.toml").write_text("")
+    short = git("rev-parse", "--short", "HEAD").strip()
+    assert command.version_text() == f"{plain} (commit {short})"
+    (tmp_path / "other").write_text("changed")
+    assert command.version_text() == f"{plain} (commit {short}, changed)"
+    result = CliRunner().invoke(command.app, ["--version"])
+    assert result.stdout == f"{plain} (commit {short}, changed)\n"
+
+
+def test_a_shell_completes_commands_and_options():
+    def completed(line):
+        environment = {"_BLUSH_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+        program = "from blush.cli.main import app; app(prog_name='blush')"
+        return subprocess.run(
+            [sys.executable, "-c", program], env=os.environ | environment, capture_output=True, text=True
+        ).stdout.split()
+
+    assert completed("blush wa") == ["watch"]
+    assert completed("blush run --sl") == ["--slurm"]
 
 
 def test_bugs_keep_their_traceback(monkeypatch):

@@ -219,7 +219,7 @@ def test_the_command_ends_mistakes_with_status_2(project):
     (project / "bad.yaml").write_text("regulariser: {name: wienr}\n")
     done = command(str(star_of(1)), BLUSH_REGULARISER="bad.yaml")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "regulariser.name: Input should be 'wiener'" in done.stderr
+    assert "regulariser.name: has to be 'wiener'" in done.stderr
     done = command(str(star_of(1)), "--gpu", "zero")
     assert (done.returncode, done.stdout) == (2, "")
     assert "--gpu: is not a list of GPUs (found zero)" in done.stderr

@@ -75,10 +75,10 @@ def test_the_same_command_writes_the_same_bytes(halves, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--method", "magic"), "(?s)has 1 mistake.*name: Input should be"),
+        (("--method", "magic"), "(?s)has 1 mistake.*name: has to be"),
         (("--method", "cref"), "name: cref needs regulariser.cref.weights"),
         (("--set", "awf=1.5"), r"is not SECTION.NAME=VALUE \(found awf=1.5\)"),
-        (("--set", "nonuniform.awf=1"), "nonuniform.awf: Input should be greater than or equal to 1.5"),
+        (("--set", "nonuniform.awf=1"), "nonuniform.awf: has to be at least 1.5"),
         (("--symmetry", "Q7"), "the symmetry cannot be used"),
         (("--device", "nonsense"), "the device cannot be used"),
         (("--pixel-size", "3", "--mask", "missing.mrc"), "missing.mrc: file does not exist"),

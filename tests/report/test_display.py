@@ -19,7 +19,7 @@ from blush.report.watch import Status
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 AT_WORK = Status(
     iteration=3, stage="expectation", done=30, total=120, seconds_left=90.0, silent_seconds=0.0,
-    refined=False, finished=False, classifies=False,
+    refined=False, finished=False, classifies=False, gave_up=False,
 )  # fmt: skip
 
 

@@ -2,12 +2,13 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
 
 import pytest
-from workflow_helpers import ROOT, run
+from workflow_helpers import ROOT, run, snakemake, until
 
 from blush.cli.run import PROFILES, SNAKEFILE
 
@@ -16,10 +17,11 @@ from blush.cli.run import PROFILES, SNAKEFILE
 def installed(tmp_path_factory):
     """Folder of what the wheel installs."""
     folder = tmp_path_factory.mktemp("wheel")
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    tracked = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in tracked.splitlines():
         source, target = ROOT / name, folder / "tree" / name
-        if source.exists() and not name.startswith(("tests/", "docs/", "benchmarks/")):
+        if (source.exists() or source.is_symlink()) and not name.startswith(("tests/", "docs/", "benchmarks/")):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder]
@@ -60,11 +62,10 @@ def test_rules_and_profiles_are_those_of_the_clone():
 
 def test_it_begins_with_how_to_follow_and_ends_with_what_was_found(run_from_its_folder):
     _, folder, said = run_from_its_folder
-    *_, resolution, best_map, page = said[: said.index("blush: follow")].splitlines()  # stdout, then stderr
+    *_, resolution, best_map, page, ending = said[: said.index("blush: follow")].splitlines()  # stdout, then stderr
     assert resolution.startswith("resolution  ")
-    assert resolution.endswith(
-        "48 particles, 3 iterations, not converged: raise max_iterations and give the same command"
-    )
+    assert resolution.endswith(" Å, 48 particles, 3 iterations")
+    assert ending.startswith("not converged: stopped after 3 iterations; raise refinement.max_iterations")
     assert best_map.split() == ["map", "results/tiny/postprocess/postprocess.mrc"]
     assert page.split() == ["page", "results/tiny/report.html"]
     assert (folder / "report.html").is_file()
@@ -100,3 +101,22 @@ def test_mistakes_are_told_before_snakemake_starts(make_config, tmp_path):
     assert "symmetry: no such point group" in done.stderr
     assert "profile" not in done.stderr
     assert not (tmp_path / ".snakemake").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["blush", "snakemake"])
+def test_ctrl_c_is_no_error_of_a_rule(make_config, tmp_path, by):
+    """As a terminal sends it, to Snakemake and to the steps that it runs."""
+    config = make_config()
+    command = [sys.executable, "-m", "blush", "run", str(config)] if by == "blush" else snakemake(config)
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as process:
+        log = tmp_path / "results/tiny/logs/it001_expectation_half1.log"
+        until(log.exists)
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said.splitlines()[-1].startswith("blush: stopped; the same command continues this run; logs: ")
+    for word in ("Error", "Exception", "Traceback", "failed"):
+        assert word not in said

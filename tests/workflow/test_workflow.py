@@ -30,8 +30,8 @@ def test_mistakes_of_the_configuration_are_all_told_before_any_job(make_config):
     assert "has 3 mistake(s)" in said
     for mistake in (
         "symmetry: no such point group",
-        "particle_diameter_angst: Input should be greater",
-        "symetry: Extra",
+        "particle_diameter_angst: has to be greater",
+        "symetry: is no setting; did you mean symmetry?",
     ):
         assert mistake in said
     assert "Traceback" not in said

@@ -70,6 +70,7 @@ onsuccess:
 onerror:
     end_showing()
     stop_pool(pool_folder(RUN_CONFIG.run_dir))
+    stopped = "stopped; " if ON_TERMINAL.is_stopped else ""
     say(
-        f"the same command continues this run; logs: {RUN_CONFIG.run_dir}/logs, {RUN_CONFIG.run_dir}/.pool"
+        f"{stopped}the same command continues this run; logs: {RUN_CONFIG.run_dir}/logs, {RUN_CONFIG.run_dir}/.pool"
     )

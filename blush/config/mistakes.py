@@ -1,0 +1,151 @@
+"""Mistakes in settings, in plain words: what was found, what it has to be, and what was probably meant."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from blush.errors import Problem
+
+_LONGEST_SHOWN = 200
+_ALIKE, _VERY_ALIKE = 0.6, 0.8
+"""Ratio of matching letters from which a name is taken for a slip of one of its section, and of any other."""
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "bool": "true or false",
+    "string": "text",
+    "path": "a path",
+    "list": "a list",
+    "tuple": "a list",
+    "model": "a section, with its settings indented below it",
+    "dict": "a section, with its settings indented below it",
+}
+_BOUNDS = {
+    "greater_than": ("gt", "greater than {}"),
+    "greater_than_equal": ("ge", "at least {}"),
+    "less_than": ("lt", "less than {}"),
+    "less_than_equal": ("le", "at most {}"),
+}
+
+
+def mistakes(details: Sequence[Mapping[str, Any]], model: type[BaseModel]) -> list[Problem]:
+    """One problem per setting, from pydantic's list of errors, which has one per type that a setting might have.
+
+    Parameters
+    ----------
+    model
+        The settings that were checked, for the names that there are.
+    """
+    by_place: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for detail in details:
+        by_place.setdefault(_place(detail["loc"], model), []).append(detail)
+    return [_problem(place, found, model) for place, found in by_place.items()]
+
+
+def _place(loc: Sequence[str | int], model: type[BaseModel]) -> tuple[str, ...]:
+    """Names of sections and setting; what pydantic adds for the kinds of one setting is left out."""
+    names: list[str] = []
+    inside: type[BaseModel] | None = model
+    for part in loc:
+        if inside is None and not isinstance(part, int):
+            break
+        names.append(str(part))
+        if inside is not None:
+            field = inside.model_fields.get(str(part))
+            inside = _section(field) if field is not None else None
+    return tuple(names)
+
+
+def _problem(place: tuple[str, ...], details: Sequence[Mapping[str, Any]], model: type[BaseModel]) -> Problem:
+    where = ".".join(place)[:_LONGEST_SHOWN] or None
+    kind = details[0]["type"]
+    field = _field(place, model)
+    if kind == "extra_forbidden":
+        return Problem("is no setting", _meant(place, model), where=where)
+    if kind == "missing":
+        return Problem("is missing", f"add it: {field.description}" if field else "add it", where=where)
+    value = str(details[0]["input"]) if isinstance(details[0]["input"], Path) else details[0]["input"]
+    shown = "" if isinstance(value, Mapping) else ascii(value)
+    if len(shown) > _LONGEST_SHOWN:
+        shown = f"{shown[:_LONGEST_SHOWN]}... ({len(shown)} characters)"
+    if kind == "string_pattern_mismatch":
+        return Problem("is not of the right form", (field and field.description) or "", where=where, value=shown)
+    if kind in ("value_error", "assertion_error"):
+        return Problem(details[0]["msg"].removeprefix("Value error, "), where=where, value=shown or None)
+    wanted = list(dict.fromkeys(_wanted(detail) for detail in details))
+    remedy = _nearest(str(value), _words(details))
+    return Problem(f"has to be {' or '.join(wanted)}", remedy, where=where, value=shown or None)
+
+
+def _wanted(detail: Mapping[str, Any]) -> str:
+    """What a value has to be."""
+    kind, context = str(detail["type"]), detail.get("ctx", {})
+    if kind in _BOUNDS:
+        key, text = _BOUNDS[kind]
+        return text.format(f"{context[key]:g}")
+    if kind == "literal_error":
+        return str(context["expected"])
+    return _KINDS.get(kind.split("_")[0], str(detail["msg"]))
+
+
+def _words(details: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Words that are allowed as a value."""
+    texts = [str(detail["ctx"]["expected"]) for detail in details if detail["type"] == "literal_error"]
+    return [word.strip("'") for text in texts for word in text.replace(" or ", ", ").split(", ")]
+
+
+def _meant(place: tuple[str, ...], model: type[BaseModel]) -> str:
+    """What was meant by a name that is none: another one of its section, or one of another section."""
+    *sections, name = place
+    inside: type[BaseModel] | None = model
+    for section in sections:
+        field = inside.model_fields.get(section) if inside is not None else None
+        inside = _section(field) if field is not None else None
+    siblings = list(inside.model_fields) if inside is not None else []
+    everywhere = [".".join(path) for path in _paths(model)]
+    elsewhere = [path for path in everywhere if path.rpartition(".")[2] == name or path == name]
+    if elsewhere:
+        outer, _, inner = elsewhere[0].rpartition(".")
+        return f"did you mean {inner} below {outer}:?" if outer else f"did you mean {inner} at the top, without indent?"
+    if near := _nearest(name, siblings):
+        return near
+    names = [path.rpartition(".")[2] for path in everywhere]
+    return _nearest(name, names, _VERY_ALIKE) or "remove it; the page about configuration lists every setting"
+
+
+def _nearest(name: str, known: Sequence[str], alike: float = _ALIKE) -> str:
+    """The question whether the most similar name was meant; empty where none is similar."""
+    found = get_close_matches(name.lower(), known, n=1, cutoff=alike)
+    return f"did you mean {found[0]}?" if found else ""
+
+
+def _paths(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
+    """Names of every setting with those of its sections."""
+    for name, field in model.model_fields.items():
+        yield (name,)
+        if (inner := _section(field)) is not None:
+            yield from ((name, *path) for path in _paths(inner))
+
+
+def _field(place: Sequence[str], model: type[BaseModel]) -> FieldInfo | None:
+    """The setting at a place; None where there is none."""
+    inside: type[BaseModel] | None = model
+    field: FieldInfo | None = None
+    for name in place:
+        field = inside.model_fields.get(name) if inside is not None else None
+        inside = _section(field) if field is not None else None
+    return field
+
+
+def _section(field: FieldInfo) -> type[BaseModel] | None:
+    """The section that a setting is; None for a value."""
+    options = [field.annotation, *typing.get_args(field.annotation)]
+    return next((item for item in options if isinstance(item, type) and issubclass(item, BaseModel)), None)
