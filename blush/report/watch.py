@@ -52,7 +52,7 @@ class Status:
     refined: bool
     finished: bool
     classifies: bool
-    gave_up: bool
+    gave_up: bool = False
     holder: Holder | None = None
 
     @property
