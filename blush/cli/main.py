@@ -25,7 +25,7 @@ app = typer.Typer(
 PANELS = {
     "Begin and continue": ("init", "import", "run", "refine", "classify"),
     "Look": ("status", "watch", "report"),
-    "Maps": ("postprocess", "fsc", "denoise", "lafter", "external-reconstruct"),
+    "Maps": ("postprocess", "orientation", "fsc", "denoise", "lafter", "external-reconstruct"),
     "Particles and classes": ("select", "subtract", "export-cs", "export-star", "simulate", "classes"),
     "Regularisers": ("compare-regularisers", "check-regulariser", "import-weights", "train"),
     "Steps that the workflow calls": (

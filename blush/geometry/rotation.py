@@ -74,6 +74,12 @@ def direction(rot_deg: Tensor, tilt_deg: Tensor) -> Tensor:
     return torch.stack([torch.sin(tilt) * torch.cos(rot), torch.sin(tilt) * torch.sin(rot), torch.cos(tilt)], -1)
 
 
+def random_directions(count: int, generator: torch.Generator) -> Tensor:
+    """Uniform unit vectors x, y, z: (count, 3) float64."""
+    points = torch.randn(count, 3, dtype=torch.float64, generator=generator)
+    return torch.nn.functional.normalize(points, dim=1)
+
+
 def angular_distance_deg(first: Tensor, second: Tensor, operators: Tensor | None = None) -> Tensor:
     """Angle of the rotation between two orientations, the smallest over symmetry mates.
 

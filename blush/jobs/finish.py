@@ -1,4 +1,4 @@
-"""After the last iteration: masked FSC, sharpened map, local resolution, truth where it is known, summary."""
+"""After the last iteration: masked FSC, sharpened map, local resolution, directions, truth if known, summary."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from blush.io.noted import NOTES
 from blush.io.particles import ParticleSet, read_particles
 from blush.jobs.inputs import POSE_COLUMNS, environment, latest_state, read_config, read_frozen_particles
 from blush.jobs.layout import RunFolder, Stopwatch
+from blush.jobs.orientation import FILE, Source, last_views, measure, write_curves
 from blush.jobs.sealed import checked, note
 from blush.jobs.summary import write_summary
 from blush.maximization.halves import join_shell
@@ -68,6 +69,10 @@ def postprocess(root: Path) -> Path:
     local_resolution_files(target, first, second, config.seed, None, result.bfactor_angst2)
     names = ["mask.mrc", "postprocess.mrc", "postprocess_masked.mrc", "locres.mrc", "locres_filtered.mrc"]
     made = [target / name for name in (*names, "fsc.xml", "postprocess.star")]
+    mask = target / "mask.mrc" if result.mask_used else None
+    seen = Source(first, second, mask, last_views(folder, state), state.facts.symmetry, config.seed)
+    directions = measure(seen, result.curves.corrected)
+    made.append(write_curves(target / FILE, directions.orientation, seen))
     compared = target / "truth.json"
     if truth := _compare(folder, config, state):
         write_json(compared, truth)
@@ -77,7 +82,8 @@ def postprocess(root: Path) -> Path:
     (target / NOTES).unlink(missing_ok=True)
     note(folder, made)
     folder.log(iteration=state.iteration, stage="postprocess", done=1, total=1, **watch.read())
-    measured = _measured(result, state, doubts(_evidence(config, state, result)))
+    found = [*doubts(_evidence(config, state, result)), *directions.warnings]
+    measured = _measured(result, state, found) | directions.record()
     summary = write_summary(folder, config, state, measured, truth)
     note(folder, [summary])
     return summary

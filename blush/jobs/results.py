@@ -15,7 +15,8 @@ from blush.refine.subset import HALVES, Subset
 SUMMARY = "summary.json"
 _FINISHED = {
     "refine": tuple(
-        f"postprocess/{name}" for name in ("postprocess.mrc", "postprocess_masked.mrc", "postprocess.star", "fsc.xml")
+        f"postprocess/{name}"
+        for name in ("postprocess.mrc", "postprocess_masked.mrc", "postprocess.star", "fsc.xml", "orientation.npz")
     ),
     "classify": ("classes.json", "class_posteriors.npz"),
 }

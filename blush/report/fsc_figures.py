@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from blush.fourier.thresholds import HALF_MAPS, TRUTH
 from blush.report.run_data import RunData
-from blush.report.style import GRID, INK, MUTED, SERIES, drawing, resolution_axis, svg
+from blush.report.style import INK, MUTED, SERIES, drawing, fsc_axes, svg, threshold
 
 _FINAL_CURVES = (
     ("rlnFourierShellCorrelationCorrected", "corrected", SERIES[0], "-", 2.4),
@@ -31,12 +30,12 @@ def final_fsc(run: RunData) -> str | None:
         for column, label, colour, line, width in _FINAL_CURVES:
             if column in table:
                 axes.plot(frequency[1:], table[column][1:], line, color=colour, linewidth=width, label=label)
-        _threshold(axes, HALF_MAPS)
+        threshold(axes, HALF_MAPS)
         if "fsc" in run.truth:
             curve = run.truth["fsc"]
             axes.plot(frequency[1:], curve[1 : len(frequency)], color=SERIES[3], linewidth=1.8, label="with the truth")
-            _threshold(axes, TRUTH)
-        _fsc_axes(axes, 1 / frequency[-1], _coarsest(frequency))
+            threshold(axes, TRUTH)
+        fsc_axes(axes, 1 / frequency[-1], _coarsest(frequency))
         axes.legend(loc="lower left", ncols=1)
         return svg(figure, "final-fsc")
 
@@ -54,9 +53,9 @@ def iteration_fsc(run: RunData) -> str | None:
             shade = 0.25 + 0.6 * iteration / last
             width = 2.2 if iteration == last else 1.0
             axes.plot(frequency[1:], curve[1:], color=SERIES[0], alpha=shade, linewidth=width, label=label)
-        _threshold(axes, HALF_MAPS)
-        _threshold(axes, TRUTH)
-        _fsc_axes(axes, 1 / frequency[-1], _coarsest(frequency))
+        threshold(axes, HALF_MAPS)
+        threshold(axes, TRUTH)
+        fsc_axes(axes, 1 / frequency[-1], _coarsest(frequency))
         axes.legend(loc="lower left", bbox_to_anchor=(0, 0.19))
         return svg(figure, "iteration-fsc")
 
@@ -107,16 +106,3 @@ def _number(value: Any) -> float:
 
 def _coarsest(frequency: NDArray[np.float64]) -> float:
     return float(1 / frequency[1]) / 2
-
-
-def _threshold(axes: Axes, level: float) -> None:
-    axes.axhline(level, color=MUTED, linewidth=0.9, linestyle=(0, (2, 3)))
-    axes.annotate(f"{level:.3g}", (1, level), xycoords=("axes fraction", "data"), xytext=(3, 0), fontsize=8.5,
-                  textcoords="offset points", va="center", color=MUTED)  # fmt: skip
-
-
-def _fsc_axes(axes: Axes, finest_angst: float, coarsest_angst: float) -> None:
-    axes.axhline(0, color=GRID, linewidth=1.2)
-    axes.set_ylim(-0.08, 1.03)
-    axes.set_ylabel("Fourier shell correlation")
-    resolution_axis(axes, finest_angst, coarsest_angst)

@@ -17,6 +17,7 @@ from blush.report import (
     tables,
 )
 from blush.report.class_page import write_class_page
+from blush.report.direction_sections import direction_section
 from blush.report.map_view import map_view
 from blush.report.run_data import RunData, read_run
 from blush.report.run_sections import inputs_section, time_section
@@ -40,7 +41,7 @@ def write_report(run: Path) -> Path:
 def page(run: RunData) -> str:
     """The whole page."""
     sections: tuple[Callable[[RunData], str], ...] = (
-        map_view, _resolution, _slices, _iterations, _particles, _regulariser, time_section,
+        map_view, _resolution, _slices, direction_section, _iterations, _particles, _regulariser, time_section,
     )  # fmt: skip
     body = "".join(make(run) for make in sections)
     body += inputs_section(run, f'<p class="note">Written by Blush {escape(blush.__version__)}.</p>')

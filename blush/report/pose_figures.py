@@ -8,7 +8,7 @@ from matplotlib.collections import PolyCollection
 from numpy.typing import NDArray
 
 from blush.report.run_data import RunData
-from blush.report.style import DENSITY, GRID, MUTED, SERIES, drawing, plain_ticks, svg
+from blush.report.style import DENSITY, GRID, INK, MUTED, SERIES, drawing, plain_ticks, svg
 
 Floats = NDArray[np.float64]
 
@@ -37,7 +37,6 @@ def orientations(run: RunData) -> str | None:
         return None
     with drawing(6.4, 3.1) as (figure, axes):
         cells = directions(axes, run.poses["rot_deg"], run.poses["tilt_deg"], 46)
-        _latitudes(axes)
         bar = figure.colorbar(cells, ax=axes, label="Particles", fraction=0.04, pad=0.01, shrink=0.75)
         bar.outline.set_visible(False)
         return svg(figure, "orientations")
@@ -55,12 +54,12 @@ def directions(axes: Axes, rot_deg: Floats, tilt_deg: Floats, cells: int) -> Pol
     edge = 2 * np.sqrt(2)
     drawn = axes.hexbin(x, y, gridsize=(cells, cells // 2), extent=(-edge, edge, -edge / 2, edge / 2), mincnt=1,
                         cmap=DENSITY, linewidths=0)  # fmt: skip
-    _graticule(axes)
+    graticule(axes)
     return drawn
 
 
-def _graticule(axes: Axes) -> None:
-    """Meridians and parallels each 30° and the outline; no frame."""
+def graticule(axes: Axes) -> None:
+    """Meridians and parallels each 30°, the outline, and the names of the axes; no frame."""
     line = np.linspace(-90, 90, 91)
     for longitude in range(-180, 181, 30):
         outline = abs(longitude) == 180
@@ -68,16 +67,20 @@ def _graticule(axes: Axes) -> None:
         axes.plot(*mollweide(np.full_like(line, longitude), line), color=colour, linewidth=width)
     for latitude in range(-60, 61, 30):
         axes.plot(*mollweide(2 * line, np.full_like(line, latitude)), color=GRID, linewidth=0.7)
-    axes.set_aspect("equal")
-    axes.set_axis_off()
-
-
-def _latitudes(axes: Axes) -> None:
-    """Tilt beside the parallels."""
-    for latitude in (60, 30, 0, -30, -60):
         x, y = mollweide(np.array([-180.0]), np.array([float(latitude)]))
         axes.annotate(f"{90 - latitude}°", (x[0], y[0]), xytext=(-6, 0), fontsize=8.5, textcoords="offset points",
                       ha="right", va="center", color=MUTED)  # fmt: skip
+    for longitude in (-120, -60, 0, 60, 120):
+        x, y = mollweide(np.array([float(longitude)]), np.array([0.0]))
+        axes.annotate(f"{longitude}°".replace("-", "−"), (x[0], y[0]), xytext=(2, 2), fontsize=7.5,
+                      textcoords="offset points", color=INK)  # fmt: skip
+    edge = 2 * np.sqrt(2)
+    axes.annotate("tilt", (-edge, 0), xytext=(-34, 0), fontsize=9, rotation=90, textcoords="offset points",
+                  ha="center", va="center", color=MUTED, annotation_clip=False)  # fmt: skip
+    axes.annotate("rot", (0, -np.sqrt(2)), xytext=(0, -5), fontsize=9, textcoords="offset points", ha="center",
+                  va="top", color=MUTED, annotation_clip=False)  # fmt: skip
+    axes.set_aspect("equal")
+    axes.set_axis_off()
 
 
 def particles(run: RunData) -> str | None:

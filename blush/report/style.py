@@ -128,3 +128,18 @@ def resolution_axis(axes: Axes, finest_angst: float, coarsest_angst: float = 100
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{1 / x:.3g}" if x > 0 else ""))
     axes.set_xlim(0, limit)
     axes.set_xlabel("Resolution (Å)")
+
+
+def threshold(axes: Axes, level: float) -> None:
+    """A level that curves fall to, with its value."""
+    axes.axhline(level, color=MUTED, linewidth=0.9, linestyle=(0, (2, 3)))
+    axes.annotate(f"{level:.3g}", (1, level), xycoords=("axes fraction", "data"), xytext=(3, 0), fontsize=8.5,
+                  textcoords="offset points", va="center", color=MUTED)  # fmt: skip
+
+
+def fsc_axes(axes: Axes, finest_angst: float, coarsest_angst: float) -> None:
+    """Correlation over resolution."""
+    axes.axhline(0, color=GRID, linewidth=1.2)
+    axes.set_ylim(-0.08, 1.03)
+    axes.set_ylabel("Fourier shell correlation")
+    resolution_axis(axes, finest_angst, coarsest_angst)

@@ -15,9 +15,11 @@ from browser import Browser
 
 from blush.fourier.filter import low_pass
 from blush.fourier.mask import soft_sphere
+from blush.geometry.rotation import random_directions
 from blush.io.files import save_npz, write_json
 from blush.io.mrc import write_volume
 from blush.jobs.layout import RunFolder
+from blush.jobs.orientation import Source, measure, write_curves
 from blush.refine.control import ControlSettings
 from blush.refine.start import FirstSampling, ParticleGeometry, first_state
 from blush.refine.state import State, save_state
@@ -105,7 +107,11 @@ def write_results(root: Path) -> None:
     curve = np.linspace(1, 0, SHELLS).tolist()
     poses = {"angle_median_deg": 1.25, "shift_median_angst": 0.5}
     write_json(root / "postprocess/truth.json", {"fsc": curve, "resolution_angst": 12.3456, "poses": poses})
-    write_json(root / "summary.json", {
+    views = random_directions(N, torch.Generator().manual_seed(1))
+    source = Source(*halves, root / "postprocess/mask.mrc", views, "D2", 1)
+    found = measure(source)
+    write_curves(root / "postprocess/orientation.npz", found.orientation, source)
+    write_json(root / "summary.json", found.record() | {
         "name": "fake", "box_px": BOX, "pixel_size_angst": PIXEL,
         "versions": {"blush": "0.1.0", "torch": "2.13"}, "seed": 1, "warnings": ["look <here>"],
         "timing": {"stages": {}, "wall_seconds": 12.0, "peak_memory_gb": 0.5},

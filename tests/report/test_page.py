@@ -59,8 +59,8 @@ def text(finished_run):
 
 
 def test_every_section_of_a_finished_run_is_there(text):
-    sections = ["Map", "Resolution", "Slices and projections", "Iterations", "Particles", "Regulariser", "Time",
-                "Inputs and versions"]  # fmt: skip
+    sections = ["Map", "Resolution", "Slices and projections", "Directions", "Iterations", "Particles", "Regulariser",
+                "Time", "Inputs and versions"]  # fmt: skip
     assert outline(text).headings == sections
 
 
@@ -124,7 +124,7 @@ def test_text_from_files_is_escaped(text):
 
 def test_figures_are_svg_that_parses_and_takes_its_colours_from_the_page(text):
     figures = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
-    assert len(figures) == 10
+    assert len(figures) == 13
     for figure in figures:
         ElementTree.fromstring(figure)
         assert "var(--" in figure
@@ -179,3 +179,13 @@ def test_pictures_of_an_unfinished_run_come_from_its_last_reference(finished_run
     copy(finished_run / "run_class001.mrc", running / "run_it001_half1_class001.mrc")
     assert best_map(read_run(running)).name == "run_it001_half1_class001.mrc"
     assert best_map(read_run(finished_run)).name == "postprocess_masked.mrc"
+
+
+def test_the_verdict_on_directions_stands_with_its_figures_and_thresholds(text, finished_run):
+    seen, found = " ".join(outline(text).text), read_run(finished_run).summary["orientation"]
+    verdict = found["verdict"]
+    assert verdict[0].upper() + verdict[1:] in seen
+    for name in ("cfar", "scf_star", "scf_star_least", "cfar_isotropic_min"):
+        assert f"{found[name]:.2f}" in seen
+    assert "0.5 or more (cryoSPARC's limit)" in seen
+    assert "predicted from the signal-to-noise ratio" in seen.lower()

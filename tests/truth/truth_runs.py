@@ -26,10 +26,11 @@ RANDOMISED_ANGST = 21.0
 SYMMETRY_OPERATORS = 8
 
 
-def make_set(folder, particles=200, snr=0.5, box_px=32, pixel_size_angst=5.25, seed=1):
+def make_set(folder, particles=200, snr=0.5, box_px=32, pixel_size_angst=5.25, seed=1, views=None):
     """Simulate the demo's molecule (Rubisco, D4)."""
     settings = {
         "imaging": {"n_particles": particles, "box_px": box_px, "pixel_size_angst": pixel_size_angst},
+        "views": views or {},
         "noise": {"snr": snr},
         "particle_diameter_angst": DIAMETER_ANGST,
         "seed": seed,
