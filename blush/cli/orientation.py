@@ -30,7 +30,8 @@ def orientation(
 ) -> None:
     """Say whether all directions of a map hold signal (cFAR, directional FSC), and views sample them (SCF*).
 
-    Of a finished run, or of the half-maps and the table that are given. Also prints the resolution that fewer or more particles would give (ResLog), and the B-factor of that line.
+    Of a finished run, or of the half-maps and the table that are given. Also prints the resolution that fewer or more
+    particles would give (ResLog), and the B-factor of that line.
     """
     from blush.jobs.orientation import Source, measure, source_of_files, source_of_run, write_curves
     from blush.jobs.runs import run_of
