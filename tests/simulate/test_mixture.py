@@ -306,10 +306,13 @@ def test_the_mixtures_of_the_benchmarks_are_valid():
     """What they need of models is not here; their settings are."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
+        from class_sets import MOLECULES
         from mixtures import MIXTURES
     finally:
         sys.path.pop(0)
     assert len(MIXTURES) >= 9
+    assert len(set(MOLECULES)) == 40
+    assert not {*MOLECULES} & {one["specimen"]["model"] for one in MIXTURES.values()}
     for name, content in MIXTURES.items():
         chosen = SimulateConfig.model_validate(content)
         assert chosen.is_mixture, name
