@@ -13,6 +13,7 @@ from torch import Tensor
 
 from blush.classes.first_classes import LARGEST_RADIUS, MOST_IMAGES, first_classes
 from blush.expectation.component import Component, Reference
+from blush.expectation.given_images import Kept, Place
 from blush.expectation.initial_noise import initial_noise
 from blush.expectation.model import Model
 from blush.expectation.prepare import MASK_EDGE_PX
@@ -174,6 +175,7 @@ class Division:
         nothing = torch.zeros(box, box, box, device=settings.device)
         self.references = [[nothing] * settings.n_classes] * settings.folds
         self.fields: list[Tensor] = []
+        self.kept = Kept()
 
     def run(self, progress: Callable[[int, int], None]) -> Divided:
         """The mean of all images first, classes from its parts, then as many iterations as set.
@@ -225,7 +227,8 @@ class Division:
             images = self.particles.take(rows)
             images = replace(images, confined_to=None if iteration else self.first[rows])
             step = expectation_of(self._model(f, temperature), self.particles, self.settings)
-            sums = step.run(images, partial(_from, progress, done))
+            place = Place(self.kept, self.settings.seed, f, self.settings.memory_bytes / 4)
+            sums = step.run(images, partial(_from, progress, done), place)
             done += len(rows)
             if self.settings.n_classes > 1:
                 posterior[rows] = sums.table["shares"].numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,12 +12,10 @@ from blush.expectation.block import Block
 from blush.expectation.coarse import Weighted
 from blush.expectation.competition import tempered_shares
 from blush.expectation.model import Model
-from blush.expectation.prepare import Images
 from blush.expectation.sparse import combine
 from blush.fourier.many_maps import interleave, predict_many, score_many
 from blush.fourier.many_sums import InterleavedSums, empty_sums, insert_many
 from blush.fourier.packed import Packed
-from blush.fourier.shift import multiply, phases
 from blush.geometry.rotation import matrix_from_euler
 from blush.io.particles import ParticleSet
 
@@ -49,14 +47,6 @@ def significant(shares: Tensor, fraction: float) -> Tensor:
     ordered, place = shares.sort(dim=1, descending=True, stable=True)
     before = ordered.cumsum(1) - ordered
     return torch.zeros_like(shares).scatter(1, place, ordered.masked_fill(before > fraction, 0))
-
-
-def shifted(block: Block, offset_px: Tensor, pixels: Packed, n_pixels: int) -> Block:
-    """The block with its images moved by fractions of a pixel (b, 2), as phases."""
-    ramps = phases(offset_px, pixels, n_pixels, block.images.masked.dtype)
-    images = block.images
-    moved = Images(multiply(images.masked, ramps), multiply(images.unmasked, ramps), images.power)
-    return replace(block, images=moved)
 
 
 class FixedPoses:

@@ -22,6 +22,8 @@ LOCAL_NEIGHBOURS = 350
 LARGEST_BLOCK = 256
 LARGEST_FIXED_BLOCK = 4096
 """Images at once where poses are fixed: what they have in a thin shell is sorted by place, which pays for thousands."""
+FIXED_CHUNK = 64
+"""Images transformed at once where poses are fixed: as many as lie in a processor's cache."""
 PLACES_BYTES = 12_000
 """Of each image of a block, what kernels sort by place."""
 _CHILDREN = 8 * CHILD_SHIFTS
@@ -166,7 +168,8 @@ class StepSize:
     def block_size(self, memory_bytes: float, *, on_cpu: bool) -> int:
         """Images per block: what a quarter of the memory holds, and on a CPU no more than its caches like."""
         if self.fixed:
-            return int(max(1, min(LARGEST_FIXED_BLOCK, memory_bytes / 4 // self._bytes_of_fixed_image())))
+            most = int(max(1, min(LARGEST_FIXED_BLOCK, memory_bytes / 4 // self._bytes_of_fixed_image())))
+            return most - most % FIXED_CHUNK if most > FIXED_CHUNK else most
         per_particle = 6 * self.box_px**2 * self.itemsize
         if self.local:
             per_orientation = 3 * self.pixels(self.coarse_radius) + 2 * self.shifts

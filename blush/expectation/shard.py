@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from blush.expectation.accuracy import expected_accuracy
+from blush.expectation.batches import batches, subset_of, taken
 from blush.expectation.block import Block
 from blush.expectation.coarse import GlobalSearch, Poses, Weighted, local_search
 from blush.expectation.fine import Posterior, back_project, fine_posterior
-from blush.expectation.fixed import FixedPoses, shifted
+from blush.expectation.fixed import FixedPoses
+from blush.expectation.given_images import GivenImages, Place, offsets_px
 from blush.expectation.memory import LOCAL_NEIGHBOURS, PAIRS_PER_BATCH, StepSize
 from blush.expectation.model import Model
 from blush.expectation.optics import OpticsTables
@@ -55,13 +57,16 @@ class Expectation:
         is_global = model.local_sigma_deg is None and not model.fixed_poses
         self.search = GlobalSearch(model, self.pixels, dtype) if is_global else None
         self.fixed = FixedPoses(model, self.pixels) if model.fixed_poses else None
-        self.block_size = self._block_size(memory_bytes)
+        size = self._size()
+        self.block_size = size.block_size(memory_bytes, on_cpu=self.device.type == "cpu")
+        self.spare_bytes = memory_bytes - size.peak(self.block_size).total
+        self.given = GivenImages(model, self.pixels, self.tables, self.mask, self.block_size)
 
-    def _block_size(self, memory_bytes: float) -> int:
-        """Particles per block, so that its scores and slices stay within the memory."""
+    def _size(self) -> StepSize:
+        """What decides how many particles make a block, so that its scores and slices stay within the memory."""
         model = self.model
         component, local = model.component, model.local_sigma_deg is not None
-        size = StepSize(
+        return StepSize(
             model.box_px,
             model.radius,
             model.coarse_radius,
@@ -72,14 +77,20 @@ class Expectation:
             len(component.references),
             model.fixed_poses,
         )
-        return size.block_size(memory_bytes, on_cpu=self.device.type == "cpu")
 
     def run(
         self,
         particles: ParticleSet,
         progress: Callable[[int], None] = lambda done: None,
+        place: Place | None = None,
     ) -> Sums:
-        """Sufficient statistics of `particles`, block by block."""
+        """Sufficient statistics of `particles`, block by block.
+
+        Parameters
+        ----------
+        place
+            Where their transforms may be kept, where poses are given.
+        """
         sums = Sums.zero(self.model, len(particles.optics), self.dtype, self.device)
         volumes = None if self.fixed is None else self.fixed.empty_sums()
         for begin in range(0, len(particles), self.block_size):
@@ -87,13 +98,18 @@ class Expectation:
             if self.fixed is None or volumes is None:
                 self._run_block(particles.take(rows), sums)
             else:
-                self._fixed_pass(self.fixed, particles.take(rows), volumes, sums)
+                self._fixed_pass(self.fixed, self._given_block(particles, rows, place), volumes, sums)
             progress(int(rows[-1]) + 1)
         if volumes is not None:
             sums.volumes = volumes.unpack()
         return sums
 
-    def log_likelihoods(self, particles: ParticleSet, progress: Callable[[int], None] = lambda done: None) -> Tensor:
+    def log_likelihoods(
+        self,
+        particles: ParticleSet,
+        progress: Callable[[int], None] = lambda done: None,
+        place: Place | None = None,
+    ) -> Tensor:
         """(n, references) log likelihood of each reference at given poses, but for a constant of each image: float64.
 
         Raises
@@ -106,14 +122,22 @@ class Expectation:
         found = []
         for begin in range(0, len(particles), self.block_size):
             rows = np.arange(begin, min(begin + self.block_size, len(particles)))
-            block = self._at_given_place(self._load(particles.take(rows)))
+            block = self._given_block(particles, rows, place)
             found.append(self.fixed.log_likelihoods(block, self._weighted(block)))
             progress(int(rows[-1]) + 1)
         return torch.cat(found).cpu()
 
-    def _at_given_place(self, block: Block) -> Block:
-        """The block with its images moved by the fractions of a pixel that were left of their offsets."""
-        return shifted(block, block.old_px - block.shift_px, self.pixels, self.n_pixels)
+    def _given_block(self, particles: ParticleSet, rows: np.ndarray, place: Place | None) -> Block:
+        """Consecutive images as they are compared at the poses that they have, their offsets undone exactly."""
+        n, found = self.n_pixels, self.given.transforms(particles, int(rows[0]), int(rows[-1]) + 1, place)
+        some = particles.take(rows)
+        factor = self.model.norm_average / torch.from_numpy(some.norm_correction).to(self.device)
+        scaled = factor.to(self.dtype)[:, None, None]
+        images = Images(
+            found.masked[..., :n] * scaled, found.unmasked[..., :n] * scaled, found.power * factor.square()[:, None]
+        )
+        old_px = offsets_px(some, self.model, self.device)
+        return self._block(some, images, found.ctf[:, :n], old_px)
 
     def accuracy(self, particles: ParticleSet, seed: int) -> tuple[list[float], list[float]]:
         """Expected accuracies of rotation (degrees) and offset (Å), by each reference.
@@ -136,24 +160,25 @@ class Expectation:
 
     def _load(self, particles: ParticleSet) -> Block:
         model, device = self.model, self.device
-
-        def column(name: str) -> Tensor:
-            return torch.from_numpy(getattr(particles, name)).to(device)
-
-        old_px = torch.stack((column("offset_x_angst"), column("offset_y_angst")), 1) / model.pixel_size_angst
-        shift_px = round_half_away(old_px)
-        optics, group = column("optics_index").long(), column("group_index").long()
+        old_px = offsets_px(particles, model, device)
+        optics = torch.from_numpy(particles.optics_index).to(device).long()
         correction = None if self.tables.correction is None else self.tables.correction[optics]
         images = prepare(
             torch.from_numpy(particles.images()).to(device, self.dtype),
-            model.norm_average / column("norm_correction"),
-            shift_px,
+            model.norm_average / torch.from_numpy(particles.norm_correction).to(device),
+            round_half_away(old_px),
             self.mask,
             self.pixels,
             self.n_pixels,
             correction,
         )
-        ctf = self.tables.ctf(particles, self.n_pixels)
+        return self._block(particles, images, self.tables.ctf(particles, self.n_pixels), old_px)
+
+    def _block(self, particles: ParticleSet, images: Images, ctf: Tensor, old_px: Tensor) -> Block:
+        model, device = self.model, self.device
+        optics, group = (
+            torch.from_numpy(one).to(device).long() for one in (particles.optics_index, particles.group_index)
+        )
         premultiplied = self.tables.premultiplied[optics, None]
         inverse_noise = 1 / model.noise.to(device)[:, self.pixels.shell[: self.n_pixels]]
         inverse_noise = inverse_noise.to(self.dtype)[optics]
@@ -165,7 +190,7 @@ class Expectation:
             data_factor=torch.where(premultiplied, torch.ones_like(ctf), scale[:, None] * ctf) * inverse_noise,
             inverse_noise=inverse_noise,
             scale=scale,
-            shift_px=shift_px,
+            shift_px=round_half_away(old_px),
             old_px=old_px,
             group=group,
             optics=optics,
@@ -195,8 +220,8 @@ class Expectation:
         block = self._load(particles)
         weighted = self._weighted(block)
         poses = self._coarse(block, weighted)
-        for chosen in _batches(poses, PAIRS_PER_BATCH):
-            self._second_pass(_take(block, weighted, chosen), _subset(poses, chosen), sums)
+        for chosen in batches(poses, PAIRS_PER_BATCH):
+            self._second_pass(taken(block, weighted, chosen), subset_of(poses, chosen), sums)
 
     def _coarse(self, block: Block, weighted: Weighted) -> Poses:
         model = self.model
@@ -236,12 +261,12 @@ class Expectation:
 
     def at_given_poses(self, particles: ParticleSet) -> tuple[Block, Weighted]:
         """Images as they are compared at the poses that they have, their offsets undone exactly."""
-        block = self._at_given_place(self._load(particles))
+        block = self._given_block(particles, np.arange(len(particles)), None)
         return block, self._weighted(block)
 
-    def _fixed_pass(self, fixed: FixedPoses, particles: ParticleSet, volumes: InterleavedSums, sums: Sums) -> None:
-        """Compare images with every reference at the poses that they have; offsets are undone exactly."""
-        model, block = self.model, self._at_given_place(self._load(particles))
+    def _fixed_pass(self, fixed: FixedPoses, block: Block, volumes: InterleavedSums, sums: Sums) -> None:
+        """Compare images with every reference at the poses that they have."""
+        model = self.model
         posterior = fixed.posterior(block, self._weighted(block))
         mean, square = fixed.back_project(block, posterior, volumes)
         fit = Fit(posterior.kept.sum(1), posterior.kept, posterior.log_sum, mean, square)
@@ -258,39 +283,3 @@ class Expectation:
 def _of_references(shares: Tensor, poses: Tensor) -> dict[str, Tensor]:
     """Posterior (b, references) and best poses (b, references, 5) of each; nothing where there is but one."""
     return {} if shares.shape[1] == 1 else {"shares": shares, "poses": poses}
-
-
-def _batches(poses: Poses, limit: int) -> Iterator[slice]:
-    """Consecutive images whose coarse pairs number at most `limit` (or a single image)."""
-    ends = np.cumsum(poses.count.cpu().numpy())
-    begin = 0
-    while begin < len(ends):
-        base = ends[begin - 1] if begin else 0
-        end = max(begin + 1, int(np.searchsorted(ends, base + limit, side="right")))
-        yield slice(begin, end)
-        begin = end
-
-
-def _subset(poses: Poses, chosen: slice) -> Poses:
-    kept = torch.nonzero((poses.image >= chosen.start) & (poses.image < chosen.stop)).squeeze(1)
-    return Poses(
-        poses.image[kept] - chosen.start,
-        poses.shift[kept],
-        poses.row[kept],
-        poses.log_prior[kept],
-        poses.count[chosen],
-    )
-
-
-def _take(block: Block, weighted: Weighted, chosen: slice) -> tuple[Block, Weighted]:
-    images = Images(*(getattr(block.images, name)[chosen] for name in ("masked", "unmasked", "power")))
-    part = Block(
-        block.particles.take(np.arange(chosen.start, chosen.stop)),
-        images,
-        *(
-            getattr(block, name)[chosen]
-            for name in ("transfer", "data_factor", "inverse_noise", "scale", "shift_px", "old_px", "group", "optics")
-        ),
-    )
-    confined = None if weighted.confined_to is None else weighted.confined_to[chosen]
-    return part, Weighted(weighted.cross[chosen], weighted.power[chosen], weighted.log_prior_shift[chosen], confined)

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import xxhash
 from numpy.typing import NDArray
 from torch import Tensor
 
 from blush.expectation.accuracy import PARTICLES
 from blush.expectation.component import Component, Reference
+from blush.expectation.given_images import Kept, Place
 from blush.expectation.model import Model
 from blush.expectation.shard import Expectation
 from blush.fourier.transform import transform
@@ -24,7 +26,7 @@ from blush.io.particles import ParticleSet
 from blush.jobs.inputs import Plan, environment, read_config, read_frozen_particles, read_plan, with_poses
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.references import references_for
-from blush.jobs.sealed import checked, kept, written
+from blush.jobs.sealed import checked, content_digest, kept, written
 from blush.jobs.shards import shard_key
 from blush.refine.state import State, load_state
 from blush.refine.subset import Subset
@@ -34,6 +36,10 @@ SCALE_SSNR = 3.0
 LEAST_SHARE = 1e-6
 """Share of the images that a reference has at least before they are seen: a class may come back."""
 
+SPARE_KEPT = 0.5
+"""Part of the memory that an expectation step leaves over in which transforms of images are kept."""
+_kept = Kept()
+"""Transforms of images of the shards that this process computed, where poses are given."""
 _prepared: dict[tuple[Path, Subset, str], Expectation] = {}
 """The last slices of this process, by what they were made from: the shards of a subset share them."""
 
@@ -136,7 +142,9 @@ def expectation_shard(root: Path, iteration: int, subset: Subset, shard: int) ->
             **watch.read(),
         )
 
-    sums = step.run(particles, report)
+    name = (subset, shard, _offsets_digest(particles))
+    place = Place(_kept, content_digest(folder.identity), name, SPARE_KEPT * step.spare_bytes)
+    sums = step.run(particles, report, place)
     is_first = plan.position(subset) == 0 and shard == 0
     measures_accuracy = is_first and not (state.search.first_cc or state.search.fixed)
     accuracy = _accuracy(step, folder, frozen, plan, state) if measures_accuracy else {}
@@ -155,6 +163,14 @@ def expectation_shard(root: Path, iteration: int, subset: Subset, shard: int) ->
         **watch.read(),
     )
     return target
+
+
+def _offsets_digest(particles: ParticleSet) -> str:
+    """What tells images at these offsets from the same at others."""
+    digest = xxhash.xxh3_128()
+    for column in (particles.stack_index, particles.image_index, particles.offset_x_angst, particles.offset_y_angst):
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
 
 
 def accuracy_rows(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

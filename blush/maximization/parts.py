@@ -8,6 +8,7 @@ that it has and 0 at those that it lacks (docs/classification.md).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +25,8 @@ OCCUPANCY_SD = 0.5
 STEPS = 300
 SOFT_STEPS = 36
 """Steps over which posteriors are sharpened, where they begin soft."""
-TOLERANCE = 1e-3
+TOLERANCE = 1e-6
+"""Gain of the log likelihood per image with which a mixture has settled."""
 
 
 def divide_into_parts(mean: Tensor, mask: Tensor, n_parts: int, seed: int, edge_px: float) -> Tensor:
@@ -123,33 +125,66 @@ def fit_occupancies(overlap: Tensor, gram: Tensor, n_classes: int, seed: int, st
     -----
     With o = 1 + d the log likelihood of image i over that of the mean is d z_i - d G_i d / 2, z_i = y_i - G_i 1.
     """
-    surprise = overlap - gram.sum(2)
-    softest = (0.2, 1.0)  # softened at first it forgets a bad start; but where signal is weak, also every difference
-    found = [_mixture(surprise, gram, n_classes, seed * starts + i, softest[i % 2]) for i in range(starts)]
-    return max(found, key=lambda one: one.log_likelihood)
-
-
-def _mixture(surprise: Tensor, gram: Tensor, n_classes: int, seed: int, softest: float) -> Occupancies:
-    """One mixture from a random start; its posteriors are sharpened from `softest` of the log likelihood to all."""
-    parts = surprise.shape[1]
-    generator = torch.Generator().manual_seed(seed)
-    change = torch.randn(n_classes, parts, generator=generator, dtype=torch.float64) * (OCCUPANCY_SD / 2)
-    change = change.to(surprise.device)
-    share = torch.full((n_classes,), 1 / n_classes, dtype=torch.float64, device=surprise.device)
-    prior = torch.eye(parts, dtype=torch.float64, device=surprise.device) / OCCUPANCY_SD**2
-    flat, last = gram.flatten(1), -torch.inf
+    mixtures = _Mixtures(overlap - gram.sum(2), gram, n_classes, [seed * starts + i for i in range(starts)])
     for step in range(STEPS):
-        sharpness = min(1.0, softest + (1 - softest) * step / SOFT_STEPS)
-        square = flat @ (change[:, :, None] * change[:, None]).flatten(1).T
-        score = surprise @ change.T - square / 2
-        likelihood = float(torch.logsumexp(score + share.log(), 1).sum() - (change @ prior * change).sum() / 2)
-        posterior = torch.softmax(sharpness * score + share.log(), 1)
-        share = posterior.mean(0).clamp_min(1 / len(surprise))
-        share = share / share.sum()
-        normal = (posterior.T @ flat).view(n_classes, parts, parts) + prior
-        change = torch.linalg.solve(normal, (posterior.T @ surprise)[..., None])[..., 0]
-        if sharpness == 1 and abs(likelihood - last) < TOLERANCE:
+        if not mixtures.step(step):
             break
-        last = likelihood if sharpness == 1 else -torch.inf
-    order = torch.argsort(share, descending=True, stable=True)
-    return Occupancies(1 + change[order], share[order], likelihood)
+    return mixtures.best()
+
+
+class _Mixtures:
+    """Mixtures from several random starts, all of which take a step at once: they read the same products.
+
+    Half of them are sharpened slowly: softened at first a mixture forgets a bad start; but where signal is weak, also
+    every difference.
+    """
+
+    SOFTEST = (0.2, 1.0)
+    """Of the log likelihood, at first."""
+
+    def __init__(self, surprise: Tensor, gram: Tensor, n_classes: int, seeds: Sequence[int]) -> None:
+        self.surprise, parts, device = surprise, surprise.shape[1], surprise.device
+        self.row, self.column = torch.triu_indices(parts, parts, device=device)
+        self.gram = gram.flatten(1)[:, self.row * parts + self.column]  # it is symmetric
+        self.twice = torch.where(self.row == self.column, 1.0, 2.0).double()
+        draws = [torch.randn(n_classes, parts, generator=_seeded(one), dtype=torch.float64) for one in seeds]
+        self.change = (torch.stack(draws) * (OCCUPANCY_SD / 2)).to(device)
+        self.share = torch.full((len(seeds), n_classes), 1 / n_classes, dtype=torch.float64, device=device)
+        self.softest = torch.tensor([self.SOFTEST[i % 2] for i in range(len(seeds))], dtype=torch.float64)
+        self.likelihood = torch.full((len(seeds),), -torch.inf, dtype=torch.float64)
+        self.active = torch.arange(len(seeds))
+
+    def step(self, number: int) -> bool:
+        """One step of all mixtures that still change; whether any does."""
+        active, n, parts = self.active, len(self.surprise), self.surprise.shape[1]
+        change, share = self.change[active], self.share[active]
+        softest = self.softest[active]
+        sharpness = (softest + (1 - softest) * number / SOFT_STEPS).clamp_max(1.0)
+        products = change[..., self.row] * change[..., self.column] * self.twice
+        score = self.surprise @ change.flatten(0, 1).T - self.gram @ products.flatten(0, 1).T / 2
+        score = score.view(n, *share.shape)
+        penalty = change.square().sum((1, 2)) / OCCUPANCY_SD**2 / 2
+        likelihood = (torch.logsumexp(score + share.log(), 2).sum(0) - penalty).cpu()
+        posterior = torch.softmax(sharpness.to(score)[:, None] * score + share.log(), 2)
+        share = posterior.mean(0).clamp_min(1 / n)
+        self.share[active] = share / share.sum(1, keepdim=True)
+        columns = posterior.flatten(1).T
+        normal = torch.empty(len(columns), parts, parts, dtype=torch.float64, device=score.device)
+        normal[:, self.row, self.column] = normal[:, self.column, self.row] = columns @ self.gram
+        normal.diagonal(dim1=1, dim2=2).add_(1 / OCCUPANCY_SD**2)
+        solved = torch.linalg.solve(normal, (columns @ self.surprise)[..., None])[..., 0]
+        self.change[active] = solved.view_as(change)
+        settled = (sharpness == 1) & ((likelihood - self.likelihood[active]).abs() < TOLERANCE * n)
+        self.likelihood[active] = torch.where(sharpness == 1, likelihood, -torch.inf)
+        self.active = active[~settled]
+        return len(self.active) > 0
+
+    def best(self) -> Occupancies:
+        """The most probable one, its classes from large to small."""
+        k = int(self.likelihood.argmax())
+        order = torch.argsort(self.share[k], descending=True, stable=True)
+        return Occupancies(1 + self.change[k, order], self.share[k, order], float(self.likelihood[k]))
+
+
+def _seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)

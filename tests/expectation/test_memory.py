@@ -60,7 +60,7 @@ def test_scores_of_a_block_are_part_of_the_first_pass(step, size):
 
 def test_the_block_of_a_step_follows_its_size(step, size):
     for memory in (1.0, 1e7, 1e9):
-        assert step._block_size(memory) == size.block_size(memory, on_cpu=True)
+        assert step._size().block_size(memory, on_cpu=True) == size.block_size(memory, on_cpu=True)
 
 
 def test_the_total_counts_what_lives_at_once():
@@ -119,7 +119,7 @@ def test_maps_and_sums_side_by_side_are_counted(n, tmp_path):
     assert size.peak(1).result == nbytes(*(volume.grid for volume in sums.unpack()))
     assert size.peak(1).slices == nbytes(step.fine_phases)
     for memory in (1.0, 1e5, 1e9):
-        assert step._block_size(memory) == size.block_size(memory, on_cpu=True)
+        assert step._size().block_size(memory, on_cpu=True) == size.block_size(memory, on_cpu=True)
 
 
 def test_many_references_have_lanes_in_groups_of_eight():
@@ -134,7 +134,7 @@ def test_a_block_of_given_poses_takes_a_quarter_of_the_memory_at_most():
     size = StepSize(64, 20, 10, 1, 1, 4, references=3, fixed=True)
     per_image = 4 * 8 * 64**2 + 12_000
     assert size.peak(7).first_pass == 7 * per_image
-    assert size.block_size(4e8, on_cpu=True) == 1e8 // per_image
+    assert size.block_size(4e8, on_cpu=True) == 64 * (1e8 // (64 * per_image))  # in parts of 64
     assert size.block_size(1e12, on_cpu=True) == 4096
     assert size.block_size(1.0, on_cpu=True) == 1
 

@@ -11,10 +11,11 @@ from small_problem import BOX, PIXEL, RADIUS, SUMS, assert_same, model, particle
 
 from blush.expectation import shard as module
 from blush.expectation.accuracy import expected_accuracy
+from blush.expectation.batches import batches
 from blush.expectation.coarse import Poses
 from blush.expectation.component import Component, Reference
 from blush.expectation.model import Model
-from blush.expectation.shard import Expectation, _batches
+from blush.expectation.shard import Expectation
 from blush.fourier.transform import transform
 from blush.geometry.rotation import matrix_from_euler
 from blush.io.particles import ParticleSet
@@ -88,7 +89,7 @@ def test_memory_sets_the_block_and_the_block_changes_nothing(local, particles, r
     assert_same(small.run(particles), large.run(particles), rounding(real))
 
 
-def test_batches_of_the_second_pass_change_nothing(particles, real, monkeypatch):
+def testbatches_of_the_second_pass_change_nothing(particles, real, monkeypatch):
     fast = step(full_model(real), particles, real)
     whole = fast.run(particles)
     assert int(whole.table["n_significant"].max()) > 20
@@ -188,10 +189,10 @@ def test_local_searches_need_no_global_grid(particles, real):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("limit", [1, 7, 50, 10**6])
-def test_batches_are_consecutive_and_within_the_limit(seed, limit):
+def testbatches_are_consecutive_and_within_the_limit(seed, limit):
     count = torch.from_numpy(np.random.default_rng(seed).integers(1, 20, 40))
     nothing = torch.zeros(0, dtype=torch.int64)
-    slices = list(_batches(Poses(nothing, nothing, nothing, nothing, count), limit))
+    slices = list(batches(Poses(nothing, nothing, nothing, nothing, count), limit))
     assert [s.start for s in slices] == [0, *(s.stop for s in slices[:-1])]
     assert slices[-1].stop == 40
     for s in slices:
