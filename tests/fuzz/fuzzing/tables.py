@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.lib.recfunctions
 import torch
 
 from blush.fourier.backproject import empty_accumulator
@@ -194,19 +195,20 @@ def _checked_particles(path: Path) -> None:
 
 def cryosparc(folder: Path) -> list[bytes]:
     """Tables of cryoSPARC with their stacks: whole, without poses, and one that lacks what its passthrough file has."""
-    contents = []
     (folder / "case.star").write_bytes(project(folder)[0])
     found, blocks = read_particles(folder / "case.star")
     (folder / "case.star").unlink()
     plain = dataclasses.replace(found, optics=tuple(dataclasses.replace(one, **_NO_TERMS) for one in found.optics))
     paths = [f">{Path(stack).name}" for stack in found.stacks]
-    for given in (plain, dataclasses.replace(plain, has_poses=False)):
-        rows = cs_rows(given, blocks["particles"], paths)
+    whole, bare = (
+        cs_rows(dataclasses.replace(plain, has_poses=posed), blocks["particles"], paths) for posed in (True, False)
+    )
+    poses = [name for name in whole.dtype.names or () if name == "uid" or name.startswith("alignments3D")]
+    contents = []
+    for rows in (whole, bare, np.lib.recfunctions.repack_fields(whole[poses])):
         write_cs(folder / "case.cs", rows, "Particles")
         contents.append((folder / "case.cs").read_bytes())
-    write_cs(folder / "J1_passthrough_particles.cs", rows, "Particles")
-    write_cs(folder / "case.cs", np.array(rows[["uid", "ctf/df1_A"]]), "Particles")
-    contents.append((folder / "case.cs").read_bytes())
+    write_cs(folder / "J1_passthrough_particles.cs", bare, "Particles")
     (folder / "case.cs").unlink()
     return contents
 
