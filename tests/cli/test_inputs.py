@@ -209,9 +209,10 @@ def test_a_folder_that_is_no_run_is_named(blush, tmp_path, command, fault):
     assert "RUN" in printed
 
 
-def test_a_run_that_was_not_imported_yet_is_watched_and_nothing_else_is(blush, tmp_path):
+def test_nothing_but_a_run_is_watched(blush, tmp_path):
     as_folder(tmp_path / "RUN")
-    assert blush(RUN_COMMANDS["watch"])[0] == 0
+    status, printed = blush(RUN_COMMANDS["watch"])
+    assert (status, "RUN: holds no run" in printed) == (2, True)
     as_empty(tmp_path / "FILE")
     status, printed = blush(["watch", "FILE", "--once"])
     assert (status, "FILE: is not a folder" in printed) == (2, True)
