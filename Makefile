@@ -48,7 +48,7 @@ lint: setup
 # What is generated from the configuration models; a test fails when it is stale.
 reference: setup
 	$(BIN)/python -m blush.config.reference markdown > docs/configuration.md
-	$(BIN)/python -m blush.config.reference defaults > config/default.yaml
+	$(BIN)/python -m blush.config.reference defaults > config/config.yaml
 	$(BIN)/python -m blush.config.reference schema > workflow/schemas/config.schema.json
 	$(BIN)/python -m blush.config.reference training-markdown > docs/training-configuration.md
 	$(BIN)/python -m blush.config.reference training-defaults > config/train_default.yaml

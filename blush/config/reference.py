@@ -82,7 +82,7 @@ def markdown() -> str:
     head += "Unknown keys are errors. Relative paths start at the folder of the file.\n"
     head += _RULES
     head += "`blush init` writes a file to start from, `blush init --all` one with every setting, as\n"
-    head += "`config/default.yaml` has them. This page is generated from `blush/config` by"
+    head += "`config/config.yaml` has them. This page is generated from `blush/config` by"
     return head + " `make reference`.\n" + "\n".join(_markdown_sections(RunConfig, "Top level"))
 
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
     ("path", "generate"),
     [
         ("docs/configuration.md", markdown),
-        ("config/default.yaml", defaults_yaml),
+        ("config/config.yaml", defaults_yaml),
         ("workflow/schemas/config.schema.json", schema_json),
         ("docs/training-configuration.md", training_markdown),
         ("config/train_default.yaml", training_defaults),
@@ -28,11 +28,11 @@ def test_generated_files_are_current(path, generate):
 
 
 def test_the_default_file_holds_the_defaults():
-    config = load_config(ROOT / "config" / "default.yaml")
+    config = load_config(ROOT / "config" / "config.yaml")
     given = {"name", "particles", "reference", "particle_diameter_angst", "output"}
     plain = RunConfig(name="x", particles="p", reference="r", particle_diameter_angst=1)
     assert config.model_dump(exclude=given) == plain.model_dump(exclude=given)
-    assert list(yaml.safe_load((ROOT / "config" / "default.yaml").read_text())) == list(RunConfig.model_fields)
+    assert list(yaml.safe_load((ROOT / "config" / "config.yaml").read_text())) == list(RunConfig.model_fields)
 
 
 def test_every_setting_is_described():

@@ -1,7 +1,11 @@
 # Functions of the rules; no rules here.
+import os
 import shlex
+import socket
+import sys
 from functools import cache
 from pathlib import Path
+import blush
 from blush.config import RunConfig
 from blush.config.training import holds_training, load_training
 from blush.errors import BlushError
@@ -16,14 +20,17 @@ from blush.jobs.subsets import folds_of, subsets_of
 from blush.refine.state import load_state
 from snakemake.exceptions import WorkflowError
 from snakemake.io import IOFile
+from snakemake.settings.types import DeploymentMethod
 
 
 def config_file():
-    """The one configuration that was given."""
+    """The one configuration that was given; without one that of the working folder, in Snakemake's usual place."""
     files = workflow.overwrite_configfiles
+    if not files and Path("config/config.yaml").is_file():
+        return Path("config/config.yaml")
     if len(files) != 1:
         raise WorkflowError(
-            "give one configuration: --configfile my.yaml (`blush init` writes one)"
+            "give one configuration: --configfile my.yaml, or config/config.yaml (`blush init` writes one)"
         )
     return files[0]
 
@@ -56,6 +63,22 @@ def checked_config(load=run_settings):
 def quoted(text):
     """Text for the shell, and for Snakemake's own formatting."""
     return shlex.quote(text).replace("{", "{{").replace("}", "}}")
+
+
+def interpreter():
+    """What runs the steps: this Python, or with `--sdm conda` that of the environment.
+
+    The environment has all that this package needs, and not the package itself: it sees that through a folder which
+    holds nothing else.
+    """
+    if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+        return f"exec {quoted(sys.executable)}"
+    alone = Path(".snakemake/blush").absolute()
+    alone.mkdir(parents=True, exist_ok=True)
+    beside = alone / f"{socket.gethostname()}-{os.getpid()}"
+    beside.symlink_to(Path(blush.__file__).parent.absolute())
+    beside.replace(alone / "blush")
+    return f"PYTHONPATH={quoted(str(alone))} exec python"
 
 
 def number(n):

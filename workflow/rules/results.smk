@@ -4,7 +4,9 @@ rule postprocess:
         last_state,
     output:
         expand("<run>/{file}", file=FINISHED),
-        summary="<run>/summary.json",
+        summary=report(
+            "<run>/summary.json", caption="../report/summary.rst", category="Results"
+        ),
     log:
         "<run>/logs/postprocess.log",
     benchmark:
@@ -28,7 +30,7 @@ rule report:
     input:
         "<run>/summary.json",
     output:
-        "<run>/report.html",
+        report("<run>/report.html", caption="../report/report.rst", category="Results"),
     log:
         "<run>/logs/report.log",
     benchmark:

@@ -98,7 +98,7 @@ rule fit:
     input:
         "<run>/maps/index.json",
     output:
-        "<run>/fit/fit.html",
+        report("<run>/fit/fit.html", caption="../report/fit.rst", category="Training"),
     log:
         "<run>/logs/fit.log",
     benchmark:
@@ -122,7 +122,12 @@ rule evaluate:
     input:
         "<run>/fit/fit.html",
     output:
-        multiext("<run>/evaluation/", "evaluation.json", "evaluation.html"),
+        "<run>/evaluation/evaluation.json",
+        report(
+            "<run>/evaluation/evaluation.html",
+            caption="../report/evaluation.rst",
+            category="Training",
+        ),
     log:
         "<run>/logs/evaluate.log",
     benchmark:
@@ -145,7 +150,12 @@ rule export:
         "<run>/fit/fit.html",
         "<run>/evaluation/evaluation.json",
     output:
-        multiext("<run>/export/", "manifest.json", "MODEL_CARD.md"),
+        "<run>/export/manifest.json",
+        report(
+            "<run>/export/MODEL_CARD.md",
+            caption="../report/model_card.rst",
+            category="Training",
+        ),
         ["<run>/export/emdb_manifest.tsv"] if RUN_CONFIG.sources.emdb.enabled else [],
     log:
         "<run>/logs/export.log",
