@@ -10,7 +10,7 @@ from blush.report.run_data import RunData
 
 SLICES = (
     "central slices and projections (sums) along z, y and x; density in arbitrary units, grey from its 1st percentile "
-    "(black) to its 99.8th (white)."
+    "(black) to its 99.8th (white). Orange: outline of the solvent mask, at 1/2."
 )
 LOCAL_RESOLUTION = (
     "Resolution by place in Å, inside the mask: where the corrected FSC of a soft sphere, of 12.5 Å radius and 25 Å "

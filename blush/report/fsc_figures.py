@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -12,6 +13,7 @@ from blush.fourier.thresholds import HALF_MAPS, TRUTH
 from blush.report.run_data import RunData
 from blush.report.style import INK, MUTED, SERIES, drawing, fsc_axes, svg, threshold
 
+Floats = NDArray[np.float64]
 _FINAL_CURVES = (
     ("rlnFourierShellCorrelationCorrected", "corrected", SERIES[0], "-", 2.4),
     ("rlnFourierShellCorrelationMaskedMaps", "masked", SERIES[1], "-", 1.3),
@@ -29,15 +31,29 @@ def final_fsc(run: RunData) -> str | None:
     with drawing(9.6, 3.7) as (figure, axes):
         for column, label, colour, line, width in _FINAL_CURVES:
             if column in table:
-                axes.plot(frequency[1:], table[column][1:], line, color=colour, linewidth=width, label=label)
+                curve = np.asarray(table[column], dtype=float)
+                told = label if line != "-" else _marked(axes, frequency, curve, HALF_MAPS, label, colour)
+                axes.plot(frequency[1:], curve[1:], line, color=colour, linewidth=width, label=told)
         threshold(axes, HALF_MAPS)
         if "fsc" in run.truth:
-            curve = run.truth["fsc"]
-            axes.plot(frequency[1:], curve[1 : len(frequency)], color=SERIES[3], linewidth=1.8, label="with the truth")
+            curve = np.asarray(run.truth["fsc"][: len(frequency)], dtype=float)
+            told = _marked(axes, frequency, curve, TRUTH, "with the truth", SERIES[3])
+            axes.plot(frequency[1:], curve[1:], color=SERIES[3], linewidth=1.8, label=told)
             threshold(axes, TRUTH)
         fsc_axes(axes, 1 / frequency[-1], _coarsest(frequency))
         axes.legend(loc="lower left", ncols=1)
         return svg(figure, "final-fsc")
+
+
+def _marked(axes: Axes, frequency: Floats, curve: Floats, level: float, label: str, colour: str) -> str:
+    """Mark the last shell before a curve first falls below a level; the label with its resolution."""
+    below = np.flatnonzero(curve[1:] < level)
+    if len(below) and below[0] == 0:
+        return f"{label}: not resolved"
+    last = int(below[0]) if len(below) else len(curve) - 1
+    axes.plot(frequency[last], curve[last], "o", color=colour, markersize=6.5, clip_on=False, zorder=4)
+    angst = 1 / frequency[last]
+    return f"{label}: {angst:.2f} Å" if len(below) else f"{label}: {angst:.2f} Å or better"
 
 
 def iteration_fsc(run: RunData) -> str | None:

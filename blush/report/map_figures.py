@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.image import imsave
 from numpy.typing import NDArray
+from scipy.ndimage import binary_erosion, zoom
 
 from blush.io.mrc import read_volume
 from blush.jobs.layout import RunFolder
@@ -18,6 +19,9 @@ from blush.report.style import SERIES, drawing, svg
 AXES = ("z", "y", "x")
 LOCAL_COLOURS = "viridis_r"
 """Of local resolution, from fine to coarse."""
+OUTLINED_PX = 256
+"""Pictures with an outline are made finer until they are about as wide."""
+_OUTLINE = (0.95, 0.55, 0.10)
 Image = NDArray[np.float32]
 Volume = NDArray[np.float32]
 
@@ -33,10 +37,27 @@ def map_images(run: RunData) -> dict[str, list[str]]:
     if path is None:
         return {}
     volume, _ = read_volume(unchanged(path))
+    mask = run.folder / "mask.mrc"
+    inside = read_volume(unchanged(mask))[0] if mask.exists() and path.parent == run.folder else None
     return {
-        "slices": [png(np.take(volume, volume.shape[axis] // 2, axis)) for axis in range(3)],
+        "slices": [png(outlined(volume, inside, axis)) for axis in range(3)],
         "projections": [png(volume.sum(axis)) for axis in range(3)],
     }
+
+
+def outlined(volume: Volume, mask: Volume | None, axis: int) -> Image:
+    """Central slice along an axis, with the outline of the mask where there is one: (h, w), or (h, w, 3) colours."""
+    middle = volume.shape[axis] // 2
+    cut = np.take(volume, middle, axis)
+    if mask is None:
+        return cut
+    finer = max(1, round(OUTLINED_PX / max(cut.shape)))
+    low, high = np.quantile(cut, [0.01, 0.998])
+    grey = zoom(np.clip((cut - low) / max(high - low, 1e-30), 0, 1), finer, order=0)
+    inside = zoom(np.take(mask, middle, axis), finer, order=1) > 0.5
+    edge = inside & ~binary_erosion(inside)
+    picture: Image = np.where(edge[..., None], np.array(_OUTLINE), grey[..., None]).astype(np.float32)
+    return picture
 
 
 def best_map(run: RunData) -> Path | None:

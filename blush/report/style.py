@@ -55,6 +55,8 @@ _RC = {
 }
 DENSITY = ListedColormap([(*to_rgb(SERIES[0]), alpha) for alpha in np.linspace(0.18, 1.0, 48)], "density")
 """Ramp of one colour by opacity: it reads on light and on dark paper."""
+WIDE = 7.0
+"""Inches; wider figures are moved across on a narrow screen, so that their text stays readable."""
 NICE_ANGST = (100, 50, 30, 20, 15, 12, 10, 8, 7, 6, 5, 4.5, 4, 3.5, 3.2, 3, 2.8, 2.5, 2.2, 2, 1.8, 1.6, 1.5, 1.4)
 
 
@@ -89,6 +91,8 @@ def svg(figure: Figure, name: str) -> str:
         "",
         text,
     )
+    if figure.get_figwidth() > WIDE:
+        text = text.replace("<svg ", '<svg class="wide" ', 1)
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
     return text

@@ -56,9 +56,9 @@ class Evidence:
 
 
 def doubts(evidence: Evidence) -> list[str]:
-    """Reasons to doubt the reported resolution, one sentence each; none where there are none."""
-    found = [_resolution(evidence), _accuracy(evidence), _sampling(evidence), _settling(evidence)]
-    return [text for text in found if text]
+    """Reasons to doubt the reported resolution, one text for each cause, halves and poses; none if there are none."""
+    poses = [text for text in (_accuracy(evidence), _sampling(evidence), _settling(evidence)) if text]
+    return [text for text in (_resolution(evidence), "; and ".join(poses)) if text]
 
 
 def _resolution(evidence: Evidence) -> str:

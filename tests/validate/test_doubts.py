@@ -54,3 +54,11 @@ def test_poses_are_doubted_from_two_thirds_of_a_period_on():
 def test_certain_poses_on_the_first_grid_are_not_doubted():
     """A run that is stopped early, or whose resolution ends before a finer grid is of use."""
     assert doubts(replace(SOUND, first_grid=True, fine_step_deg=7.5, average_pmax=0.92)) == []
+
+
+def test_doubts_of_one_cause_are_one_text():
+    """Uncertain poses are one cause, however they show."""
+    weak = replace(SOUND, accuracy_rotation_deg=12.5, first_grid=True, fine_step_deg=7.5, change_rotation_deg=17.5)
+    (text,) = doubts(weak)
+    assert text.count("; and ") == 2
+    assert len(doubts(replace(weak, resolution_angst=33.6))) == 2
