@@ -13,7 +13,7 @@ from workflow_helpers import BIN, ROOT, run, snakemake
 
 
 def test_rules_are_formatted():
-    run([str(BIN / "snakefmt"), "--check", "workflow"])
+    run([str(BIN / "snakefmt"), "--check", "Snakefile", "workflow"])
 
 
 def test_snakemake_finds_nothing_to_complain_about(make_config):
