@@ -19,8 +19,8 @@ TITLE = "cannot read a table of cryoSPARC"
 _LARGEST_HEADER = 200_000
 """Characters: 40 fields take 2,000, and the fields of a hundred classes 100,000."""
 _LARGEST_ROW_BYTES = 1 << 20
-_OTHER_FORMATS = {b"\x94CSDAT": "cryoSPARC's packed format", b"PAR1": "the format Parquet"}
-"""Magic bytes of what cryosparc-tools can write besides arrays (its `Dataset.save`)."""
+_OTHER_FORMATS = {b"CSDAT": "cryoSPARC's packed format", b"PAR1": "the format Parquet"}
+"""First bytes of what cryosparc-tools can write besides arrays; before CSDAT stands one that tells its version."""
 _FAULTS = (ValueError, TypeError, OverflowError, MemoryError, RecursionError, SyntaxError, TokenError, EOFError)
 """What NumPy raises of a damaged header."""
 _LONGEST_SHOWN = 200
@@ -66,7 +66,7 @@ def _header(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype, int]:
     begin = stream.read(8)
     stream.seek(0)
     for magic, name in _OTHER_FORMATS.items():
-        if begin.startswith(magic):
+        if begin.startswith(magic) or begin[1:].startswith(magic):
             raise ValueError(f"it is in {name}; save it with cryosparc-tools as Dataset.save(path, format=1)")
     version = np.lib.format.read_magic(stream)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
