@@ -19,11 +19,14 @@ def converge(
     from blush.cluster.client import stop_pool
     from blush.cluster.resident import pool_folder
     from blush.jobs import steps
+    from blush.report.live import write_live
 
     state = steps.converge(run, iteration)
     typer.echo(
         f"iteration {iteration}: {state.resolution_angst:.2f} Å, HEALPix order {state.search.healpix_order}, "
         f"offset step {state.search.offset_step_angst:.2f} Å{', converged' if state.converged else ''}"
     )
-    if state.converged:
+    if not state.converged:
+        write_live(run)
+    else:
         stop_pool(pool_folder(run))  # postprocessing may be waiting for the very node that its workers keep

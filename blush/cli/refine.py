@@ -43,6 +43,7 @@ def run_job(config: Path, quiet: bool, job: str | None = None) -> None:
     from blush.jobs.autorefine import autorefine
     from blush.jobs.settings import refuse_other_settings, run_settings
     from blush.report.closing import tell_results
+    from blush.report.live import write_live
     from blush.report.page import write_report
 
     settings = run_settings(config)
@@ -54,7 +55,7 @@ def run_job(config: Path, quiet: bool, job: str | None = None) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as the workers have it; read at first use
     try:
         with followed(settings.run_dir, quiet):
-            run = autorefine(settings)
+            run = autorefine(settings, write_live)
     except KeyboardInterrupt:
         typer.echo("blush: stopped; the same command continues this run", err=True)
         raise

@@ -13,9 +13,12 @@ def register(app: typer.Typer) -> None:
     app.command("report")(report)
 
 
-def report(run: Annotated[Path | None, typer.Argument(help=WHICH)] = None) -> None:
+def report(
+    run: Annotated[Path | None, typer.Argument(help=WHICH)] = None,
+    at_work: Annotated[bool, typer.Option("--at-work", help="Let the page reload itself, as a run goes on.")] = False,
+) -> None:
     """Write RUN/report.html, finished or not: one self-contained page about a run."""
     from blush.jobs.runs import run_of
     from blush.report.page import write_report
 
-    typer.echo(str(write_report(run_of(run))))
+    typer.echo(str(write_report(run_of(run), at_work)))

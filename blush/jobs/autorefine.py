@@ -1,6 +1,7 @@
 """A whole refinement in one process: the steps that the workflow's rules call, in the same order."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from blush.config import RunConfig
@@ -14,10 +15,15 @@ MOST_RECOVERIES = 3
 """A disk that damages files faster than this is not worth continuing on."""
 
 
-def autorefine(config: RunConfig) -> Path:
+def autorefine(config: RunConfig, after_iteration: Callable[[Path], None] | None = None) -> Path:
     """Refine until converged, from whatever is on disk, and postprocess.
 
     What it is doing stands in the progress log of the run folder.
+
+    Parameters
+    ----------
+    after_iteration
+        Called with the run's folder after every iteration but the last.
 
     Returns
     -------
@@ -33,6 +39,8 @@ def autorefine(config: RunConfig) -> Path:
             state = steps.latest_state(run)
             while state is not None and not state.converged:
                 state = iterate(run, state.iteration + 1)
+                if after_iteration is not None and not state.converged:
+                    after_iteration(run)
             steps.postprocess(run)
             break
         except DamagedFile as damage:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
+import blush
 from blush.fourier.limits import limit_note
 from blush.report import class_figures as figures
 from blush.report import tables
@@ -13,8 +14,8 @@ from blush.report.class_data import FOLLOWS, MOST_SHOWN, ClassData, read_classes
 from blush.report.class_maps import ClassPictures, class_pictures
 from blush.report.class_tables import class_table, confusion_table, flow_table, iteration_table, origin_table
 from blush.report.run_data import RunData
-from blush.report.run_sections import inputs_section, time_section
-from blush.report.sheet import figure, pictures, section, warned, write_sheet
+from blush.report.run_sections import at_work, inputs_section, time_section
+from blush.report.sheet import document, figure, pictures, section, warned, write_text
 from blush.report.timing import closed, compact, spent
 
 _NUMBERS = "Numbers: classes.json, class_posteriors.npz, summary.json."
@@ -39,7 +40,9 @@ def write_class_page(target: Path, run: RunData) -> Path:
         time_section(run),
         inputs_section(run),
     )
-    return write_sheet(target, run.name, "", "".join(body), _NUMBERS)
+    written = f'<p class="note">Written by Blush {escape(blush.__version__)}. {_NUMBERS}</p>\n'
+    text = document(run.name, at_work(run), "".join(body) + written, reloads=run.at_work)
+    return write_text(target, text)
 
 
 def _facts(data: ClassData) -> str:

@@ -20,19 +20,24 @@ from blush.report.class_page import write_class_page
 from blush.report.direction_sections import direction_section
 from blush.report.map_view import map_view
 from blush.report.run_data import RunData, read_run
-from blush.report.run_sections import inputs_section, time_section
+from blush.report.run_sections import at_work, inputs_section, time_section
 from blush.report.sheet import document, figure, lead, section, warned, write_text
 
 
-def write_report(run: Path) -> Path:
+def write_report(run: Path, goes_on: bool = False) -> Path:
     """Write RUN/report.html from what the run folder holds so far.
+
+    Parameters
+    ----------
+    goes_on
+        Whether the run is at work: the page then reloads itself.
 
     Raises
     ------
     BlushError
         The folder is not that of a run.
     """
-    target, data = run / "report.html", read_run(run)
+    target, data = run / "report.html", read_run(run, goes_on)
     if data.config.get("job") == "classify":
         return write_class_page(target, data)
     return write_text(target, page(data))
@@ -45,7 +50,9 @@ def page(run: RunData) -> str:
     )  # fmt: skip
     body = "".join(make(run) for make in sections)
     body += inputs_section(run, f'<p class="note">Written by Blush {escape(blush.__version__)}.</p>')
-    return document(run.name, lead(tables.lead(run)), tables.tiles(run) + "\n" + warned(tables.warnings(run)) + body)
+    under = lead(tables.lead(run)) + at_work(run)
+    top = tables.tiles(run) + "\n" + warned(tables.warnings(run))
+    return document(run.name, under, top + body, reloads=run.at_work)
 
 
 def _pair(*parts: str) -> str:

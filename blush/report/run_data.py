@@ -37,6 +37,8 @@ class RunData:
         truth.json of postprocessing: what `blush.validate.compare.compare_with_truth` says.
     poses
         Columns of the last poses.npz.
+    at_work
+        Whether the run goes on, so that a page of it is soon out of date.
     """
 
     root: Path
@@ -48,6 +50,7 @@ class RunData:
     postprocess: dict[str, Any]
     truth: Record
     poses: dict[str, NDArray[Any]]
+    at_work: bool = False
 
     @property
     def name(self) -> str:
@@ -83,7 +86,7 @@ class RunData:
         return self.last.facts.box_px * self.last.facts.pixel_size_angst
 
 
-def read_run(root: Path) -> RunData:
+def read_run(root: Path, at_work: bool = False) -> RunData:
     """Read a run folder at any time of its life.
 
     Raises
@@ -109,6 +112,7 @@ def read_run(root: Path) -> RunData:
         postprocess=read_star(unchanged(star)) if star.exists() else {},
         truth=own_json(root / "postprocess/truth.json") or summary.get("truth") or {},
         poses=_last_poses(folder, len(states)),
+        at_work=at_work,
     )
 
 

@@ -9,6 +9,15 @@ from blush.report.run_data import RunData
 from blush.report.sheet import figure, section
 
 
+def at_work(run: RunData) -> str:
+    """What the reader of a page must know while the run goes on; nothing afterwards."""
+    if not run.at_work:
+        return ""
+    done = 0 if run.last is None else run.last.iteration
+    text = f"At work: {done} iteration{'' if done == 1 else 's'} done. "
+    return f'<p class="note">{text}This page is written anew as the run goes on, and reloads itself.</p>\n'
+
+
 def time_section(run: RunData) -> str:
     """Time by stage and by iteration; nothing before anything was logged."""
     if not run.progress:

@@ -14,8 +14,20 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-
 """What a browser lets a page do: use what is in it, and load nothing."""
 
 
-def document(title: str, header: str, body: str) -> str:
-    """A whole page, which loads nothing.
+_RELOADS = """<noscript><meta http-equiv="refresh" content="60"></noscript>
+<script>
+(() => {  // Now and then, while the page is seen and nobody uses it.
+  let touched = 0;
+  const touch = () => { touched = Date.now(); };
+  for (const kind of ["pointerdown", "keydown", "wheel"]) addEventListener(kind, touch, { passive: true });
+  setInterval(() => { if (!document.hidden && Date.now() - touched > 60000) location.reload(); }, 30000);
+})();
+</script>
+"""
+
+
+def document(title: str, header: str, body: str, reloads: bool = False) -> str:
+    """A whole page, which loads nothing but, where it is to, itself again.
 
     Parameters
     ----------
@@ -25,6 +37,8 @@ def document(title: str, header: str, body: str) -> str:
         HTML under the title.
     body
         HTML of warnings, figures and sections.
+    reloads
+        Whether a browser reads it again every half a minute.
     """
     css = files("blush.report").joinpath("report.css").read_text(encoding="utf-8")
     return (
@@ -32,8 +46,8 @@ def document(title: str, header: str, body: str) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)} – Blush</title>\n"
-        f"<style>\n{css}</style>\n</head>\n<body>\n<header>\n<h1>{escape(title)}</h1>\n"
-        f"{header}</header>\n{body}</body>\n</html>\n"
+        f"<style>\n{css}</style>\n{_RELOADS if reloads else ''}</head>\n<body>\n<header>\n"
+        f"<h1>{escape(title)}</h1>\n{header}</header>\n{body}</body>\n</html>\n"
     )
 
 

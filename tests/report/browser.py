@@ -91,6 +91,11 @@ class Browser:
                 raise AssertionError(f"never became true: {condition}; {self.complaints()}")
             time.sleep(0.05)
 
+    @staticmethod
+    def pause(seconds):
+        """Let the page go on for a while."""
+        time.sleep(seconds)
+
     def value(self, expression):
         """What a script finds."""
         result = self.send("Runtime.evaluate", expression=expression, returnByValue=True)
