@@ -21,7 +21,7 @@ from blush.fourier.packed import Packed
 from blush.fourier.shift import multiply, phases, round_half_away
 from blush.io.particles import ParticleSet
 
-SHELLS_AT_ONCE = 16
+SHELLS_AT_ONCE = 32
 """Transforms reach to a multiple of so many shells, so that they serve while the radius grows."""
 
 

@@ -100,14 +100,14 @@ def transform(
     m = pad * n
     radius = sphere_radius(r_max, pad)
     keep = min(radius, m // 2 - 1)
-    rows = _axis_rows(keep, m, volume.device)
-    core = torch.fft.rfftn(pad_centred(volume, m), norm="backward")[rows[:, None], rows[None, :], : keep + 1]
-    core *= box / n**3
-    core.masked_fill_(sphere_k2(keep, volume.device) > (pad * r_max) ** 2, 0)
+    spectrum = torch.fft.rfftn(pad_centred(volume, m), norm="backward")
     # At Nyquist the sphere touches +-pad N/2, which an even transform stores once: those single samples are dropped.
-    out = torch.zeros(2 * radius + 1, 2 * radius + 1, radius + 1, dtype=core.dtype, device=volume.device)
-    span = slice(radius - keep, radius + keep + 1)
-    out[span, span, : keep + 1] = core
+    out = torch.zeros(2 * radius + 1, 2 * radius + 1, radius + 1, dtype=spectrum.dtype, device=volume.device)
+    sides = ((slice(0, keep + 1), slice(radius, radius + keep + 1)), (slice(m - keep, m), slice(radius - keep, radius)))
+    for (z, to_z), (y, to_y) in product(sides, repeat=2):
+        out[to_z, to_y, : keep + 1] = spectrum[z, y, : keep + 1]
+    out *= box / n**3
+    out.masked_fill_(sphere_k2(radius, volume.device) > (pad * r_max) ** 2, 0)
     return Sphere(out, box, r_max, pad)
 
 
