@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 
 import torch
 from torch import Tensor
 
 PADDING = 2
+PRUNED = 0.9
+"""Part of the frequencies along an axis up to which others are left out before they are computed."""
 
 
 def sphere_radius(r_max: int, pad: int = PADDING) -> int:
@@ -63,11 +64,6 @@ def gridding_correction(box_px: int, pad: int = PADDING, *, like: Tensor) -> Ten
     return _gridding_correction(box_px, pad, like.dtype, str(like.device))
 
 
-def _axis_rows(radius: int, size: int, device: torch.device) -> Tensor:
-    k = torch.arange(-radius, radius + 1, device=device)
-    return torch.where(k < 0, k + size, k)
-
-
 def sphere_k2(radius: int, device: torch.device | str = "cpu") -> Tensor:
     """Squared padded frequency of each cell of a (d, d, h) array, int32 (half the memory of the default)."""
     k = torch.arange(-radius, radius + 1, device=device, dtype=torch.int32) ** 2
@@ -100,31 +96,49 @@ def transform(
     m = pad * n
     radius = sphere_radius(r_max, pad)
     keep = min(radius, m // 2 - 1)
-    spectrum = torch.fft.rfftn(pad_centred(volume, m), norm="backward")
+    spectrum = padded_spectrum(volume, m, keep)
     # At Nyquist the sphere touches +-pad N/2, which an even transform stores once: those single samples are dropped.
     out = torch.zeros(2 * radius + 1, 2 * radius + 1, radius + 1, dtype=spectrum.dtype, device=volume.device)
-    sides = ((slice(0, keep + 1), slice(radius, radius + keep + 1)), (slice(m - keep, m), slice(radius - keep, radius)))
-    for (z, to_z), (y, to_y) in product(sides, repeat=2):
-        out[to_z, to_y, : keep + 1] = spectrum[z, y, : keep + 1]
+    out[radius : radius + keep + 1, radius - keep : radius + keep + 1, : keep + 1] = spectrum[: keep + 1]
+    out[radius - keep : radius, radius - keep : radius + keep + 1, : keep + 1] = spectrum[m - keep :]
     out *= box / n**3
     out.masked_fill_(sphere_k2(radius, volume.device) > (pad * r_max) ** 2, 0)
     return Sphere(out, box, r_max, pad)
 
 
-def pad_centred(volume: Tensor, size: int) -> Tensor:
-    """The map in a cube of zeros, its centre voxel at the first corner: no other copy of the cube is made."""
-    n, out = volume.shape[0], torch.zeros((size,) * 3, dtype=volume.dtype, device=volume.device)
-    middle = n // 2
-    # the two sides of the centre along an axis, in the map and in the cube
-    sides = ((slice(middle, n), slice(0, n - middle)), (slice(0, middle), slice(size - middle, size)))
-    for chosen in product(sides, repeat=3):
-        source, target = zip(*chosen, strict=True)
-        out[target] = volume[source]
+def padded_spectrum(volume: Tensor, size: int, radius: int) -> Tensor:
+    """Transform of a map in a cube of zeros, its centre voxel at the first corner: (size, 2 radius + 1, radius + 1).
+
+    Frequencies along z as FFTs have them, along y from -radius, along x from 0; `radius` is at most size / 2. Lines
+    that hold nothing, and those that nobody asks for, are not transformed; where most are asked for, all of them are.
+    """
+    if 2 * radius > PRUNED * size:
+        whole = volume
+        for axis in range(3):
+            whole = pad_centred(whole, size, axis)
+        return _low_rows(torch.fft.rfftn(whole)[:, :, : radius + 1], radius)
+    lines = torch.fft.rfft(pad_centred(volume, size, 2), dim=2)[:, :, : radius + 1]
+    planes = _low_rows(torch.fft.fft(pad_centred(lines, size, 1), dim=1), radius)
+    return torch.fft.fft(pad_centred(planes, size, 0), dim=0)
+
+
+def _low_rows(values: Tensor, radius: int) -> Tensor:
+    """Frequencies -radius to radius of the second axis."""
+    return torch.cat((values.narrow(1, values.shape[1] - radius, radius), values.narrow(1, 0, radius + 1)), 1)
+
+
+def pad_centred(values: Tensor, size: int, axis: int) -> Tensor:
+    """Zeros added along an axis up to `size` places, the centre of a map at the first."""
+    n, shape = values.shape[axis], list(values.shape)
+    shape[axis] = size
+    out = torch.zeros(shape, dtype=values.dtype, device=values.device)
+    out.narrow(axis, 0, n - n // 2).copy_(values.narrow(axis, n // 2, n - n // 2))
+    out.narrow(axis, size - n // 2, n // 2).copy_(values.narrow(axis, 0, n // 2))
     return out
 
 
 def crop_padded(values: Tensor, n: int, axis: int) -> Tensor:
-    """Undo `pad_centred` along one axis: its n places about the first, in the order of a map."""
+    """Undo `pad_centred`: the n places about the first along an axis, in the order of a map."""
     size = values.shape[axis]
     return torch.cat((values.narrow(axis, size - n // 2, n // 2), values.narrow(axis, 0, n - n // 2)), axis)
 
@@ -139,15 +153,26 @@ def inverse_transform(sphere: Sphere) -> Tensor:
     n, pad, radius = sphere.box_px, sphere.pad, sphere.radius
     m = pad * n
     keep = min(radius, m // 2 - 1)
-    spectrum = torch.zeros(m, m, m // 2 + 1, dtype=sphere.values.dtype, device=sphere.values.device)
-    rows = _axis_rows(keep, m, spectrum.device)
     span = slice(radius - keep, radius + keep + 1)
-    spectrum[rows[:, None], rows[None, :], : keep + 1] = sphere.values[span, span, : keep + 1]
-    volume = torch.fft.irfftn(spectrum, s=(m, m, m))
-    for axis in range(3):
-        volume = crop_padded(volume, n, axis)
-    volume *= n**2
+    block = sphere.values.new_zeros(m, 2 * keep + 1, keep + 1)
+    block[: keep + 1] = sphere.values[radius : radius + keep + 1, span, : keep + 1]
+    block[m - keep :] = sphere.values[radius - keep : radius, span, : keep + 1]
+    volume = cropped_map(block, n) * n**2
     return flatten_corners(volume) / gridding_correction(n, pad, like=volume)
+
+
+def cropped_map(block: Tensor, n: int) -> Tensor:
+    """The (n, n, n) voxels about the centre of a padded map whose transform `padded_spectrum` gives as `block`.
+
+    Along y and x its radius is half the padded size at most; where it is that half, the frequency is left out.
+    """
+    size, radius = block.shape[0], block.shape[2] - 1
+    planes = crop_padded(torch.fft.ifft(block, dim=0), n, 0)
+    lines = planes.new_zeros(n, size, radius + 1)
+    lines[:, : radius + 1] = planes[:, radius:]
+    lines[:, size - radius :] = planes[:, :radius]
+    lines = crop_padded(torch.fft.ifft(lines, dim=1), n, 1)
+    return crop_padded(torch.fft.irfft(lines, n=size, dim=2), n, 2)
 
 
 def flatten_corners(volume: Tensor) -> Tensor:

@@ -19,10 +19,10 @@ from torch import Tensor
 from blush.fourier.backproject import Accumulator
 from blush.fourier.filter import resize_volume
 from blush.fourier.transform import (
-    crop_padded,
+    cropped_map,
     flatten_corners,
     gridding_correction,
-    pad_centred,
+    padded_spectrum,
     sphere_k2,
     sphere_radius,
 )
@@ -116,24 +116,16 @@ class Cells:
         """
         m, r = self.pad * self.map_px, self.pad * self.r_max
         blurred = volume * gridding_correction(self.map_px, self.pad, like=volume)
-        spectrum = torch.fft.rfftn(pad_centred(blurred, m))
-        keep = min(r, m // 2)
-        rows = torch.arange(-r, r + 1, device=volume.device) % m
-        block = spectrum[:, :, : keep + 1].index_select(1, rows).flatten()  # m // 2 is the last column at most
+        block = padded_spectrum(blurred, m, r).flatten()
         return block.index_select(0, self.sample) * (self.box_px / self.map_px**3)
 
     def map(self, values: Tensor) -> Tensor:
         """The map of D / W on the cells, gridding-corrected, as `inverse_transform` makes it: (map_px, ) * 3."""
         n, pad = self.map_px, self.pad
         m, r = pad * n, pad * self.r_max
-        block = torch.zeros(m, 2 * r + 1, r + 1, dtype=values.dtype, device=values.device)
+        block = values.new_zeros(m, 2 * r + 1, r + 1)
         block.view(-1)[self.sample] = values
-        block = crop_padded(torch.fft.ifft(block, dim=0), n, 0)
-        lines = torch.zeros(n, m, r + 1, dtype=values.dtype, device=values.device)
-        lines[:, : r + 1] = block[:, r:]
-        lines[:, m - r :] = block[:, :r]  # where r is m / 2 this is the column of +r again, which the rim leaves empty
-        lines = crop_padded(torch.fft.ifft(lines, dim=1), n, 1)
-        volume = crop_padded(torch.fft.irfft(lines, n=m, dim=2), n, 2) * (n**3 / self.box_px)
+        volume = cropped_map(block, n) * (n**3 / self.box_px)
         return flatten_corners(volume) / gridding_correction(n, pad, like=volume)
 
     def by_shell(self, values: Tensor, shell: Tensor) -> Tensor:

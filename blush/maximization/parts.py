@@ -64,7 +64,8 @@ def divide_into_parts(mean: Tensor, mask: Tensor, n_parts: int, seed: int, edge_
 
 def _nearest(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """Squared distance to the nearest centre, and which it is."""
-    distance = (points[:, None] - centres).square().sum(-1).min(1)
+    square = points.square().sum(1)[:, None] - 2 * (points @ centres.T) + centres.square().sum(1)
+    distance = square.clamp_min(0).min(1)
     return distance.values, distance.indices
 
 
