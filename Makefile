@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: setup results/demo_particles/simulation.json
-	PATH="$(abspath $(BIN)):$$PATH" snakemake --profile profiles/local --configfile config/demo.yaml
+	$(BIN)/blush run config/demo.yaml
 	$(BIN)/python scripts/print_demo.py results/demo
 
 results/demo_particles/simulation.json: config/simulate_demo.yaml | setup

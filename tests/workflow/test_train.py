@@ -187,7 +187,7 @@ def test_a_mixed_configuration_is_refused(tmp_path: Path) -> None:
     process = start(tmp_path / "train.yaml")
     assert process.wait(60) != 0
     text = (tmp_path / "log.txt").read_text()
-    assert "has sources, as a training, and particles, as a refinement: keep one of them" in text
+    assert "has sources, as a training, and particles, as a refinement; keep one of them" in text
 
 
 def test_mistakes_of_a_training_are_told_before_any_job(tmp_path: Path) -> None:
