@@ -18,7 +18,7 @@ def import_(
     check_only: Annotated[bool, typer.Option("--check-only", help="Check everything and write nothing.")] = False,
 ) -> None:
     """Check every input at once, then freeze particles, halves and shards of a run."""
-    is_star = source.suffix in (".star", ".cs")
+    is_star = source.name.endswith((".star", ".cs", ".star.gz"))
     if is_star and not check_only:
         remedy = "give the configuration, or add --check-only"
         raise BlushError("cannot import", [Problem("a particle table alone is not a run", remedy, file=str(source))])

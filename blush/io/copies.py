@@ -11,7 +11,7 @@ import numpy as np
 
 from blush.errors import Problem
 from blush.io.columns import row_problems
-from blush.io.particle_columns import BLOCK, filament_index
+from blush.io.particle_columns import BLOCK, ORIGINAL, filament_index
 from blush.io.particles import ParticleSet
 from blush.io.star import Table
 
@@ -41,10 +41,20 @@ def _first(*columns: np.ndarray) -> np.ndarray:
     return first
 
 
+def _originals(particles: ParticleSet, table: Table) -> np.ndarray:
+    """Row that shows the same image first, or another part that was left of it by signal subtraction, (n,) int64."""
+    image = first_rows(particles)
+    if ORIGINAL not in table:
+        return image
+    # a name without an image number is that of no image
+    names = [str(name) if "@" in str(name) else str(row) for row, name in enumerate(table[ORIGINAL])]
+    return _first(np.unique(names, return_inverse=True)[1].reshape(-1)[image])
+
+
 def drawn_together(particles: ParticleSet, table: Table) -> np.ndarray | None:
     """Number of the group that each row is drawn into a half with, (n,); None where every row is drawn alone."""
     filament = filament_index(table, coarse=True)
-    image = first_rows(particles)
+    image = _originals(particles, table)
     if filament is not None:
         return filament[image]
     return None if (image == np.arange(len(image))).all() else np.unique(image, return_inverse=True)[1].reshape(-1)
@@ -53,10 +63,11 @@ def drawn_together(particles: ParticleSet, table: Table) -> np.ndarray | None:
 def check_copies(particles: ParticleSet, table: Table, star: Path) -> list[Problem]:
     """Refuse images that count twice: with the same pose, or in both halves."""
     image, rows = first_rows(particles), np.arange(len(particles))
+    problems = _parted(particles, table, star)
     is_copy = (image != rows) & (particles.image_index >= 0)  # unreadable names are reported on their own
     if not is_copy.any():
-        return []
-    is_posed = is_copy & (_first(image, *(getattr(particles, name) for name in _POSES)) == rows)
+        return problems
+    is_posed = is_copy & _has_own_pose(particles)
     is_across = particles.half != particles.half[image]
     once = "remove one of the rows"
     kinds = (
@@ -68,12 +79,27 @@ def check_copies(particles: ParticleSet, table: Table, star: Path) -> list[Probl
             "give all rows of an image one rlnRandomSubset, or remove the column to have halves drawn by image",
         ),
     )
-    problems: list[Problem] = []
     for is_bad, message, remedy in kinds:
         bad = np.flatnonzero(is_bad)
         values = [f"{table['rlnImageName'][row]}, first in row {image[row] + 1}" for row in bad]
         problems += row_problems(bad, values, message, remedy, star, BLOCK)
     return problems
+
+
+def _has_own_pose(particles: ParticleSet) -> np.ndarray:
+    """Whether no earlier row shows the same image at the same pose, (n,) bool."""
+    poses = (getattr(particles, name) for name in _POSES)
+    return _first(first_rows(particles), *poses) == np.arange(len(particles))
+
+
+def _parted(particles: ParticleSet, table: Table, star: Path) -> list[Problem]:
+    """Refuse parts of one image in both halves: signal subtraction leaves all of them its noise."""
+    image, original = first_rows(particles), _originals(particles, table)
+    bad = np.flatnonzero((image != original) & (particles.half != particles.half[original]))
+    values = [f"{table[ORIGINAL][row]}, first in row {original[row] + 1}" for row in bad]
+    message = f"parts of one image ({ORIGINAL}) are in both halves; their noise is the same"
+    remedy = "give all rows of an image one rlnRandomSubset, or remove the column to have halves drawn by image"
+    return row_problems(bad, values, message, remedy, star, BLOCK)
 
 
 def check_contents(particles: ParticleSet, table: Table, star: Path) -> list[Problem]:
@@ -95,6 +121,8 @@ def check_contents(particles: ParticleSet, table: Table, star: Path) -> list[Pro
 
 
 def expansion(particles: ParticleSet) -> str | None:
-    """How many rows show how many images, where images are listed several times; None where each is listed once."""
-    images = len(np.unique(first_rows(particles)))
-    return None if images == len(particles) else f"{len(particles)} rows of {images} images"
+    """How many rows show how many images, where some are listed at several poses; None where none is."""
+    image = first_rows(particles)
+    is_copy = (image != np.arange(len(image))) & (particles.image_index >= 0)
+    images = len(np.unique(image))
+    return None if not (is_copy & _has_own_pose(particles)).any() else f"{len(particles)} rows of {images} images"

@@ -1,5 +1,6 @@
 """Particle tables without optics groups, as before RELION 3.1: every row repeats its optics."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,13 @@ from blush.errors import Problem
 from blush.io.columns import n_rows, numbers, row_problems
 from blush.io.header import PIXEL_TOLERANCE
 from blush.io.optics import NUMERIC_DEFAULTS, TEXT_DEFAULTS
+from blush.io.particle_columns import subtomograms
 from blush.io.star import Table
 
 _OPTICS_COLUMNS = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
 _OWN_COLUMNS = ("rlnOpticsGroup", *_OPTICS_COLUMNS, "rlnImagePixelSize")
 """Columns of data_optics that are filled apart from the others."""
-_REMEDY = "convert with `relion_convert_star --i old.star --o new.star`, or add the columns"
+_OF_ITERATION = re.compile(r"_(model|sampling)\.star$")
 _BLOCK = "data_particles"
 
 
@@ -30,7 +32,7 @@ def modernise(blocks: dict[str, Table], star: Path, problems: list[Problem]) -> 
     candidates = [table for name, table in blocks.items() if name != "optics" and "rlnImageName" in table]
     names = ", ".join(f"data_{name}" for name in blocks)
     if "optics" in blocks or not candidates:
-        problems.append(Problem("has no table of particles", _other_table(blocks), str(star), value=names))
+        problems.append(Problem("has no table of particles", _other_table(blocks, star), str(star), value=names))
         return {}
     if len(candidates) > 1:
         remedy = "give a file with one of them"
@@ -39,16 +41,27 @@ def modernise(blocks: dict[str, Table], star: Path, problems: list[Problem]) -> 
     return _with_optics(candidates[0], star, problems)
 
 
-def _other_table(blocks: dict[str, Table]) -> str:
+def _other_table(blocks: dict[str, Table], star: Path) -> str:
     """What to give instead of a table without particles; RELION's optimiser names the one that it belongs to."""
     for table in blocks.values():
         if "rlnExperimentalDataStarFile" in table:
             return f"give the table that this one names, {table['rlnExperimentalDataStarFile'][0]}"
+    beside = star.with_name(_OF_ITERATION.sub("_data.star", star.name))
+    if beside != star and beside.is_file():
+        return f"give the particle table of this iteration, {beside}"
+    columns = {name for table in blocks.values() for name in table}
+    if {"rlnCoordinateX", "rlnMicrographName"} & columns and "rlnImageName" not in columns:
+        return "extract particles from these micrographs first, and give the table of that job, particles.star"
+    if {"rlnJobTypeLabel", "rlnPipeLineJobCounter"} & columns:
+        return "give the particle table of a job: particles.star of Extract and Select, run_data.star of Refine3D"
     return "give a particle STAR file with data_optics and data_particles"
 
 
 def _with_optics(table: Table, star: Path, problems: list[Problem]) -> dict[str, Table]:
     """Build optics groups from the distinct optics of the rows."""
+    if found := subtomograms(table, {}, star):
+        problems += found
+        return {}
     missing = [name for name in _OPTICS_COLUMNS if name not in table]
     before = len(problems)
     pixel_size = _pixel_size(table, star, problems)
@@ -56,7 +69,9 @@ def _with_optics(table: Table, star: Path, problems: list[Problem]) -> dict[str,
         missing.append("rlnImagePixelSize (or rlnMagnification and rlnDetectorPixelSize)")
     if missing:
         message = f"is a STAR file from before RELION 3.1 and lacks {', '.join(missing)}"
-        problems.append(Problem(message, _REMEDY, str(star), "data_optics is missing"))
+        usual = "; 0.1 is usual" if missing == ["rlnAmplitudeContrast"] else ""
+        remedy = f"add each as a column, with its value in every row{usual}"
+        problems.append(Problem(message, remedy, str(star), "data_optics is missing"))
     if missing or pixel_size is None:
         return {}
     moved = [name for name in (*NUMERIC_DEFAULTS, *TEXT_DEFAULTS) if name in table and name not in _OWN_COLUMNS]

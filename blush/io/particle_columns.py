@@ -31,6 +31,8 @@ NUMERIC_COLUMNS = frozenset((
 # fmt: on
 """What is read or written as numbers; every other column passes through as the text that came in."""
 
+ORIGINAL = "rlnImageOriginalName"
+"""The image that a subtracted one was made from."""
 POSE_COLUMNS = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 
 
@@ -48,13 +50,16 @@ def optics_index(blocks: dict[str, Table], star: Path, problems: list[Problem]) 
     return position.astype(np.int32)
 
 
-def is_subtomograms(blocks: dict[str, Table]) -> bool:
-    """Whether the rows are volumes or tilt series, as RELION 4 and 5 mark them, and no name has an image number."""
-    table, optics = blocks["particles"], blocks["optics"]
+def subtomograms(table: Table, optics: Table, star: Path) -> list[Problem]:
+    """Refuse rows that are volumes or tilt series, as RELION marks them, where no name has an image number."""
     tomographic = {"rlnTomoName", "rlnTomoParticleName", "rlnCtfImage"} & table.keys()
     has_numbers = any("@" in str(name) for name in table.get("rlnImageName", ()))
     volumes = "rlnImageDimensionality" in optics and bool((optics["rlnImageDimensionality"] == 3).any())
-    return not has_numbers and (bool(tomographic) or volumes)
+    if has_numbers or not (tomographic or volumes):
+        return []
+    message = "is a table of sub-tomograms or stacks of tilt images, not of single-particle images"
+    remedy = "give a table with one row per image, or average the sub-tomograms in a program for tomography"
+    return [Problem(message, remedy, str(star), BLOCK)]
 
 
 def image_columns(
@@ -131,12 +136,14 @@ def _remedy(name: str, star: Path) -> str:
     if star.suffix == ".cs":
         setting = "cryosparc: {project: ...} in the configuration, or `blush export-star --project`"
         return f"restore the stack, or give the project's folder: {setting}"
+    if (packed := resolve(f"{name}.gz", star)) is not None:
+        return f"there is {packed}: unpack it with gunzip, for images are read where they lie"
     elsewhere = resolve(Path(name).name, star)
     if elsewhere is not None:
         return f"there is {elsewhere}: write the path to it into rlnImageName if these are the images"
     if Path(name).is_absolute():
         return "restore the stack, or write the path where it is now into rlnImageName"
-    return "restore the stack, or move the STAR file (no link to it) to its project's root"
+    return "restore the stack; or give the STAR file where its program wrote it, or a link to it, instead of a copy"
 
 
 def group_index(table: Table, stack_index: np.ndarray) -> np.ndarray:

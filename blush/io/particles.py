@@ -23,8 +23,8 @@ from blush.io.particle_columns import (
     group_index,
     halves,
     image_columns,
-    is_subtomograms,
     optics_index,
+    subtomograms,
 )
 from blush.io.physics import check_physics
 from blush.io.star import Table
@@ -235,10 +235,8 @@ def parse_particles(
     if "optics" not in blocks or "particles" not in blocks:
         return None
     table = blocks["particles"]
-    if is_subtomograms(blocks):
-        message = "is a table of sub-tomograms or stacks of tilt images, not of single-particle images"
-        remedy = "give a table with one row per image, or average the sub-tomograms in a program for tomography"
-        problems.append(Problem(message, remedy, str(star), BLOCK))
+    if found := subtomograms(table, blocks["optics"], star):
+        problems += found
         return None
     require(table, _REQUIRED, BLOCK, star, problems)
     optics = parse_optics(blocks["optics"], star, problems)

@@ -15,6 +15,7 @@ from typing import Any
 from blush.config.input_file import cannot_read, unreadable
 from blush.errors import BlushError, Problem
 from blush.io.files import atomic_write
+from blush.io.header import read_header
 from blush.io.star_parse import Table, parse_blocks
 from blush.io.star_text import format_block
 
@@ -46,6 +47,7 @@ def read_star(path: Path | str, numeric: Collection[str] | None = None) -> dict[
     if problem is None and path.suffix == ".cs":
         remedy = "write it as one with `blush export-star`"
         problem = Problem("is a table of cryoSPARC, not a STAR file", remedy, str(path))
+    problem = problem or _other_file(path)
     if problem is not None:
         raise BlushError("cannot read a STAR file", [problem])
     try:
@@ -56,6 +58,19 @@ def read_star(path: Path | str, numeric: Collection[str] | None = None) -> dict[
         problem = Problem("holds no table", "give a STAR file written by RELION", str(path))
         raise BlushError("cannot read a STAR file", [problem])
     return blocks
+
+
+def _other_file(path: Path) -> Problem | None:
+    """What is wrong with a file that is no text; None where it may be some."""
+    with path.open("rb") as stream:
+        if stream.read(2) == b"\x1f\x8b":
+            return Problem("is packed with gzip", "unpack it with gunzip, beside its stacks", str(path))
+    try:
+        n_images, height, width = read_header(path).shape
+    except ValueError:
+        return None
+    remedy = "give the STAR file that lists its images"
+    return Problem("is an image file, not a table", remedy, str(path), value=f"{n_images} of {width} x {height} px")
 
 
 def write_star(path: Path | str, blocks: Mapping[str, Mapping[str, Any]], comment: str | None = None) -> None:

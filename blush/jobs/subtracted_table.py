@@ -14,11 +14,10 @@ from blush.expectation.background import rotations
 from blush.io.columns import numbers
 from blush.io.moved_names import image_names_from, optics_from
 from blush.io.mrc import stack_header
-from blush.io.particle_columns import BLOCK, POSE_COLUMNS, find_stack
+from blush.io.particle_columns import BLOCK, ORIGINAL, POSE_COLUMNS, find_stack
 from blush.io.particles import ParticleSet, read_particles
 from blush.io.star import Table, write_star
 
-ORIGINAL = "rlnImageOriginalName"
 SHIFTS = ("blushShiftX", "blushShiftY")
 """Whole pixels that an image was moved by."""
 CENTRE = ("blushCentreX", "blushCentreY", "blushCentreZ")

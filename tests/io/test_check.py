@@ -303,7 +303,7 @@ def old_table(project):
     return table
 
 
-def test_table_from_before_3_1_without_optics_says_how_to_convert(project, run_check):
+def test_table_from_before_3_1_without_optics_says_what_to_add(project, run_check):
     project.write()
     write_star(project.star, {"": old_table(project)})
     status, printed = run_check(project.star)
@@ -311,7 +311,7 @@ def test_table_from_before_3_1_without_optics_says_how_to_convert(project, run_c
     assert (
         f"{project.star}, data_optics is missing: is a STAR file from before RELION 3.1 and lacks rlnVoltage" in printed
     )
-    assert "relion_convert_star --i old.star --o new.star" in printed
+    assert "; add each as a column, with its value in every row" in printed
 
 
 def test_table_from_before_3_1_with_optics_columns_is_converted(project):

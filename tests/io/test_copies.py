@@ -104,3 +104,45 @@ def test_a_stack_that_was_copied_counts_once(project, run_check):
     assert status == 2
     assert "data_particles row 5: image has the pixels of another (found 000001@second.mrcs, as 000003@first" in printed
     assert "data_particles row 7" not in printed
+
+
+def subtracted(project, halves):
+    """Two parts of each image of a stack, as signal subtraction of expanded particles leaves them."""
+    project.particles["rlnImageOriginalName"] = np.array([f"{i // 2 + 1:06d}@old.mrcs" for i in range(8)], dtype=object)
+    if halves is None:
+        del project.particles["rlnRandomSubset"]
+    else:
+        project.particles["rlnRandomSubset"] = np.array(halves)
+    return project.write()
+
+
+def test_parts_of_one_image_are_drawn_into_one_half(project):
+    findings = check_particles(subtracted(project, None))
+    assert not findings.problems
+    together = drawn_together(findings.particles, findings.blocks["particles"])
+    half = assign_halves(findings.particles, 1, together)
+    assert [len(set(half[row : row + 2])) for row in (0, 2, 4, 6)] == [1] * 4
+    assert (half == 1).sum() == 4
+
+
+def test_parts_of_one_image_in_both_halves_are_refused(project, run_check):
+    status, printed = run_check(subtracted(project, [1, 1, 2, 2, 1, 2, 2, 2]))
+    assert status == 2
+    assert "data_particles row 6: parts of one image (rlnImageOriginalName) are in both halves" in printed
+    assert "(found 000003@old.mrcs, first in row 5); give all rows of an image one rlnRandomSubset" in printed
+    assert "cannot be used: 1 problem(s)" in printed
+
+
+def test_originals_that_are_not_named_join_nothing(project):
+    project.particles["rlnImageOriginalName"] = np.array(["None"] * 8, dtype=object)
+    findings = check_particles(project.write())
+    assert not findings.problems
+    assert drawn_together(findings.particles, findings.blocks["particles"]) is None
+
+
+def test_rows_given_twice_are_not_told_to_be_an_expansion(project, run_check):
+    project.particles = {name: np.concatenate([column, column[:2]]) for name, column in project.particles.items()}
+    status, printed = run_check(project.write())
+    assert status == 2
+    assert "image is listed twice, in the same half" in printed
+    assert "expansion" not in printed
