@@ -21,7 +21,7 @@ from blush.fourier.mask import auto_mask, soft_sphere
 from blush.io.files import load_npz, save_npz, write_json
 from blush.io.mrc import read_volume, write_volume
 from blush.jobs.inputs import environment, read_config
-from blush.jobs.layout import RunFolder, Stopwatch
+from blush.jobs.layout import SLICES, RunFolder, Stopwatch
 from blush.jobs.reduce import load_sums
 from blush.jobs.references import maps_of
 from blush.jobs.sealed import checked, kept, written
@@ -39,6 +39,8 @@ Floats = NDArray[np.float64]
 Pair = tuple[Accumulator, Accumulator]
 MASK_EDGE_PX = 5.0
 DIAGNOSTICS = "diagnostics_json"
+SLICE_PX = 128
+"""Widest slices that are kept of a map."""
 
 
 def denoise_and_trail(root: Path, iteration: int) -> Path:
@@ -70,6 +72,19 @@ def denoise_and_trail(root: Path, iteration: int) -> Path:
     return target
 
 
+def central_slices(volume: np.ndarray) -> np.ndarray:
+    """Slices across the centre along z, y and x, for the page, of a map that will not be kept: (3, n, n) float32.
+
+    Large ones are averaged in blocks until they are no wider than 128 px.
+    """
+    box = len(volume)
+    side = -(-box // SLICE_PX)
+    kept = box - box % side
+    cuts = np.stack([np.take(volume, box // 2, axis)[:kept, :kept] for axis in range(3)]).astype(np.float32)
+    blocks: np.ndarray = cuts.reshape(3, kept // side, side, kept // side, side).mean((2, 4), dtype=np.float32)
+    return blocks
+
+
 def restore_diagnostics(root: Path, iteration: int) -> Path:
     """Write the diagnostics of an iteration again, from the copy among its spectra."""
     folder = RunFolder(root)
@@ -97,12 +112,15 @@ def _references(
     watch = Stopwatch()
     made, spectra = regularised(config, state, joined, mask, folder.scratch(iteration))
     seconds = watch.read()
+    seen = []
     for half, reference in zip(HALVES, made.references, strict=True):
         if search.first_cc:
             reference = low_pass(reference, config.initial_lowpass_angst, facts.pixel_size_angst)
+        masked = (reference * mask).cpu().numpy()
         with written(folder, folder.map(iteration, half, "reference")) as beside:
-            write_volume(beside, (reference * mask).cpu().numpy(), facts.pixel_size_angst)
-    return spectra, {
+            write_volume(beside, masked, facts.pixel_size_angst)
+        seen.append(central_slices(masked))
+    return spectra | {SLICES: np.mean(seen, axis=0, dtype=np.float32)}, {
         "regulariser": made.diagnostics,
         "join_shell": shell,
         "timing": {f"regulariser_{key}": seconds[key] for key in ("seconds", "cpu_seconds")},
@@ -193,9 +211,11 @@ def _final_maps(
     ssnr = signal_to_noise(fsc, joined=True)
     noise = reference_noise(total)
     tau2 = ssnr * noise
+    final = reconstruct(total, tau2).cpu().numpy()
     with written(folder, folder.map(None, Subset.ALL, "final")) as beside:
-        write_volume(beside, reconstruct(total, tau2).cpu().numpy(), state.facts.pixel_size_angst)
+        write_volume(beside, final, state.facts.pixel_size_angst)
     spectra = {
+        SLICES: central_slices(final),
         "fsc": fsc,
         "fsc_unmasked": unmasked,
         "ssnr": ssnr,

@@ -14,6 +14,8 @@ from typing import Any, Literal
 from blush.io.files import told_if_unwritable
 from blush.refine.subset import HALVES, Subset
 
+SLICES = "slices"
+"""Array among the spectra of an iteration: slices of the mean of its references, which themselves are removed."""
 Kind = Literal["reference", "unfiltered", "final"]
 """Maps of a run: what the next iteration compares images with, a half-map of the end, the map of the end."""
 

@@ -17,8 +17,13 @@ LOCAL_RESOLUTION = (
     "edge, crosses 0.143, read between its few shells. The resolution above is that of the whole map, read at its last "
     "shell, so places may be better and worse than it; none can be better than the pixels."
 )
+STEPS = (
+    "Central slices of the references that the next iteration compares images with, mean of both halves; density in "
+    "arbitrary units, each slice from its 1st percentile (black) to its 99.8th (white)."
+)
 ITERATION_FSC = (
-    "The FSC (no unit) that drove each iteration, over resolution in Å, from pale to dark. The resolution of an "
+    "The FSC (no unit) that drove each iteration, over resolution in Å, from pale to dark; orange: the one that is "
+    "chosen. The resolution of an "
     "iteration is its last shell above 0.5, or above 0.143 in the last one, which joins the halves."
 )
 CONVERGENCE = (

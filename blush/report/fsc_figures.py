@@ -68,7 +68,8 @@ def iteration_fsc(run: RunData) -> str | None:
             label = f"iteration {iteration}" if iteration in (curves[0][0], last) else None
             shade = 0.25 + 0.6 * iteration / last
             width = 2.2 if iteration == last else 1.0
-            axes.plot(frequency[1:], curve[1:], color=SERIES[0], alpha=shade, linewidth=width, label=label)
+            name = f"fsc-of-{iteration}"
+            axes.plot(frequency[1:], curve[1:], color=SERIES[0], alpha=shade, linewidth=width, label=label, gid=name)
         threshold(axes, HALF_MAPS)
         threshold(axes, TRUTH)
         fsc_axes(axes, 1 / frequency[-1], _coarsest(frequency))

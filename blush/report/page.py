@@ -18,6 +18,7 @@ from blush.report import (
 )
 from blush.report.class_page import write_class_page
 from blush.report.direction_sections import direction_section
+from blush.report.iteration_steps import steps
 from blush.report.map_view import map_view
 from blush.report.run_data import RunData, read_run
 from blush.report.run_sections import at_work, inputs_section, time_section
@@ -55,19 +56,11 @@ def page(run: RunData) -> str:
     return document(run.name, under, top + body, reloads=run.at_work)
 
 
-def _pair(*parts: str) -> str:
-    content = "\n".join(part for part in parts if part)
-    return f'<div class="pair">\n{content}\n</div>' if content else ""
-
-
 def _resolution(run: RunData) -> str:
     return section(
         "Resolution",
         figure(fsc_figures.final_fsc(run), captions.final_fsc(run)),
-        _pair(
-            figure(fsc_figures.iteration_fsc(run), captions.ITERATION_FSC),
-            figure(fsc_figures.guinier(run), captions.guinier(run)),
-        ),
+        figure(fsc_figures.guinier(run), captions.guinier(run), "half"),
     )
 
 
@@ -96,7 +89,7 @@ def _iterations(run: RunData) -> str:
     if len(run.states) < 2:
         return ""
     rows = f"<details open><summary>All iterations</summary>{tables.iteration_table(run)}</details>"
-    return section("Iterations", figure(iteration_figures.convergence(run), captions.CONVERGENCE), rows)
+    return section("Iterations", steps(run), figure(iteration_figures.convergence(run), captions.CONVERGENCE), rows)
 
 
 def _particles(run: RunData) -> str:

@@ -143,3 +143,14 @@ def test_the_automatic_mask_sees_joined_shells_alone(run):
     masks = [module.solvent_mask(folder, config, state, sums, 5) for sums in (total, other)]
     assert torch.equal(*masks)
     assert 0 < float(masks[0].mean()) < 0.9
+
+
+def test_slices_are_those_through_the_centre_and_large_ones_are_averaged():
+    z, y, x = np.indices((300,) * 3, dtype=np.float32)
+    cuts = module.central_slices(z * 1e4 + y * 1e2 + x)
+    assert cuts.shape == (3, 100, 100)
+    assert cuts[0, 1, 2] == np.float32(150 * 1e4 + 4 * 1e2 + 7)
+    assert cuts[1, 1, 2] == np.float32(4 * 1e4 + 150 * 1e2 + 7)
+    assert cuts[2, 1, 2] == np.float32(4 * 1e4 + 7 * 1e2 + 150)
+    small = module.central_slices(np.arange(125, dtype=np.float32).reshape(5, 5, 5))
+    np.testing.assert_array_equal(small[0], np.arange(50, 75).reshape(5, 5))

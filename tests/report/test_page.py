@@ -66,7 +66,7 @@ def test_every_section_of_a_finished_run_is_there(text):
 
 def test_nothing_is_loaded_from_elsewhere(text):
     """Addresses are either data or fragments; scripts are in the page; no style sheets, no fonts; no leave for any."""
-    assert re.findall(r"<script([^>]*)>", text) == [' type="application/json" id="map3d-scene"', "", ""]
+    assert re.findall(r"<script([^>]*)>", text) == [' type="application/json" id="map3d-scene"', "", "", ""]
     seen = unscripted(text)
     assert "<link" not in seen
     assert "@import" not in seen
