@@ -32,10 +32,10 @@ def checked(model: type[Model], content: dict[str, Any], source: Path | str) -> 
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        found = mistakes(error.errors(include_url=False), model)
-        problems: list[Problem | str] = [*found[:_MOST_LISTED]]
-        problems += [f"and {len(found) - _MOST_LISTED} more"] if len(found) > _MOST_LISTED else []
-        raise BlushError(f"{source} has {len(found)} mistake(s):", problems) from None
+        found, number = mistakes(error.errors(include_url=False), model, _MOST_LISTED)
+        problems: list[Problem | str] = [*found]
+        problems += [f"and {number - _MOST_LISTED} more"] if number > _MOST_LISTED else []
+        raise BlushError(f"{source} has {number} mistake(s):", problems) from None
 
 
 def parsed_changes(changes: Sequence[str], example: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from pydantic.fields import FieldInfo
 from blush.errors import Problem
 
 _LONGEST_SHOWN = 200
+_LONGEST_NAME = 60
+"""Nobody means a name by a longer text."""
 _ALIKE, _VERY_ALIKE = 0.6, 0.8
 """Ratio of matching letters from which a name is taken for a slip of one of its section, and of any other."""
 _KINDS = {
@@ -36,18 +39,25 @@ _BOUNDS = {
 }
 
 
-def mistakes(details: Sequence[Mapping[str, Any]], model: type[BaseModel]) -> list[Problem]:
+def mistakes(details: Sequence[Mapping[str, Any]], model: type[BaseModel], most: int) -> tuple[list[Problem], int]:
     """One problem per setting, from pydantic's list of errors, which has one per type that a setting might have.
 
     Parameters
     ----------
     model
         The settings that were checked, for the names that there are.
+    most
+        So many are put into words.
+
+    Returns
+    -------
+    The first problems, and how many there are.
     """
     by_place: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for detail in details:
         by_place.setdefault(_place(detail["loc"], model), []).append(detail)
-    return [_problem(place, found, model) for place, found in by_place.items()]
+    first = islice(by_place.items(), most)
+    return [_problem(place, found, model) for place, found in first], len(by_place)
 
 
 def _place(loc: Sequence[str | int], model: type[BaseModel]) -> tuple[str, ...]:
@@ -123,7 +133,7 @@ def _meant(place: tuple[str, ...], model: type[BaseModel]) -> str:
 
 def _nearest(name: str, known: Sequence[str], alike: float = _ALIKE) -> str:
     """The question whether the most similar name was meant; empty where none is similar."""
-    found = get_close_matches(name.lower(), known, n=1, cutoff=alike)
+    found = get_close_matches(name.lower(), known, n=1, cutoff=alike) if len(name) < _LONGEST_NAME else []
     return f"did you mean {found[0]}?" if found else ""
 
 

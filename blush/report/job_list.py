@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -14,8 +15,11 @@ from blush.io.files import read_record
 from blush.jobs.runs import last_change
 from blush.jobs.settings import SETTINGS
 from blush.report.closing import near
+from blush.report.display import tell
 from blush.report.timing import compact
 from blush.report.watch import SILENT_SECONDS, Status, Watcher
+
+_GAP = 2
 
 
 @dataclass(frozen=True)
@@ -74,18 +78,27 @@ def _training_state(run: Path) -> str:
 
 
 def tell_runs(runs: Sequence[Path]) -> None:
-    """Write a row for each run: on a terminal as wide as that is, in a pipe with tabs between."""
-    names = [field.name for field in fields(Row)]
+    """Write what ran: a table on a terminal that is wide enough, else a few lines per run; in a pipe rows with tabs."""
+    names = tuple(field.name for field in fields(Row))
     rows = [astuple(row_of(run, time.time())) for run in runs]
     if not sys.stdout.isatty():
         sys.stdout.write("".join("\t".join(row) + "\n" for row in [names, *rows]))
         return
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    if sum(widths) + _GAP * (len(widths) - 1) <= shutil.get_terminal_size().columns:
+        _tell_table(names, rows)
+        return
+    for run, job, state, iteration, *rest in rows:
+        tell(run, _GAP)
+        numbered = f"iteration {iteration}" if iteration else ""
+        tell(" " * _GAP + ", ".join(part for part in (job, state, numbered, *rest) if part), _GAP)
+
+
+def _tell_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*names, box=None, pad_edge=False, header_style="bold")
-    for column in table.columns[1:]:
-        column.overflow = "fold"
+    table = Table(*names, box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for row in rows:
         table.add_row(*row)
     Console(highlight=False, markup=False).print(table)

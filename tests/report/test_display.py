@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -13,6 +14,7 @@ from dataclasses import replace
 
 import pytest
 
+from blush.io.files import write_json
 from blush.report.display import PIPE_SECONDS, Display
 from blush.report.watch import Status
 
@@ -23,14 +25,19 @@ AT_WORK = Status(
 )  # fmt: skip
 
 
-def on_terminal(columns, arguments, until=None):
+def on_terminal(columns, arguments, until=None, folder=None):
     """Run the command on a terminal; what it wrote there, up to Ctrl-C where `until` appears."""
     master, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
     command = [sys.executable, "-m", "blush", *map(str, arguments)]
     process = subprocess.Popen(
-        command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment | {"TERM": "xterm-256color"}
+        command,
+        cwd=folder,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env=environment | {"TERM": "xterm-256color"},
     )
     os.close(terminal)
     written = b""
@@ -86,3 +93,17 @@ def test_a_pipe_gets_a_line_at_times_without_escape_codes(capsys, monkeypatch):
         told[1],
         "it 003    8.00 Å",
     ]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_the_list_of_runs_fits_the_terminal(finished_run, tmp_path, columns):
+    shutil.copytree(finished_run, tmp_path / "results/done")
+    write_json(tmp_path / "results/done/settings.json", {"job": "refine"})
+    (tmp_path / "results/done/.lock").write_text("process 1 on elsewhere\n")
+    text = CONTROL.sub("", on_terminal(columns, ["status"], folder=tmp_path))
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    assert max(map(len, lines)) <= columns
+    words = " ".join(text.split())
+    for word in ("results/done", "refine", "finished", "3", "7.50 Å", "ago"):
+        assert word in words
+    assert lines[0].split()[:2] == (["results/done"] if columns == 40 else ["run", "job"])
