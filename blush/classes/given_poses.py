@@ -28,7 +28,6 @@ from blush.maximization.cells import Cells, CellSums, map_size
 from blush.maximization.class_sums import ClassSums
 from blush.maximization.classes import ClassPrior, class_prior, class_references, mean_map
 from blush.maximization.noise import update_noise
-from blush.maximization.spectra import signal_to_noise
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -192,7 +191,7 @@ class Division:
             self.share = posterior.mean(0)
             mask, fields = sums.cells.fit(self.mask).clamp(0, 1), [sums.cells.fit(one) for one in self.fields]
             prior = class_prior(sums, self.share, mask, self.settings.difference_power, fields)
-            radius = min(self.largest, _shell(prior.fsc_mean) + MORE_SHELLS)
+            radius = min(self.largest, prior.shell + MORE_SHELLS)
             if i == 0 and self.settings.n_classes > 1:
                 self._begin(sums, prior, mask)
                 self.radius = radius
@@ -257,10 +256,3 @@ def _from(progress: Callable[[int], None], before: int, done: int) -> None:
 def _of_total(progress: Callable[[int, int], None], total: int, before: int, done: int) -> None:
     """Tell the same with the number of all."""
     progress(before + done, total)
-
-
-def _shell(fsc: Floats) -> int:
-    """Last shell before the signal of the mean of all images falls below its noise."""
-    signal = np.where(fsc > 0, signal_to_noise(fsc, joined=True), 0.0)
-    below = np.flatnonzero(signal[1:] < 1)
-    return int(below[0]) if len(below) else len(signal) - 1

@@ -70,6 +70,9 @@ class Classification(Section):
             raise ValueError("prior: difference compares halves of the images; set folds: 2 or more")
         if self.folds == 1 and self.start_from == "parts" and not self.references and self.classes > 1:
             raise ValueError("start_from: parts needs two halves of the images; set folds: 4, or start_from: random")
+        apart = self.search != "given" and (self.references or self.start_from != "parts")
+        if apart and self.prior == "difference" and self.folds == 2:
+            raise ValueError("a search with several maps needs two folds in each half; set folds: 4 or more")
         return self
 
     @property

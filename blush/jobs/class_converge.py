@@ -17,11 +17,11 @@ from blush.jobs.converge import accuracies, control_settings, images_measured, s
 from blush.jobs.inputs import TABLE_COLUMNS, Plan, read_config, read_frozen_particles, read_plan
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.sealed import checked, kept, written
+from blush.maximization.resolution import resolution_shell, resolutions_angst
 from blush.refine.changes import pose_change
 from blush.refine.classify import ClassesMeasured, next_class_state
 from blush.refine.control import ControlSettings
 from blush.refine.estimates import ReferenceModel
-from blush.refine.resolution import resolution_shell, resolutions_angst
 from blush.refine.state import State, load_state, save_state
 from blush.refine.subset import Subset
 

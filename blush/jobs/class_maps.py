@@ -85,7 +85,16 @@ def class_sums(folder: RunFolder, state: State, device: torch.device, map_px: in
     def of(fold: int) -> Iterator[Accumulator]:
         return (load_sums(folder, n, Subset.ALL, box_px, device, fold, k) for k in range(n_references(state)))
 
-    return ClassSums.pack((of(fold) for fold in range(plan.n_folds)), map_px)
+    return ClassSums.pack((of(fold) for fold in range(plan.n_folds)), map_px, apart=keeps_halves_apart(state))
+
+
+def keeps_halves_apart(state: State) -> bool:
+    """Whether images of a half are compared with maps of their half alone.
+
+    They are where poses are searched with maps of several classes from the beginning: images of both halves that align
+    to one map agree on its noise, and no FSC would show it. Poses that were found with a single map were found apart.
+    """
+    return state.control_of(ClassifyControl).splits_at == 0 and not state.search.fixed
 
 
 def _map_px(state: State, config: RunConfig) -> int | None:
@@ -220,7 +229,8 @@ def _by_regulariser(
 ) -> tuple[Arrays, dict[str, Any]]:
     """Maps of every class regularised as a refinement's are; images of a half are compared with the other half's map.
 
-    So no image is compared with a map that it is part of. The maps of all images are the means of both halves' ones.
+    So no image is compared with a map that it is part of; but where halves are kept apart, with that of its own half.
+    The maps of all images are the means of both halves' ones.
     """
     mask = class_mask(folder, config, state, sums.folds[0][0].weight)
     shares, n = shares_of(folder, state), state.iteration + 1
@@ -235,7 +245,8 @@ def _by_regulariser(
         if without is None:
             maps = [(first + second) / 2 for first, second in pairs]
         else:
-            maps = [pair[0 if without in sums.half(1) else 1] for pair in pairs]
+            is_second = without in sums.half(1)
+            maps = [pair[is_second if sums.apart else not is_second] for pair in pairs]
         _write(folder, state, maps, without, _filter_angst(config, state), sums.cells)
     curves = {"fsc": np.stack([spectra["fsc"] for spectra in found]), "fsc_mean": sums.fsc[1]}
     return _spectra(sums) | curves | {"share": shares}, {"regularisers": notes}

@@ -16,11 +16,11 @@ from blush.jobs.inputs import TABLE_COLUMNS, Plan, read_config, read_frozen_part
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.sealed import checked, kept, written
 from blush.maximization.noise import update_noise, update_scale, update_sigma_offset
+from blush.maximization.resolution import resolutions_angst
 from blush.refine.changes import pose_change
 from blush.refine.control import ControlSettings
 from blush.refine.convergence import IterationResult, next_state
 from blush.refine.estimates import ImageModel, ReferenceModel
-from blush.refine.resolution import resolutions_angst
 from blush.refine.state import State, load_state, save_state, with_settings
 from blush.refine.subset import Subset
 

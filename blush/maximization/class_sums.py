@@ -25,12 +25,17 @@ class ClassSums:
     ----------
     folds
         Sums by fold, then by class, symmetrised; all on the same cells.
+    apart
+        Whether what is made without a fold is of its own half alone, so that halves stay independent.
     """
 
     folds: Sequence[Sequence[CellSums]]
+    apart: bool = False
 
     @classmethod
-    def pack(cls, folds: Iterable[Iterable[Accumulator]], map_px: int | None = None) -> ClassSums:
+    def pack(
+        cls, folds: Iterable[Iterable[Accumulator]], map_px: int | None = None, *, apart: bool = False
+    ) -> ClassSums:
         """Sums by fold, then by class, one after the other: each is let go before the next is asked for.
 
         Parameters
@@ -38,7 +43,7 @@ class ClassSums:
         map_px
             Voxels along the maps that are made of them; None: as many as images have pixels.
         """
-        return cls([[Cells.of(one, map_px).pack(one) for one in fold] for fold in folds])
+        return cls([[Cells.of(one, map_px).pack(one) for one in fold] for fold in folds], apart)
 
     @property
     def n_classes(self) -> int:
@@ -68,8 +73,9 @@ class ClassSums:
         return tuple(range(middle)) if index == 0 else tuple(range(middle, len(self.folds)))
 
     def without(self, fold: int | None) -> tuple[int, ...]:
-        """All folds but one, or all."""
-        return tuple(f for f in range(len(self.folds)) if f != fold)
+        """All folds but one, or all; where halves are kept apart, the others of the fold's half."""
+        among = self.half(fold >= len(self.folds) // 2) if self.apart and fold is not None else range(len(self.folds))
+        return tuple(f for f in among if f != fold)
 
     @cached_property
     def fsc(self) -> tuple[Floats, Floats]:

@@ -23,6 +23,7 @@ from blush.fourier.transform import transform
 from blush.maximization.cells import CellSums, add, divided, noise_of
 from blush.maximization.class_sums import ClassSums
 from blush.maximization.reconstruct import reconstruct
+from blush.maximization.resolution import resolution_shell
 from blush.maximization.spectra import radial_average, shells_of_cells, signal_to_noise
 
 Floats = NDArray[np.float64]
@@ -49,7 +50,7 @@ class ClassPrior:
     confirmed
         (N, N, N) from 0 to 1: share of the classes' differences that both halves of the images confirm at a place.
     shell
-        Last shell in which the mean's signal is as strong as its noise.
+        Last shell in which the mean's signal is as strong as its noise; a low shell that the CTF starves is no end.
     fields
         (N, N, N) of every class: by what the mean is multiplied to give the map that is expected of the class.
     expects
@@ -85,8 +86,7 @@ def class_prior(
     fsc = sums.fsc[1]
     signal = np.where(fsc > 0, signal_to_noise(fsc, joined=True), 0.0)
     tau2 = signal * noise_of(add(means))
-    below = np.flatnonzero(signal[1:] < 1)
-    shell = max(1, int(below[0]) if len(below) else len(signal) - 1)
+    shell = resolution_shell(signal, over_gaps=True)
     width_px = CONFIRMED_OVER_RESOLUTION * sums.cells.map_px / shell
     expected = tuple(fields) or (torch.ones_like(mask),) * sums.n_classes
     confirmed = _confirmed(sums, means, shares, expected, mask, difference_power * tau2, width_px)

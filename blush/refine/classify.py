@@ -140,12 +140,18 @@ def _ready(state: State) -> State:
 
     Grids are not shifted at random where classes compete: poses on a coarse grid are off by more than classes differ,
     and another grid in every iteration would move images from class to class.
+
+    Where poses are searched with maps of classes, all images align to maps that share most of their noise, and the FSC
+    says too much: images are compared no further than two independent halves had reached with the single map.
     """
-    control = state.control_of(ClassifyControl)
+    control, looks = state.control_of(ClassifyControl), state
     increment, high = control.increment_shells, control.high_fsc_at_limit
     if not alone(state):
         increment, high = schedule.FIRST_INCREMENT_SHELLS, False
-    ready = schedule.ready_for_next(state, increment, high)
+    if not alone(state) and control.splits_at and not state.search.fixed:
+        increment, least_angst = 0, control.best_resolution_angst
+        looks = replace(state, resolution_angst=max(least_angst, state.resolution_angst))
+    ready = replace(state, search=schedule.ready_for_next(looks, increment, high).search)
     if not alone(state):
         ready = replace(ready, search=replace(ready.search, perturbation=0.0))
     if control.resolution_limit_angst is None:

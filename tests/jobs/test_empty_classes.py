@@ -98,3 +98,8 @@ def test_more_classes_than_the_images_hold_end_well(classify):
 def test_halves_of_one_fold_are_refused_before_anything_runs(classify):
     with pytest.raises(ValueError, match=r"prior: difference compares halves of the images; set folds: 2 or more"):
         classify({"classes": 2, "folds": 1})
+
+
+def test_a_search_with_several_maps_needs_two_folds_in_each_half(classify):
+    with pytest.raises(ValueError, match=r"needs two folds in each half; set folds: 4 or more"):
+        classify(GAP | {"folds": 2, "search": "global"})

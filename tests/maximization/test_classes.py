@@ -19,6 +19,7 @@ from blush.maximization.classes import (
     spectrum_references,
 )
 from blush.maximization.reconstruct import transform_of_map
+from blush.maximization.resolution import MIN_SHELL
 from blush.maximization.spectra import reference_noise
 
 BOX, RADIUS, FOLDS = 24, 11, 4
@@ -70,6 +71,25 @@ def test_folds_are_divided_into_halves_and_left_out():
     assert torch.allclose(whole.data, sum(fold[1].data for fold in sums.folds))
     both = sums.of_all_classes((0, 3))
     assert torch.allclose(both.weight, sum(sums.folds[f][k].weight for f in (0, 3) for k in (0, 1)))
+
+
+def test_halves_kept_apart_leave_the_other_half_out_too():
+    """Images of a half that align to noise of the other would raise the FSC."""
+    sums = replace(two_classes(), apart=True)
+    assert [sums.without(fold) for fold in range(FOLDS)] == [(1,), (0,), (3,), (2,)]
+    assert sums.without(None) == (0, 1, 2, 3)
+
+
+def test_a_starved_low_shell_does_not_end_the_resolution():
+    """Where the CTF leaves little in shell 1, images are compared as far as the mean goes, not in no shell at all."""
+    sums = two_classes()
+    curves, whole = sums.fsc
+    last = class_prior(sums, EVEN, MASK, 0.1).shell
+    assert last > MIN_SHELL
+    starved = whole.copy()
+    starved[1] = 0.1
+    sums.__dict__["fsc"] = curves, starved
+    assert class_prior(sums, EVEN, MASK, 0.1).shell == last
 
 
 def test_a_reference_knows_nothing_of_the_fold_that_it_is_made_without():

@@ -81,6 +81,17 @@ def test_then_poses_are_searched_with_all_classes_around_those_found_until_both_
     assert end.iteration == searching.iteration + 2
 
 
+def test_with_maps_of_classes_images_are_compared_no_further_than_independent_halves_reached():
+    """All images align to maps that share most of their noise; their FSC may say anything."""
+    divided = until(start(), lambda state: not alone(state))
+    assert divided.control.best_resolution_angst == pytest.approx(BOX * PIXEL / 20)
+    searching = until(divided, lambda state: not state.search.fixed)
+    assert searching.search.current_size_px == 40
+    boast = replace(measured(2, relabelled=0.5), resolution_angst=BOX * PIXEL / 50)
+    assert play(searching, boast).search.current_size_px == 40
+    assert play(divided, boast).search.current_size_px == 120  # at given poses it is the same noise in no two halves
+
+
 def test_given_poses_are_never_searched():
     state = until(start(splits_at=1, fixed=True), lambda state: state.converged)
     assert state.search.fixed

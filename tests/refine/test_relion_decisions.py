@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from blush.maximization.resolution import resolutions_angst
 from blush.refine.changes import PoseChange
 from blush.refine.control import ControlSettings
 from blush.refine.convergence import IterationResult, next_state
-from blush.refine.resolution import resolutions_angst
 from blush.refine.start import FirstSampling, ParticleGeometry, first_state
 from blush.refine.state import State
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from blush.maximization.resolution import resolution_shell
 from blush.refine import schedule
-from blush.refine.resolution import resolution_shell
 from blush.refine.schedule import OffsetGrid, finer_offsets
 
 
