@@ -4,7 +4,7 @@
 
 SET is a folder of `make_sets.py` or `class_sets.py`, whose poses and classes are those of `truth.star`. A set is
 homogeneous where its truth has one class. Prints for every set and seed what was found; then, over all of them, the
-area under the curve of the gain's z and of the agreement between halves, and how often the number of classes is right.
+area under the curve of the gain, its z, and the agreement between halves, and how often the number of classes is right.
 Where a set says what an oracle reaches, mixtures that it cannot decide are counted apart. Results are kept in
 OUTPUT.json, and what is there already is not done again.
 """
@@ -78,6 +78,7 @@ def _summary(results: list[dict]) -> list[str]:
     if real and other:
         for name, value in (
             ("gain's z", lambda r: r["gain"]["z"]),
+            ("gain", lambda r: r["gain"]["mean"]),
             ("ARI", lambda r: r["agreement_between_halves"]["value"]),
         ):
             told.append(f"AUC of the {name}: {area([*map(value, real)], [*map(value, other)]):.3f}")

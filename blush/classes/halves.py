@@ -109,7 +109,7 @@ class HeldOut:
     def _match(self) -> None:
         """Give classes of half 2 the numbers of those of half 1 that they agree with best."""
         self.prepare([self.all, *self.singles])
-        own, others = self._labels_by_half()
+        own, others = self.labels_by_half
         table = contingency(own, others, len(self.singles), len(self.singles))
         partner = matched(table)
         self.halves = (self.halves[0], self.halves[1].renumbered(partner))
@@ -118,18 +118,18 @@ class HeldOut:
         columns[:n_first] = columns[:n_first, partner]  # half 2's maps
         self.known |= dict(zip(self.singles, columns.T, strict=True))
 
-    def _labels_by_half(self) -> tuple[Labels, Labels]:
-        """(n,) class of each image by the maps of half 1, and of half 2: one of them is its own half's."""
+    @property
+    def labels_by_half(self) -> tuple[Labels, Labels]:
+        """(n,) class of each image by the maps of half 1, and of half 2: one of them is its own half's.
+
+        Each is one division of all images. Labels by maps of the image's own half, and by those of the other, are two
+        each: where one half has even classes and the other a large one, they disagree by that alone.
+        """
         one, two = self.halves
         n_first, foreign = len(one.rows), self.labels
         by_first = np.concatenate([one.divided.labels, foreign[n_first:]])
         by_second = np.concatenate([foreign[:n_first], two.divided.labels])
         return by_first, by_second
-
-    @property
-    def own_labels(self) -> Labels:
-        """(n,) class of each image by its own half's maps."""
-        return np.concatenate([half.divided.labels for half in self.halves])
 
     @property
     def posterior(self) -> Floats:

@@ -74,7 +74,7 @@ class Verified:
     resolution_angst
         Finest resolution at which images were compared.
     agreement
-        Agreement of labels by maps of an image's own half, without its fold, and of the other half.
+        Agreement of labels of all images by maps of half 1 and of half 2; its own half's are without its fold.
     gain, gain_by_half
         Tempered log likelihood per image of all classes over their mean, by maps of the other half.
     supported, gain_supported

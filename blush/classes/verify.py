@@ -60,15 +60,15 @@ def verify_classes(
     held = HeldOut(halves, settings, progress)
     groups = together[held.rows]
     k = settings.n_classes
-    own, foreign = held.own_labels, held.labels
-    agreement = agreement_of(own, foreign, (k, k), groups, settings.seed)
+    foreign, (first, second) = held.labels, held.labels_by_half
+    agreement = agreement_of(first, second, (k, k), groups, settings.seed)
     gain = held.gain(held.singles)
     n_first = len(held.halves[0].rows)
     by_half = [mean_of(part, g) for part, g in zip(*(np.split(x, [n_first]) for x in (gain, groups)), strict=True)]
     left, costs = supported(k, held.gain, groups, held.prepare)
     known, given = np.unique(labels[held.rows], return_inverse=True)
     with_given = contingency(foreign, given.reshape(-1), k, len(known))
-    table = contingency(own, foreign, k, k)
+    table = contingency(first, second, k, k)
     return Verified(
         n_images=len(particles),
         n_classes=k,
