@@ -23,12 +23,13 @@ def status(
 
     The same command that started a dead run continues it. In a pipe the columns are separated by tabs.
     """
-    from blush.jobs.runs import run_of, runs_below
+    from blush.jobs.runs import configured, runs_below
     from blush.report.job_list import tell_runs
 
     folder = Path() if where is None else where
-    runs = runs_below(folder) if folder.is_dir() else [run_of(folder)]
+    place = folder if folder.is_dir() else configured(folder)
+    runs = runs_below(place)
     if not runs:
         remedy = "give another folder; a run begins with `blush run my.yaml`"
-        raise BlushError("nothing to list", [Problem("holds no run", remedy, str(folder.absolute()))])
+        raise BlushError("nothing to list", [Problem("holds no run", remedy, str(place.absolute()))])
     tell_runs(runs)

@@ -6,7 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from blush.config.training import holds_training, load_training
 from blush.errors import BlushError, Problem
+from blush.io.files import read_record
 from blush.jobs.layout import RunFolder
 from blush.jobs.settings import SETTINGS, run_settings
 
@@ -15,7 +17,7 @@ _CONFIGURATIONS = (".yaml", ".yml")
 
 
 def run_of(named: Path | None) -> Path:
-    """The folder of the run that a user means.
+    """The folder of the refinement or classification that a user means.
 
     Parameters
     ----------
@@ -25,10 +27,30 @@ def run_of(named: Path | None) -> Path:
     Raises
     ------
     BlushError
-        If there is no such run.
+        If there is no such run, or it is a training.
     """
+    run = _named(named)
+    if is_training(run):
+        remedy = "`blush status` tells its state; its pages are fit/fit.html and evaluation/evaluation.html"
+        raise BlushError("no such run", [Problem("is a training, which has no iterations", remedy, str(run))])
+    return run
+
+
+def configured(named: Path) -> Path:
+    """The folder of what a configuration describes, a training too; it may not be there.
+
+    Raises
+    ------
+    BlushError
+        With every mistake of the configuration.
+    """
+    return load_training(named).run_dir if holds_training(named) else run_settings(named).run_dir
+
+
+def _named(named: Path | None) -> Path:
+    """What `run_of` finds, and trainings that were named."""
     if named is not None and named.suffix in _CONFIGURATIONS:
-        run = run_settings(named).run_dir
+        run = configured(named)
         if not run.is_dir():
             problem = Problem("has not begun", f"start it: blush run {named}", str(run))
             raise BlushError("no such run", [problem])
@@ -39,7 +61,7 @@ def run_of(named: Path | None) -> Path:
         raise BlushError("no such run", [problem])
     if is_run(folder) or (named is not None and (folder / "import").is_dir()):
         return folder
-    runs = runs_below(folder)
+    runs = [run for run in runs_below(folder) if not is_training(run)]
     if not runs:
         remedy = "give a configuration or the folder of a run"
         raise BlushError("no such run", [Problem("holds no run", remedy, str(folder.absolute()))])
@@ -54,6 +76,11 @@ def runs_below(folder: Path) -> list[Path]:
 def is_run(folder: Path) -> bool:
     """Whether a folder holds a run, of any job."""
     return (folder / SETTINGS).is_file() and (folder / ".lock").is_file()
+
+
+def is_training(run: Path) -> bool:
+    """Whether a run is a training, by its settings."""
+    return (run / SETTINGS).is_file() and "sources" in read_record(run / SETTINGS)
 
 
 def last_change(run: Path) -> float:
@@ -72,7 +99,7 @@ def _found(folder: Path, depth: int) -> Iterator[Path]:
     try:
         with os.scandir(folder) as entries:
             below = sorted(each.name for each in entries if each.is_dir(follow_symlinks=False))
-    except PermissionError:
+    except (PermissionError, FileNotFoundError):  # what is removed meanwhile
         return
     for name in below:
         if not name.startswith("."):

@@ -12,7 +12,7 @@ from pathlib import Path
 from blush.cluster.holder import holder_of
 from blush.errors import BlushError
 from blush.io.files import read_record
-from blush.jobs.runs import last_change
+from blush.jobs.runs import is_training, last_change
 from blush.jobs.settings import SETTINGS
 from blush.report.closing import near
 from blush.report.display import tell
@@ -39,7 +39,7 @@ def row_of(run: Path, now: float) -> Row:
     changed = f"{compact(max(0.0, now - last_change(run)))} ago"
     try:
         settings = read_record(run / SETTINGS)
-        if "sources" in settings:
+        if is_training(run):
             return Row(near(run), "train", _training_state(run), "", "", changed)
         job = str(settings.get("job", ""))
         watcher = Watcher(run)

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from blush.errors import BlushError
-from blush.jobs.runs import is_run, last_change, run_of, runs_below
+from blush.jobs.runs import configured, is_run, last_change, run_of, runs_below
 
 
 def make_run(folder, changed):
@@ -54,6 +54,18 @@ def test_a_configuration_names_its_run(two_runs, tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings | {"name": "new"}))
     with pytest.raises(BlushError, match=r"results/new: has not begun; start it: blush run .*mine\.yaml"):
         run_of(tmp_path / "mine.yaml")
+
+
+def test_a_training_is_no_run_to_follow(two_runs, tmp_path):
+    training = make_run(tmp_path / "training" / "net", 9000)
+    (training / "settings.json").write_text('{"sources": {}}')
+    assert runs_below(tmp_path)[0].resolve() == training
+    assert run_of(None).resolve() == two_runs[1]
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump({"name": "net", "sources": {"simulated": {"models": "m"}}}))
+    for named in (training, tmp_path / "train.yaml"):
+        with pytest.raises(BlushError, match="net: is a training, which has no iterations"):
+            run_of(named)
+    assert configured(tmp_path / "train.yaml") == training
 
 
 def test_where_there_is_none_it_is_said(tmp_path, monkeypatch):

@@ -89,6 +89,14 @@ def test_where_nothing_ran_it_is_said(tmp_path):
     assert "holds no run" in str(result.exception)
 
 
+def test_of_a_configuration_that_has_not_begun_it_is_said(tmp_path):
+    settings = {"name": "new", "particles": "p.star", "reference": "r.mrc", "particle_diameter_angst": 100}
+    (tmp_path / "my.yaml").write_text(json.dumps(settings))
+    result = CliRunner().invoke(app, ["status", str(tmp_path / "my.yaml")])
+    assert isinstance(result.exception, BlushError)
+    assert f"{tmp_path}/results/new: holds no run" in str(result.exception)
+
+
 def test_watch_ends_with_the_process_of_the_run(results):
     """At once, and with a status of its own: nobody would write anything any more."""
     result = CliRunner().invoke(app, ["watch", str(results / "begun")])
