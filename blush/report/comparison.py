@@ -14,6 +14,7 @@ from blush.fourier.thresholds import HALF_MAPS, TRUTH
 from blush.io.files import write_json
 from blush.jobs.compare_regularisers import Comparison, Member, is_finished
 from blush.jobs.progress import Record
+from blush.report.comparison_maps import side_by_side
 from blush.report.comparison_page import write_page
 from blush.report.comparison_verdict import known_truth, summarise, verdict
 from blush.report.run_data import RunData, read_run
@@ -34,7 +35,9 @@ def write_comparison(comparison: Comparison, failures: Mapping[str, str]) -> Pat
     """
     content = collect(comparison, failures)
     write_json(comparison.folder / "comparison.json", content)
-    return write_page(comparison.folder / "comparison.html", content)
+    first = {m.regulariser: read_run(m.run) for m in reversed(comparison.members) if m.name in content["members"]}
+    shown = {name: first[name] for name in content["regularisers"] if name in first}
+    return write_page(comparison.folder / "comparison.html", content, side_by_side(shown))
 
 
 def collect(comparison: Comparison, failures: Mapping[str, str]) -> Record:

@@ -15,14 +15,15 @@ from blush.report.tables import angst, table
 from blush.report.timing import duration
 
 
-def write_page(target: Path, content: Record) -> Path:
-    """Write the page from what `comparison.json` holds."""
-    return write_text(target, page(content))
+def write_page(target: Path, content: Record, pictures: str = "") -> Path:
+    """Write the page from what `comparison.json` holds, and HTML that shows the maps."""
+    return write_text(target, page(content, pictures))
 
 
-def page(content: Record) -> str:
+def page(content: Record, pictures: str = "") -> str:
     """The whole page."""
-    body = "".join((_results(content), _maps(content), _doing(content), _time(content), _runs(content)))
+    maps = _maps(content, pictures)
+    body = "".join((_results(content), maps, _doing(content), _time(content), _runs(content)))
     written = f'<p class="note">Written by Blush {escape(blush.__version__)}. The numbers are in comparison.json.</p>\n'
     return document(content["name"], lead(_lead(content)), warned(_warnings(content)) + body + written)
 
@@ -86,14 +87,20 @@ def _axis(content: Record) -> str:
     return "True resolution (Å)" if content["verdict"]["figure"] == TRUE.key else "Half-map resolution (Å)"
 
 
-def _maps(content: Record) -> str:
+def _maps(content: Record, pictures: str) -> str:
     caption = "Thick: mean over seeds; thin: each seed. " + (
         "The true map is compared with the final, Wiener-filtered map of both halves, the same for every regulariser. "
         if content["known_truth"]
         else ""
     )
     caption += "Between the halves: corrected for the mask, on unregularised half-maps."
-    return section("Maps", figure(figures.fsc(content), caption), f'<p class="note">{escape(HALF_MAP_NOTE)}</p>')
+    note, seed = f'<p class="note">{escape(HALF_MAP_NOTE)}</p>', content["seeds"][:1]
+    shown = (
+        f"Sharpened, masked maps of seed {', '.join(map(str, seed))}: central slices and projections, one grey scale "
+        "for all of a kind. Each is sharpened by its own B-factor, so contrast is no measure of quality."
+    )
+    seen = f'{pictures}<p class="note">{shown}</p>' if pictures else ""
+    return section("Maps", figure(figures.fsc(content), caption), note, seen)
 
 
 def _doing(content: Record) -> str:

@@ -1,14 +1,22 @@
 """What a comparison says: who is best, how sure that is, and a page that stands alone."""
 
+import base64
+import io
 import json
+import re
+from shutil import copytree
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
+from blush.io.mrc import read_volume, write_volume
 from blush.report.comparison import _crossing
+from blush.report.comparison_maps import side_by_side
 from blush.report.comparison_page import page
 from blush.report.comparison_table import table_rows, text_table
 from blush.report.comparison_verdict import HALF_MAP_NOTE, compare, summarise, verdict
+from blush.report.run_data import read_run
 
 SHELLS = 17
 
@@ -154,6 +162,28 @@ def test_the_page_stands_alone_and_repeats_itself():
     for section in ("Which one", "Maps", "What each did", "Time", "Runs"):
         assert f"<h2>{section}</h2>" in text
     assert 'href="wiener_seed1/report.html"' in text
+
+
+def test_maps_stand_side_by_side_on_one_scale(finished_run, tmp_path):
+    """Black and white are the 1st and the 99.8th percentile of all pictures of a kind."""
+    strong = tmp_path / "strong"
+    copytree(finished_run, strong)
+    path = strong / "postprocess/postprocess_masked.mrc"
+    volume, pixel = read_volume(path)
+    write_volume(path, 2 * volume, pixel)
+    runs = {"wiener": read_run(finished_run), "<strong>": read_run(strong)}
+    html = side_by_side(runs)
+    assert "<h3>wiener</h3>" in html
+    assert "<h3>&lt;strong&gt;</h3>" in html
+    images = [imread(io.BytesIO(base64.b64decode(data)))[..., 0] for data in re.findall(r"base64,([^\"]+)", html)]
+    assert len(images) == 12
+    weak, twice = images[0], images[6]
+    cut = volume[len(volume) // 2]
+    black, white = np.quantile(np.concatenate([cut, 2 * cut]), [0.01, 0.998])
+    assert twice.max() == 1
+    assert weak.max() == pytest.approx((cut.max() - black) / (white - black), abs=0.005)
+    text = page(content_of(members(wiener=[10.0], none=[9.0])), html)
+    assert text.index("<h3>wiener</h3>") < text.index("Sharpened, masked maps of seed 1")
 
 
 def test_what_went_wrong_stands_at_the_top():
