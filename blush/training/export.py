@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+import blush
 from blush.config.training import TrainingConfig
 from blush.denoise.card import Card
 from blush.denoise.local_wiener import BANDS, FEATURES, GainNet, scaled
@@ -30,7 +31,7 @@ PUBLISHED_PATCHES = 950_000 * 16
 """Passes of the published training: 950,000 steps of 8 pairs, both halves (Kimanius et al. 2024)."""
 LARGEST_ROUNDING = 1e-3
 EVALUATE_AGAIN = "remove it, and the same command evaluates the weights again"
-PACKAGES = ("blush", "torch", "numpy", "scipy", "safetensors")
+PACKAGES = ("torch", "numpy", "scipy", "safetensors")
 
 
 def export(config: TrainingConfig, fit: Path, store_folder: Path, evaluation: Path | None, out: Path) -> Path:
@@ -117,7 +118,7 @@ def _manifest(config: TrainingConfig, store_folder: Path, fit: Path, sha256: str
         "steps": int(losses["step"][-1]),
         "patches": int(patches),
         "hours": round(float(losses["seconds"][-1]) / 3600, 3),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": {"blush": blush.__version__} | {name: importlib.metadata.version(name) for name in PACKAGES},
         "machines": machines(fit),
     }
 

@@ -46,8 +46,8 @@ def test_pins_hold_no_gpu_packages():
     assert [name for name in pins() if re.match(r"nvidia|cuda|triton", name)] == []
 
 
-def test_versions_agree():
-    from blush import __version__
-
+def test_the_citation_is_of_the_version_that_copies_without_a_repository_have():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert project()["version"] == __version__ == citation["version"]
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    assert citation["version"] == tools["setuptools_scm"]["fallback_version"]
+    assert citation["license"] == project()["license"]

@@ -15,7 +15,7 @@ from blush.cli.run import PROFILES, SNAKEFILE
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory):
-    """Folder of what the wheel installs."""
+    """Folder of what the wheel of a clone installs, whose newest tag is v7.8.9."""
     folder = tmp_path_factory.mktemp("wheel")
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     tracked = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -24,6 +24,9 @@ def installed(tmp_path_factory):
         if (source.exists() or source.is_symlink()) and not name.startswith(("tests/", "docs/", "benchmarks/")):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
+    git = ["git", "-C", str(folder / "tree"), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"], ["tag", "v7.8.9"]):
+        run([*git, *arguments])
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder]
     run([*map(str, command), str(folder / "tree")])
     [wheel] = folder.glob("*.whl")
@@ -38,6 +41,31 @@ def test_the_wheel_holds_the_rules_and_profiles_of_the_clone(installed):
         there = {path.relative_to(installed / "blush"): path for path in (installed / "blush" / room).rglob("*")}
         assert {name: path.read_bytes() for name, path in there.items() if path.is_file()} == mine
         assert len(mine) >= 2
+
+
+def test_the_wheel_holds_every_file_that_is_no_code(installed):
+    tracked = subprocess.run(["git", "ls-files", "blush"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    data = [name for name in tracked.split() if not name.endswith(".py") and (ROOT / name).is_file()]
+    assert {"blush/py.typed", "blush/denoise/data/w8d4.md", "blush/report/data/3Dmol.LICENSE.txt"} <= set(data)
+    assert {name for name in data if not (installed / name).is_file()} == set()
+    held = {path.name for path in (installed / "blush_cryoem-7.8.9.dist-info").rglob("*")}
+    assert {"LICENSE", "3Dmol.LICENSE.txt", "entry_points.txt"} <= held
+
+
+def test_the_version_is_that_of_the_newest_tag(installed):
+    told = subprocess.run(
+        [sys.executable, "-m", "blush", "--version"],
+        cwd=installed, env=os.environ | {"PYTHONPATH": str(installed)}, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert told == "blush 7.8.9\n"
+
+
+def test_a_copy_without_a_repository_has_the_version_of_the_citation(tmp_path):
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    found = subprocess.run(
+        [sys.executable, "-m", "setuptools_scm"], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
+    assert f"version: {found}" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_what_is_installed_runs_from_any_folder(installed, make_config, tmp_path):
