@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 PIPE_SECONDS = 60.0
 """Least time between two lines about the same iteration in a pipe."""
 _INDENT = 7
+_ECHO = 3
+"""Columns that stay free for the ^C that a terminal shows; it would begin another line."""
 
 
 class Display:
@@ -55,7 +57,7 @@ class Display:
     def change(self, status: Status) -> None:
         """Show where the run is; in a pipe only if nothing was said for a while."""
         if self._live is not None:
-            self._live.update(_one_line(status), refresh=True)
+            self._live.update(_one_line(status, self._live.console.width - _ECHO), refresh=True)
         elif time.monotonic() - self._told >= PIPE_SECONDS and status_line(status) != self._last:
             self._last = status_line(status)
             self.keep(self._last)
@@ -76,14 +78,15 @@ def _wrapped(line: str, columns: int, indent: int) -> list[str]:
     )
 
 
-def _one_line(status: Status) -> RenderableType:
-    """One line as wide as the terminal: what is done, a bar, and what is left."""
+def _one_line(status: Status, columns: int) -> RenderableType:
+    """One line: what is done, a bar, and what is left."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
     stage, rest = status_parts(status)
     line = Table.grid(expand=True, padding=(0, 1))
+    line.width = columns
     line.add_column(no_wrap=True, overflow="ellipsis")
     cells: list[RenderableType] = [Text(stage)]
     if status.total and not status.refined:
