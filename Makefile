@@ -3,6 +3,7 @@
 # make test    pass the tests
 # make faults  200 faults of small refinements, each judged by the bytes in the end
 # make fuzz    a million damaged files, each read or refused in words
+# make docs    the pages of docs/ as a site, in site/
 # make lint    style, types, direction of imports
 # A machine without a GPU saves 3 GB with
 #   make setup PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
@@ -13,7 +14,7 @@ PIP_FLAGS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.blush-installed
 
-.PHONY: demo setup test lint faults fuzz reference
+.PHONY: demo setup test lint faults fuzz docs reference
 
 setup: $(STAMP)
 
@@ -37,6 +38,9 @@ faults: setup
 
 fuzz: setup
 	$(BIN)/python scripts/fuzz.py --cases 1000000
+
+docs: setup
+	$(BIN)/python -m mkdocs build --strict
 
 lint: setup
 	$(BIN)/ruff check .
