@@ -56,8 +56,8 @@ def run_job(config: Path, quiet: bool, job: str | None = None) -> None:
     try:
         with followed(settings.run_dir, quiet):
             run = autorefine(settings, write_live)
+        write_report(run)
     except KeyboardInterrupt:
         typer.echo("blush: stopped; the same command continues this run", err=True)
         raise
-    write_report(run)
     tell_results(run)
