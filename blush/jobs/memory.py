@@ -21,9 +21,9 @@ from blush.refine.schedule import coarse_size, shell_of_resolution
 
 CLASS_PROCESS_BYTES = 350_000_000
 """Python with torch while maps of classes are made (measured, torch 2.13)."""
-_MADE_OF_SUMS = {"difference": 15, "spectrum": 16}
+_MADE_OF_SUMS = 18
 """A sum as it is loaded, those of halves, classes and all images, their priors and transforms that live at once, in
-sums of D and W, by `classification.prior` (measured)."""
+sums of D and W (measured)."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _maps(config: RunConfig, box_px: int, images: int) -> Need:
         n_sums = folds_of(config) * config.classification.n_classes
         prior = config.classification.prior
         most = class_maps_bytes(box_px // 2, itemsize, n_sums, prior, images)
-        terms = f"{n_sums} sums of D and W, those of every class and fold, and {_MADE_OF_SUMS[prior]} made of them"
+        terms = f"{n_sums} sums of D and W, those of every class and fold, and {_MADE_OF_SUMS} made of them"
     return Need("making the maps", most if config.compute.pool == "slurm" else 0, most, terms)
 
 
@@ -142,7 +142,7 @@ def neighbours_at_most(sigma_deg: float, healpix_order: int) -> int:
 def class_maps_bytes(radius: int, itemsize: int, n_sums: int, prior: str, images: int = 0) -> int:
     """Peak of the maps of an iteration of a classification in bytes.
 
-    Process + 3 f c (sums + 15, or 16 by spectrum) + 2 f (2 r)^3 (sums), the difference of every class without every
+    Process + 3 f c (sums + 18) + 2 f (2 r)^3 (sums), the difference of every class without every
     fold, and some more maps, + 24 kB for each of at most 20,000 images whose parts are measured.
 
     Parameters
@@ -153,7 +153,7 @@ def class_maps_bytes(radius: int, itemsize: int, n_sums: int, prior: str, images
         Classes x folds, all of which are held.
     """
     cells = math.ceil(2 * math.pi / 3 * (PADDING * radius) ** 3)
-    made = 3 * itemsize * cells * (n_sums + _MADE_OF_SUMS[prior])
+    made = 3 * itemsize * cells * (n_sums + _MADE_OF_SUMS)
     maps = 2 * itemsize * (2 * radius) ** 3 * n_sums if prior == "difference" else 0
     return CLASS_PROCESS_BYTES + made + maps + 24 * MOST_PARTS**2 * min(images, MOST_IMAGES)
 
