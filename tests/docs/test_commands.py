@@ -1,0 +1,190 @@
+"""Commands that the pages print: all are understood, and those of the tutorial and of results run, on tiny data."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+import yaml
+
+from blush.cli.main import app
+from blush.io.mrc import read_map, write_volume
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "config/README.md",
+    *(f"docs/{p.name}" for p in sorted(ROOT.glob("docs/*.md"))),
+]
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(r"(?<!`)`blush ([^`]+)`(?!`)")
+PLACEHOLDERS = re.compile(r"[A-Z_]{3,}|\.\.\.|\[.*\]")
+
+
+def commands(text: str) -> list[str]:
+    """Lines of blocks without a language that call blush, without their comments and variables."""
+    lines = [
+        line for language, code in _FENCE.findall(text) if language in ("", "bash", "sh") for line in code.splitlines()
+    ]
+    found = [re.match(r"(?:[A-Z_]+=\S+ )*(blush .*)", line) for line in lines]
+    return [each[1].split(" #")[0].strip() for each in found if each]
+
+
+def inline(text: str) -> list[str]:
+    """Commands within sentences."""
+    return [" ".join(words.split()) for words in _INLINE.findall(_FENCE.sub("", text))]
+
+
+def command_of(words: list[str]) -> tuple[Any, list[str]]:
+    """The command that words call, and what is left for it."""
+    found = typer.main.get_command(app)
+    while words and words[0] in getattr(found, "commands", ()):
+        found, words = found.commands[words[0]], words[1:]
+    return found, words
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_of_blocks_are_understood(page):
+    for line in commands((ROOT / page).read_text(encoding="utf-8")):
+        command, words = command_of(shlex.split(line)[1:])
+        assert not hasattr(command, "commands"), line
+        command.make_context(command.name, words)  # raises where an option or argument is not
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_in_sentences_name_commands_and_options_that_exist(page):
+    for line in inline((ROOT / page).read_text(encoding="utf-8")):
+        words = shlex.split(line.split(" -- ")[0])
+        command, rest = command_of(words)
+        known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        known |= {"--help", "--install-completion"}
+        is_command = not hasattr(command, "commands") or words[0].startswith("-") or len(rest) < len(words)
+        assert is_command or PLACEHOLDERS.match(words[0]), line
+        options = {word.split("=")[0] for word in rest if word.startswith("-") and word != "--"}
+        assert options <= known, line
+
+
+def test_an_option_that_is_not_there_is_found():
+    [line] = commands("```\nX=1 blush select RUN --klasses 1   # some\n```\n")
+    command, words = command_of(shlex.split(line)[1:])
+    with pytest.raises(Exception, match="No such option: --klasses"):
+        command.make_context(command.name, words)
+
+
+def run(line: str, folder: Path) -> str:
+    """A command line as a shell has it; what it said."""
+    words = [sys.executable, "-m", *shlex.split(line)]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def tiny_configurations(folder: Path) -> None:
+    """The configurations of the clone that the tutorial names, with fewer and smaller images."""
+    (folder / "config").mkdir()
+    for name, images in (("simulate_demo", 48), ("simulate_mixture", 120)):
+        content = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
+        content["imaging"] |= {"n_particles": images, "box_px": 32, "pixel_size_angst": 5.25}
+        content["noise"]["snr"] = 1.0
+        (folder / f"config/{name}.yaml").write_text(yaml.safe_dump(content))
+    demo = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+    (folder / "config/demo.yaml").write_text(yaml.safe_dump(demo | {"refinement": {"max_iterations": 2}}))
+
+
+def section(number: int) -> str:
+    """A section of the tutorial."""
+    return re.split(r"^## ", (ROOT / "docs/tutorial.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[number]
+
+
+def configurations(text: str, folder: Path) -> None:
+    """Save the configurations that a text shows, each under its name."""
+    for language, code in _FENCE.findall(text):
+        if language == "yaml":
+            (folder / f"{yaml.safe_load(code)['name']}.yaml").write_text(code)
+
+
+@pytest.mark.slow
+def test_the_demo_of_the_tutorial(tmp_path):
+    tiny_configurations(tmp_path)
+    lines = commands(section(1))
+    assert len(lines) == 11
+    at = lines.index("blush import config/demo.yaml")
+    for line in lines[:at]:
+        run(line, tmp_path)
+    shutil.rmtree(tmp_path / "results/demo")  # whose steps are made one by one now
+    for line in lines[at:]:
+        run(line, tmp_path)
+    for line in ("refine config/demo.yaml", "postprocess results/demo", "report results/demo"):
+        run(f"blush {line}", tmp_path)
+    assert (tmp_path / "results/demo/report.html").is_file()
+
+
+@pytest.mark.slow
+def test_from_a_mixture_to_classes_to_the_best_of_them(tmp_path):
+    tiny_configurations(tmp_path)
+    text = section(3)
+    simulate, verify, select = commands(text)
+    configurations(text, tmp_path)
+    run(simulate, tmp_path)
+    assert [line for line in inline(text) if ".yaml" in line] == [
+        "refine mixture.yaml", "classify states.yaml", "refine whole.yaml"
+    ]  # fmt: skip
+    run("blush refine mixture.yaml", tmp_path)
+    run("blush classify states.yaml", tmp_path)
+    run(verify, tmp_path)
+    run(select, tmp_path)
+    *_, last = sorted((tmp_path / "results/states").glob("run_it*_class001.mrc"))
+    whole = (tmp_path / "whole.yaml").read_text()
+    (tmp_path / "whole.yaml").write_text(re.sub(r"run_it\d+_class001", last.stem, whole))
+    run("blush refine whole.yaml", tmp_path)
+    assert (tmp_path / "results/whole/postprocess/postprocess.mrc").is_file()
+
+
+@pytest.fixture(scope="module")
+def betagal(tmp_path_factory):
+    """The folder of section 2 after its refinement, of images of another particle in half their box."""
+    folder = tmp_path_factory.mktemp("betagal")
+    tiny_configurations(folder)
+    run("blush simulate config/simulate_demo.yaml", folder)
+    made = folder / "results/demo_particles"
+    for old, new in (("particles.star", "particles_clean.star"), ("reference.mrc", "initial_reference_50A.mrc")):
+        shutil.copy(made / old, folder / new)
+    shutil.move(made / "stacks", folder)
+    init, check, *_ = commands(section(2))
+    run(init.replace("200", "150").replace("D2", "D4"), folder)
+    run(check, folder)
+    text = (folder / "betagal.yaml").read_text()
+    (folder / "betagal.yaml").write_text(f"{text}\nrefinement: {{max_iterations: 2}}\n")
+    run("blush refine betagal.yaml", folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_what_is_done_with_a_result(betagal):
+    """Commands of other pages that take the results of the tutorial."""
+    results = betagal / "results/betagal"
+    mask = read_map(results / "postprocess/mask.mrc")
+    half = np.arange(mask.array.shape[0]) < mask.array.shape[0] // 2
+    write_volume(betagal / "part.mrc", mask.array * half[:, None, None], mask.pixel_size_angst)
+    shutil.copy(results / "postprocess/mask.mrc", betagal)
+    for number in (1, 2):
+        shutil.copy(results / f"run_half{number}_class001_unfil.mrc", betagal / f"half{number}.mrc")
+    shutil.copy(results / "run_data.star", betagal)
+    text = {
+        page: (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
+        for page in ("orientation", "cryosparc", "subtraction")
+    }
+    whole, posed, revert = (commands(text["subtraction"])[index] for index in (0, 3, 4))
+    symmetric = [line.replace("D2", "D4") for line in commands(text["orientation"])]
+    for line in (*symmetric, *commands(text["cryosparc"]), "blush watch results/betagal", whole, posed, revert):
+        run(line, betagal)
+    assert (betagal / "results/betagal/cryosparc/particles.cs").is_file()
+    assert list((betagal / "found").iterdir())
+    assert (betagal / "results/whole").exists()
