@@ -86,12 +86,12 @@ def run(line: str, folder: Path) -> str:
     return done.stdout
 
 
-def tiny_configurations(folder: Path) -> None:
+def tiny_configurations(folder: Path, box_px: int = 32) -> None:
     """The configurations of the clone that the tutorial names, with fewer and smaller images."""
     (folder / "config").mkdir()
     for name, images in (("simulate_demo", 48), ("simulate_mixture", 120)):
         content = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
-        content["imaging"] |= {"n_particles": images, "box_px": 32, "pixel_size_angst": 5.25}
+        content["imaging"] |= {"n_particles": images, "box_px": box_px, "pixel_size_angst": 168 / box_px}
         content["noise"]["snr"] = 1.0
         (folder / f"config/{name}.yaml").write_text(yaml.safe_dump(content))
     demo = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
@@ -149,9 +149,9 @@ def test_from_a_mixture_to_classes_to_the_best_of_them(tmp_path):
 
 @pytest.fixture(scope="module")
 def betagal(tmp_path_factory):
-    """The folder of section 2 after its refinement, of images of another particle in half their box."""
+    """The folder of section 2 after its refinement, of a few images of another particle in the same box."""
     folder = tmp_path_factory.mktemp("betagal")
-    tiny_configurations(folder)
+    tiny_configurations(folder, 64)
     run("blush simulate config/simulate_demo.yaml", folder)
     made = folder / "results/demo_particles"
     for old, new in (("particles.star", "particles_clean.star"), ("reference.mrc", "initial_reference_50A.mrc")):
@@ -181,9 +181,11 @@ def test_what_is_done_with_a_result(betagal):
         page: (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
         for page in ("orientation", "cryosparc", "subtraction")
     }
-    whole, posed, revert = (commands(text["subtraction"])[index] for index in (0, 3, 4))
+    whole, centred, _, posed, revert = commands(text["subtraction"])
+    [again] = commands(section(5))
+    again = again.replace("results/part", "results/again")
     symmetric = [line.replace("D2", "D4") for line in commands(text["orientation"])]
-    for line in (*symmetric, *commands(text["cryosparc"]), "blush watch results/betagal", whole, posed, revert):
+    for line in (*symmetric, *commands(text["cryosparc"]), "blush watch results/betagal", whole, centred, again, posed, revert):
         run(line, betagal)
     assert (betagal / "results/betagal/cryosparc/particles.cs").is_file()
     assert list((betagal / "found").iterdir())
