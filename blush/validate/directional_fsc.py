@@ -20,6 +20,9 @@ AXES = 256
 HALF_ANGLE_DEG = 20.0
 FEWEST_COEFFICIENTS = 10
 """In a cone of a shell; of fewer the correlation says nothing, and the shell is passed over."""
+STRONG, DIP_SHELLS = 0.5, 3
+"""FSC on both sides of a dip that is no end, and how near it has to be."""
+_SIDES = (DIP_SHELLS, 0), (0, DIP_SHELLS)
 EMPTY_POWER = 0.01
 """Of the mean of the shell: a cone with less was seen in no view, and holds what a mask leaks into it from others."""
 CELL_DEG = 1.0
@@ -174,9 +177,16 @@ def correlation(cross: Tensor, power1: Tensor, power2: Tensor, count: Tensor) ->
 
 
 def last_shells(fsc: Tensor, count: Tensor) -> Tensor:
-    """Last shell before a curve first falls to 0.143, of the shells that count: (...) int64 of (..., s)."""
-    fallen = (fsc <= HALF_MAPS) & (count >= FEWEST_COEFFICIENTS)
-    return torch.where(fallen.any(-1), fallen.long().argmax(-1), fsc.shape[-1]) - 1
+    """Last shell before a curve falls to 0.143, of the shells that count: (...) int64 of (..., s).
+
+    A molecule may be weak along an axis in a shell or two: β-galactosidase is at 15 Å, with 0.8 on either side. So a
+    fall that has 0.5 or more within `DIP_SHELLS` before it and behind it is no end.
+    """
+    counts = count >= FEWEST_COEFFICIENTS
+    fallen, strong = (fsc <= HALF_MAPS) & counts, (fsc >= STRONG) & counts
+    before, behind = (torch.nn.functional.pad(strong, pad).unfold(-1, DIP_SHELLS, 1).any(-1) for pad in _SIDES)
+    ends = fallen & ~(before[..., : fsc.shape[-1]] & behind[..., 1:])
+    return torch.where(ends.any(-1), ends.long().argmax(-1), fsc.shape[-1]) - 1
 
 
 def crossings(cones: Cones) -> Tensor:
@@ -190,7 +200,7 @@ def crossings(cones: Cones) -> Tensor:
 def area_ratio(fsc: Tensor, count: Tensor) -> Tensor:
     """Conical FSC area ratio: least area under a cone's curve over the largest.
 
-    The area is the sum of FSC times shell squared, up to the first shell at or below 0.143.
+    The area is the sum of FSC times shell squared, up to where the FSC falls to 0.143 (`last_shells`).
 
     Parameters
     ----------

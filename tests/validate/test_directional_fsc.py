@@ -88,16 +88,27 @@ def test_noise_in_a_cone_is_found_there():
 
 
 def test_curves_end_at_the_first_shell_that_counts():
-    curves = [[0.0, 0.0, 0.9, 0.1, 0.8, 0.14, 0.9], [0.9] * 7, [0.0, 0.9, 0.5, 0.0, 0.0, 0.0, 0.0]]
+    curves = [[0.0, 0.0, 0.9, 0.1, 0.8, 0.14, 0.4], [0.9] * 7, [0.0, 0.9, 0.5, 0.0, 0.0, 0.0, 0.0]]
     fsc_ = torch.tensor(curves).double()
     count = torch.tensor([[0, 5, 20, 9, 20, 20, 20], [50] * 7, [50] * 7]).double()
     count[1:, 0] = 0
     assert last_shells(fsc_, count).tolist() == [4, 6, 2]
 
 
+def test_a_dip_between_strong_shells_is_no_end():
+    """Shells 3 and 4 are weak; without a strong shell near on either side they are the end."""
+    dip, one_sided, other_side = (
+        [1, 0.9, 0.8, 0.1, 0.0, 0.7, 0.6, 0.1, 0.1, 0.1],
+        [1, 0.9, 0.8, 0.1, 0.0, 0.3, 0.3, 0.1, 0.1, 0.9],
+        [0.4, 0.4, 0.4, 0.1, 0.0, 0.7, 0.6, 0.1, 0.1, 0.1],
+    )
+    fsc_ = torch.tensor([dip, one_sided, other_side])
+    assert last_shells(fsc_, torch.full((3, 10), 50)).tolist() == [6, 2, 2]
+
+
 def test_areas_weigh_shells_by_their_size():
     """0.9 * 4 + 0.8 * 16 of one axis over 0.9 * (1 + 4 + 9 + 16 + 25 + 36) of the other."""
-    fsc_ = torch.tensor([[0.0, 0.7, 0.9, 0.1, 0.8, 0.14, 0.9], [0.9] * 7]).double()
+    fsc_ = torch.tensor([[0.0, 0.7, 0.9, 0.1, 0.8, 0.14, 0.4], [0.9] * 7]).double()
     count = torch.tensor([[0, 5, 20, 9, 20, 20, 20], [0, 50, 50, 50, 50, 50, 50]]).double()
     assert float(area_ratio(fsc_, count)) == pytest.approx((0.9 * 4 + 0.8 * 16) / (0.9 * 91))
 
