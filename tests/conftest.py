@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import torch
 from blush.fourier import native
 
 torch.set_num_threads(1)
+# Tests that were started in the background, by a shell or a runner, ignore Ctrl-C, and so would all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=["float64", "float32-torch", "float32-native"])

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from blush.io.files import write_json
 from blush.report.display import PIPE_SECONDS, Display
 from blush.report.watch import Status
 
+PATIENCE_SECONDS = 120.0
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 AT_WORK = Status(
     iteration=3, stage="expectation", done=30, total=120, seconds_left=90.0, silent_seconds=0.0,
@@ -40,6 +42,8 @@ def on_terminal(columns, arguments, until=None, folder=None):
         env=environment | {"TERM": "xterm-256color"},
     )
     os.close(terminal)
+    patience = threading.Timer(PATIENCE_SECONDS, process.kill)
+    patience.start()
     written = b""
     while True:
         try:
@@ -50,6 +54,7 @@ def on_terminal(columns, arguments, until=None, folder=None):
         if until is not None and written.count(until.encode()) >= 3:
             process.send_signal(signal.SIGINT)
             until = None
+    patience.cancel()
     os.close(master)
     process.wait(60)
     return written.decode()
