@@ -63,15 +63,27 @@ def mistakes(details: Sequence[Mapping[str, Any]], model: type[BaseModel], most:
 def _place(loc: Sequence[str | int], model: type[BaseModel]) -> tuple[str, ...]:
     """Names of sections and setting; what pydantic adds for the kinds of one setting is left out."""
     names: list[str] = []
-    inside: type[BaseModel] | None = model
-    for part in loc:
-        if inside is None and not isinstance(part, int):
+    inside, is_chosen = [model], False
+    for part in map(str, loc):
+        field = next((one.model_fields[part] for one in inside if part in one.model_fields), None)
+        if part.isdecimal() or field is not None:
+            names.append(part)
+            inside, is_chosen = (inside if field is None else _models(field.annotation)), False
+        elif not inside:
             break
-        names.append(str(part))
-        if inside is not None:
-            field = inside.model_fields.get(str(part))
-            inside = _section(field) if field is not None else None
+        elif len(inside) > 1 and not is_chosen:
+            is_chosen = True  # which of several sections it is
+        else:
+            names.append(part)
+            inside = []
     return tuple(names)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """Every section that a value may be, or that a list of them may hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for item in typing.get_args(annotation) for model in _models(item)]
 
 
 def _problem(place: tuple[str, ...], details: Sequence[Mapping[str, Any]], model: type[BaseModel]) -> Problem:
@@ -88,6 +100,12 @@ def _problem(place: tuple[str, ...], details: Sequence[Mapping[str, Any]], model
         shown = f"{shown[:_LONGEST_SHOWN]}... ({len(shown)} characters)"
     if kind == "string_pattern_mismatch":
         return Problem("is not of the right form", (field and field.description) or "", where=where, value=shown)
+    if kind == "union_tag_invalid":
+        context = details[0]["ctx"]
+        tags = context["expected_tags"]
+        message = f"{context['discriminator']} has to be one of {tags}"
+        remedy = _nearest(str(context["tag"]), [tag.strip("'") for tag in tags.split(", ")])
+        return Problem(message, remedy, where=where, value=ascii(context["tag"]))
     if kind in ("value_error", "assertion_error"):
         return Problem(details[0]["msg"].removeprefix("Value error, "), where=where, value=shown or None)
     wanted = list(dict.fromkeys(_wanted(detail) for detail in details))

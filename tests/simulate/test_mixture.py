@@ -257,7 +257,14 @@ def test_a_species_that_does_not_fit_is_refused(tmp_path):
         ("species: [{name: a b, fraction: 1}]", "species.0.name"),
         ("junk: {noise: 0.7, edges: 0.6}", "more than all images"),
         ("junk: {strength_min: 4}", "strength_min is over strength_max"),
-        ("species: [{name: a, fraction: 1, changes: [{change: bend}]}]", "species.0.changes.0"),
+        (
+            "species: [{name: a, fraction: 1, changes: [{change: rotat}]}]",
+            r"species.0.changes.0: 'change' has to be one of .*'rotate'.*found 'rotat'\); did you mean rotate\?",
+        ),
+        (
+            "species: [{name: a, fraction: 1, changes: [{change: remove, select: {residue: [[3, 9]]}}]}]",
+            r"species.0.changes.0.select.residue: is no setting",
+        ),
         (
             "species: [{name: a, fraction: 1, changes: [{change: rotate, select: {}, axis: [0, 0, 0], "
             "through: [0, 0, 0], angle_deg: 3}]}]",
