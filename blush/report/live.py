@@ -33,7 +33,8 @@ def write_live(run: Path) -> None:
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if made.returncode:
-        sys.stderr.write(f"blush: warning: the page was not written: {made.stderr.strip().splitlines()[-1:]}\n")
+        reason = (made.stderr.strip().splitlines() or [f"status {made.returncode}"])[-1]
+        sys.stderr.write(f"blush: warning: the page was not written: {reason}\n")
     folder.log(
         stage=STAGE,
         iteration=max(int(record.get("iteration", 0)) for record in progress),
