@@ -80,20 +80,30 @@ def resolved(
     path_keys: tuple[tuple[str, ...], ...],
     output: str,
 ) -> dict[str, Any]:
-    """Settings with relative paths made absolute; the default output counts as one."""
+    """Settings with relative paths made absolute; the default output counts as one.
+
+    Parameters
+    ----------
+    path_keys
+        Names of sections and setting of each path; `*` is every item of a list.
+    """
     result = merged(content, {} if "output" in content else {"output": output})
     for keys in path_keys:
-        section: Any = result
-        for key in keys[:-1]:
-            section = section.get(key) if isinstance(section, dict) else None
-        value = section.get(keys[-1]) if isinstance(section, dict) else None
-        found = _placed(value, folder)
-        if found is not None:
-            update: dict[str, Any] = {keys[-1]: found}
-            for key in reversed(keys[:-1]):
-                update = {key: update}
-            result = merged(result, update)
+        result = _with_path(result, keys, folder)
     return result
+
+
+def _with_path(content: Any, keys: tuple[str, ...], folder: Path) -> Any:
+    """Settings with the path of one name made absolute; as they are where nothing has it, which a check tells."""
+    if not keys:
+        found = _placed(content, folder)
+        return content if found is None else found
+    key, *rest = keys
+    if key == "*":
+        return [_with_path(one, tuple(rest), folder) for one in content] if isinstance(content, list) else content
+    if not isinstance(content, dict) or key not in content:
+        return content
+    return content | {key: _with_path(content[key], tuple(rest), folder)}
 
 
 def _placed(value: Any, folder: Path) -> Any:

@@ -134,7 +134,7 @@ def _meant(place: tuple[str, ...], model: type[BaseModel]) -> str:
     """What was meant by a name that is none: another one of its section, or one of another section."""
     *sections, name = place
     inside: type[BaseModel] | None = model
-    for section in sections:
+    for section in (name for name in sections if not name.isdecimal()):
         field = inside.model_fields.get(section) if inside is not None else None
         inside = _section(field) if field is not None else None
     siblings = list(inside.model_fields) if inside is not None else []
@@ -167,7 +167,7 @@ def _field(place: Sequence[str], model: type[BaseModel]) -> FieldInfo | None:
     """The setting at a place; None where there is none."""
     inside: type[BaseModel] | None = model
     field: FieldInfo | None = None
-    for name in place:
+    for name in (part for part in place if not part.isdecimal()):
         field = inside.model_fields.get(name) if inside is not None else None
         inside = _section(field) if field is not None else None
     return field

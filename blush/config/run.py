@@ -1,12 +1,13 @@
 """The configuration of one refinement: one YAML file, checked as a whole before any job runs."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from blush.config.classification import Classification
 from blush.config.files import checked, merged, read_yaml, resolved
+from blush.config.multibody import Multibody
 from blush.config.regulariser import RegulariserSettings
 from blush.config.sections import (
     Compute,
@@ -35,6 +36,9 @@ PATH_KEYS = (
     ("regulariser", "cref", "weights"),
     ("regulariser", "localwiener", "weights"),
     ("classification", "references"),
+    ("multibody", "half_maps"),
+    ("multibody", "body_file"),
+    ("multibody", "bodies", "*", "mask"),
     ("cryosparc", "project"),
     ("cryosparc", "passthrough"),
 )
@@ -46,8 +50,10 @@ class RunConfig(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
         description="Name of the run, of letters, digits, dots, _ and -; its results go to output/name"
     )
-    job: Literal["refine", "classify"] = Field(
-        default="refine", description="refine: one map, in two halves; classify: several maps that compete for images"
+    job: Literal["refine", "classify", "multibody"] = Field(
+        default="refine",
+        description="refine: one map, in two halves; classify: several maps that compete for images; multibody: parts "
+        "of one map that move",
     )
     particles: Path = Field(description="Particle table: a STAR file of RELION, or a .cs file of cryoSPARC")
     reference: Path = Field(description="Initial map, of any box and pixel size")
@@ -71,12 +77,26 @@ class RunConfig(Section):
     sampling: Sampling = Field(default=Sampling(), description="Poses that are searched")
     refinement: Refinement = Field(default=Refinement(), description="Iterations")
     classification: Classification = Field(default=Classification(), description="Classes; for job: classify")
+    multibody: Multibody = Field(default=Multibody(), description="Bodies that move; for job: multibody")
     postprocess: Postprocess = Field(default=Postprocess(), description="Final maps and resolution")
     compute: Compute = Field(default=Compute(), description="Devices, workers, memory")
     cryosparc: Cryosparc = Field(default=Cryosparc(), description="Reading of particles from cryoSPARC")
     truth: Truth | None = Field(default=None, description="Truth of simulated data; null for real data")
     seed: int = Field(default=1, ge=0, le=2**32 - 1, description="Seed of everything random")
     output: Path = Field(default=Path("results"), description="Folder of all runs")
+
+    @model_validator(mode="after")
+    def _bodies_fit(self) -> Self:
+        if self.job != "multibody":
+            return self
+        if not self.multibody.bodies and self.multibody.body_file is None:
+            raise ValueError("job: multibody has no bodies; list them in multibody.bodies, or give multibody.body_file")
+        if self.symmetry != "C1":
+            remedy = "expand the particles by their symmetry first, then set symmetry: C1"
+            raise ValueError(
+                f"symmetry {self.symmetry}: bodies move each for itself, which no symmetry holds; {remedy}"
+            )
+        return self
 
     @property
     def run_dir(self) -> Path:

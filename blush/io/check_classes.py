@@ -6,6 +6,7 @@ import numpy as np
 
 from blush.config import RunConfig
 from blush.config.classification import Classification
+from blush.config.multibody import Multibody
 from blush.errors import Problem
 from blush.io.particle_columns import BLOCK
 from blush.io.particles import ParticleSet
@@ -17,11 +18,16 @@ _LABELS = "rlnClassNumber"
 
 
 def check_unused(config: RunConfig) -> list[Problem]:
-    """A warning where classes are described and none are asked for."""
-    if config.job == "classify" or config.classification == Classification():
-        return []
-    remedy = "set job: classify, or remove the section"
-    return [Problem("describes classes, and the job makes none", remedy, where="classification", value=config.job)]
+    """A warning where classes or bodies are described and none are asked for."""
+    found: list[Problem] = []
+    if config.job != "classify" and config.classification != Classification():
+        remedy = "set job: classify, or remove the section"
+        message = "describes classes, and the job makes none"
+        found.append(Problem(message, remedy, where="classification", value=config.job))
+    if config.job != "multibody" and config.multibody != Multibody():
+        remedy = "set job: multibody, or remove the section"
+        found.append(Problem("describes bodies, and the job has none", remedy, where="multibody", value=config.job))
+    return found
 
 
 def check_classes(config: RunConfig, particles: ParticleSet, table: Table) -> tuple[list[Problem], list[Problem]]:

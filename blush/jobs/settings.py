@@ -41,6 +41,8 @@ def input_files(config: RunConfig) -> dict[str, Path]:
     named = {key: getattr(config, key) for key in ("particles", "reference", "mask")}
     own = enumerate(config.classification.references, 1) if config.job == "classify" else ()
     maps = {f"classification.references.{k}": path for k, path in own}
+    if config.job == "multibody":
+        maps = {f"multibody.{key}": path for key, path in config.multibody.files.items()}
     files = {key: value for key, value in named.items() if isinstance(value, Path)} | maps
     if is_cs(config.particles):
         files |= {f"passthrough.{k}": path for k, path in enumerate(_passthrough(config), 1)}
@@ -63,11 +65,13 @@ def decisive_settings(config: RunConfig) -> dict[str, str]:
     parts: dict[str, Any] = {f"refinement.{k}": v for k, v in refinement.items() if k not in FREE_REFINEMENT}
     parts |= {key: value for key, value in settings.items() if key not in left_out}
     parts |= {f"compute.{key}": compute[key] for key in DECISIVE_COMPUTE}
-    classification, cryosparc = parts.pop("classification"), parts.pop("cryosparc")
+    classification, cryosparc, bodies = (parts.pop(name) for name in ("classification", "cryosparc", "multibody"))
     if is_cs(config.particles):
         parts["cryosparc.aberrations"] = cryosparc["aberrations"]
     if config.job == "classify":
         parts |= {f"classification.{k}": v for k, v in classification.items() if k not in FREE_CLASSIFICATION}
+    if config.job == "multibody":
+        parts["multibody.bodies"] = [{k: v for k, v in body.items() if k != "mask"} for body in bodies["bodies"]]
     parts["regulariser"] = _regulariser(config)
     parts["algorithm"] = ALGORITHM_VERSION
     return {key: json.dumps(value, sort_keys=True) for key, value in sorted(parts.items())}
