@@ -152,7 +152,7 @@ def body_axis(centre_angst: Tensor, partner_angst: Tensor | None, name: str) -> 
     partner_angst
         (3,) centre of the body that it hinges with; None: the centre of the box.
     name
-        Of the body, for the error.
+        The name of the body, for the error.
 
     Returns
     -------
