@@ -6,7 +6,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMERIC_ROOMS = (
-    "classes", "ctf", "expectation", "fourier", "geometry", "maximization", "refine", "regularise", "validate",
+    "bodies", "classes", "ctf", "expectation", "fourier", "geometry", "maximization", "refine", "regularise",
+    "validate",
 )  # fmt: skip
 
 
