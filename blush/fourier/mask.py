@@ -104,15 +104,42 @@ def auto_mask(
     (N, N, N) in [0, 1], dtype and device of the input.
     """
     box = volume.shape[-1]
-    radius = centred_radius(box, 3, volume.device)
-    sphere_px = min(particle_diameter_angst / (2 * pixel_size_angst), box / 2 - 1)
-    filtered = low_pass(volume, max(lowpass_angst, 2 * pixel_size_angst), pixel_size_angst)
-    inside = radius < sphere_px
-    density = ((filtered > _solvent_threshold(filtered, radius, sphere_px)) & inside).cpu().numpy()
-    particle = _largest_parts(density)
+    particle = solid_density(volume, pixel_size_angst, particle_diameter_angst, lowpass_angst)
+    sphere_px = _sphere_px(box, pixel_size_angst, particle_diameter_angst)
+    inside = centred_radius(box, 3, volume.device) < sphere_px
     if particle.sum() < SMALLEST_SHARE * float(inside.sum()):
         return soft_sphere(box, sphere_px, edge_px, volume.device, volume.dtype)
-    return extend_and_soften(torch.from_numpy(particle), extend_px, edge_px).to(volume)
+    return extend_and_soften(particle, extend_px, edge_px).to(volume)
+
+
+def solid_density(
+    volume: Tensor, pixel_size_angst: float, particle_diameter_angst: float, lowpass_angst: float = 15.0
+) -> Tensor:
+    """Where a low-passed map stands out of the solvent: the largest connected parts, their holes filled.
+
+    Parameters
+    ----------
+    volume
+        (N, N, N), density positive.
+    particle_diameter_angst
+        Sphere that holds the particle.
+    lowpass_angst
+        Filter before thresholding.
+
+    Returns
+    -------
+    (N, N, N) boolean, on the device of the input.
+    """
+    radius = centred_radius(volume.shape[-1], 3, volume.device)
+    sphere_px = _sphere_px(volume.shape[-1], pixel_size_angst, particle_diameter_angst)
+    filtered = low_pass(volume, max(lowpass_angst, 2 * pixel_size_angst), pixel_size_angst)
+    density = (filtered > _solvent_threshold(filtered, radius, sphere_px)) & (radius < sphere_px)
+    return torch.from_numpy(_largest_parts(density.cpu().numpy())).to(volume.device)
+
+
+def _sphere_px(box: int, pixel_size_angst: float, particle_diameter_angst: float) -> float:
+    """Radius of the particle's sphere, in the box."""
+    return min(particle_diameter_angst / (2 * pixel_size_angst), box / 2 - 1)
 
 
 def _solvent_threshold(filtered: Tensor, radius: Tensor, sphere_px: float) -> Tensor:

@@ -22,6 +22,7 @@ from blush.io.mrc import read_volume, write_volume
 from blush.io.particles import ParticleSet
 from blush.io.seal import is_sealed, read_seal
 from blush.io.star import write_star
+from blush.jobs.body_inputs import check_bodies
 from blush.jobs.class_inputs import check_folds, check_references
 from blush.jobs.layout import RunFolder
 from blush.jobs.memory import check_memory
@@ -84,6 +85,10 @@ def check_run(config: RunConfig) -> Findings:
     findings = check_inputs(config)
     findings.problems += check_surroundings(config)
     particles, problems = findings.particles, findings.problems
+    if config.job == "multibody" and particles is not None and particles.optics[0].pixel_size_angst > 0:
+        found, warnings = check_bodies(config, particles.optics[0])
+        problems += found
+        findings.warnings += warnings
     try:
         method = regulariser(config.regulariser)
         if particles is not None and particles.optics[0].box_px > 0 and particles.optics[0].pixel_size_angst > 0:
