@@ -80,7 +80,7 @@ def write_bodies(star: Path, bodies: Sequence[Body]) -> None:
     Parameters
     ----------
     bodies
-        Of those that are not refined, the widths are written as 0.
+        The bodies; widths of those that are not refined are written as 0.
     """
     numbers_of = {body.name: number for number, body in enumerate(bodies, 1)}
     table: Table = {_MASK: np.array([relpath(body.mask, star.absolute().parent) for body in bodies], dtype=object)}
