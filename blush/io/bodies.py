@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def read_bodies(star: Path, pixel_size_angst: float) -> tuple[tuple[Body, ...], list[Problem]]:
-    """Read a list of bodies, one row each, in the order of their numbers.
+    """Read a list of bodies, one row each, in the order of their numbers: as `write_bodies` or RELION's users write it.
 
     Parameters
     ----------
