@@ -6,6 +6,7 @@ from os.path import relpath
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from blush.config.multibody import Body, body_mistakes
 from blush.errors import BlushError, Problem
@@ -89,6 +90,20 @@ def write_bodies(star: Path, bodies: Sequence[Body]) -> None:
     table[_ANGLES] = np.array([body.sigma_rotation_deg if body.refine else 0.0 for body in bodies])
     table[_OFFSET] = np.array([body.sigma_offset_angst if body.refine else 0.0 for body in bodies])
     write_star(star, {"bodies": table})
+
+
+def bodies_yaml(bodies: Sequence[Body], folder: Path) -> str:
+    """Section `multibody` of a configuration in a folder, with masks named from there."""
+    lines = []
+    for body in bodies:
+        told = body.model_dump(exclude_defaults=True) | {"mask": relpath(body.mask, folder.absolute())}
+        lines.append(f"    - {{{', '.join(f'{key}: {_yaml(value)}' for key, value in told.items())}}}\n")
+    return "multibody:\n  bodies:\n" + "".join(lines)
+
+
+def _yaml(value: object) -> str:
+    """One value of a list of settings."""
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n").removesuffix("\n...")
 
 
 def _only_table(star: Path) -> Table:

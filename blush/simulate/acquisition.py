@@ -9,7 +9,7 @@ from torch import Tensor
 from blush.simulate.settings import Imaging, SimulateConfig, Views
 
 # One stream of random numbers per purpose, so that a change in one leaves the others as they are.
-_POSES, _DEFOCUS, _NOISE, _TEXTURE, _SPECIES, _JUNK = range(6)
+_POSES, _DEFOCUS, _NOISE, _TEXTURE, _SPECIES, _JUNK, _BODIES = range(7)
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,11 @@ def species_generator(seed: int, micrograph: int = 0) -> np.random.Generator:
 def junk_generator(seed: int, micrograph: int, kind: int) -> np.random.Generator:
     """Random numbers for the junk of one micrograph, of one kind by its number."""
     return np.random.default_rng([seed, micrograph, _JUNK, kind])
+
+
+def body_generator(seed: int, micrograph: int, body: int, motion: int) -> np.random.Generator:
+    """Random numbers for one motion of one body in one micrograph, each by its number."""
+    return np.random.default_rng([seed, micrograph, _BODIES, body, motion])
 
 
 def _micrograph(settings: SimulateConfig, number: int) -> Acquisition:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from blush.errors import BlushError, Problem
 from blush.simulate.atoms import Atoms, Unit
-from blush.simulate.mixture_settings import Change, Occupancy, Part, Remove, Rotate
+from blush.simulate.mixture_settings import Change, Occupancy, Part, Remove, Rotate, Selection
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def changed(unit: Unit, changes: Sequence[Change], species: str) -> Structure:
     after = Atoms(element, torch.cat(each), occupancy * presence, bfactor)
     there = presence > 0
     if not there.any():
-        raise _refused(unit, species, None, "no atom is left", "remove fewer")
+        raise _refused(unit, f"species {species}", "no atom is left", "remove fewer")
     old = Atoms(element, before, occupancy, bfactor).take(touched)
     return Structure(after.take(there), presence[there], _joined(old, after.take(touched & there)))
 
@@ -92,7 +92,7 @@ def _apply(unit: Unit, changes: Sequence[Change]) -> _Changed:
         torch.zeros(len(unit.atoms), dtype=torch.bool),
     )
     for change in changes:
-        rows = torch.from_numpy(_rows(unit, change.select))
+        rows = torch.from_numpy(atoms_of(unit, change.select))
         position, presence = state.position_angst, state.presence
         if isinstance(change, Remove):
             presence = torch.where(rows, 0.0, presence)
@@ -110,12 +110,12 @@ def _turned(unit: Unit, change: Rotate, position: Tensor) -> Tensor:
         raise TypeError(f"an angle is wanted, not {change.angle_deg}")
     first, second = change.axis[0], change.axis[1]
     if isinstance(first, Part) and isinstance(second, Part):
-        ends = _middle(unit, first), _middle(unit, second)
+        ends = middle_of(unit, first), middle_of(unit, second)
         axis, point = ends[1] - ends[0], ends[0]
     else:
         axis, point = torch.tensor(change.axis, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     if isinstance(change.through, Part):
-        point = _middle(unit, change.through)
+        point = middle_of(unit, change.through)
     elif change.through is not None:
         point = torch.tensor(change.through, dtype=torch.float64) + unit.frame.middle_angst
     turn = torch.from_numpy(
@@ -124,13 +124,13 @@ def _turned(unit: Unit, change: Rotate, position: Tensor) -> Tensor:
     return (position - point) @ turn.T + point
 
 
-def _middle(unit: Unit, part: Part) -> Tensor:
-    """Mean position of the chosen atoms, before any change."""
-    return unit.atoms.position_angst[torch.from_numpy(_rows(unit, part))].mean(0)
+def middle_of(unit: Unit, part: Part) -> Tensor:
+    """Mean position of the chosen atoms, before any change, and before `unit.frame.middle_angst` is subtracted."""
+    return unit.atoms.position_angst[torch.from_numpy(atoms_of(unit, part))].mean(0)
 
 
-def _rows(unit: Unit, part: Part) -> NDArray[np.bool_]:
-    """(n,) bool, atoms of the unit that match."""
+def atoms_of(unit: Unit, part: Part) -> NDArray[np.bool_]:
+    """Atoms of the unit that match: (n,) bool."""
     names = unit.names
     rows = np.ones(len(unit.atoms), dtype=bool)
     if part.chains is not None:
@@ -145,25 +145,41 @@ def _rows(unit: Unit, part: Part) -> NDArray[np.bool_]:
 
 def _check(unit: Unit, changes: Sequence[Change], species: str) -> None:
     """Refuse selections that find nothing."""
-    chains = list(dict.fromkeys(unit.names.chain.tolist()))
     for number, change in enumerate(changes, start=1):
+        where = f"species {species}, change {number}"
         parts: list[Part] = [change.select]
         if isinstance(change, Rotate):
             parts += [p for p in (*change.axis, change.through) if isinstance(p, Part)]
         for part in parts:
-            missing = [name for name in part.chains or () if name not in chains]
-            if missing:
-                remedy = "name some of them"
-                raise _refused(unit, species, number, f"the model has chains {chains}", remedy, " ".join(missing))
-            if not _rows(unit, part).any():
-                said = ", ".join(f"{k}: {v}" for k, v in part.model_dump(exclude_none=True).items() if k != "copies")
-                raise _refused(unit, species, number, "selects no atom", "correct the selection", said)
-        over = [copy for copy in change.select.copies or () if copy > len(unit.rotations)]
-        if over:
-            message = f"symmetry puts the model into {len(unit.rotations)} places"
-            raise _refused(unit, species, number, message, "name some of them in copies", str(over[0]))
+            check_part(unit, part, where)
         if isinstance(change, Rotate) and len(parts) > 2 and _no_direction(unit, change):
-            raise _refused(unit, species, number, "both ends of the axis are one point", "choose other atoms")
+            raise _refused(unit, where, "both ends of the axis are one point", "choose other atoms")
+
+
+def check_part(unit: Unit, part: Part, where: str) -> None:
+    """Refuse a selection that finds nothing.
+
+    Parameters
+    ----------
+    where
+        What selects, for the error.
+
+    Raises
+    ------
+    BlushError
+        With the chains or copies that there are.
+    """
+    chains = list(dict.fromkeys(unit.names.chain.tolist()))
+    missing = [name for name in part.chains or () if name not in chains]
+    if missing:
+        raise _refused(unit, where, f"the model has chains {chains}", "name some of them", " ".join(missing))
+    if not atoms_of(unit, part).any():
+        said = ", ".join(f"{k}: {v}" for k, v in part.model_dump(exclude_none=True).items() if k != "copies")
+        raise _refused(unit, where, "selects no atom", "correct the selection", said)
+    over = [copy for copy in part.copies or () if copy > len(unit.rotations)] if isinstance(part, Selection) else []
+    if over:
+        message = f"symmetry puts the model into {len(unit.rotations)} places"
+        raise _refused(unit, where, message, "name some of them in copies", str(over[0]))
 
 
 def _no_direction(unit: Unit, change: Rotate) -> bool:
@@ -171,14 +187,11 @@ def _no_direction(unit: Unit, change: Rotate) -> bool:
     first, second = change.axis[0], change.axis[1]
     if not isinstance(first, Part) or not isinstance(second, Part):
         return False
-    return float((_middle(unit, first) - _middle(unit, second)).norm()) < 1e-3
+    return float((middle_of(unit, first) - middle_of(unit, second)).norm()) < 1e-3
 
 
-def _refused(
-    unit: Unit, species: str, number: int | None, message: str, remedy: str, value: str | None = None
-) -> BlushError:
-    """Error about one change, counted from 1, or about all."""
-    where = f"species {species}" + (f", change {number}" if number else "")
+def _refused(unit: Unit, where: str, message: str, remedy: str, value: str | None = None) -> BlushError:
+    """Error about one change, or about all of a species."""
     return BlushError("cannot change an atomic model", [Problem(message, remedy, str(unit.path), where, value)])
 
 

@@ -100,9 +100,9 @@ def _particle_table(seen: Acquisition, settings: SimulateConfig) -> Table:
 
 
 def settings_content(settings: SimulateConfig) -> dict[str, Any]:
-    """Settings without paths outside the set, and without those of mixtures where there is none."""
-    only_mixtures = set() if settings.is_mixture else {"species", "junk", "counts"}
-    content = settings.model_dump(mode="json", exclude={"output"} | only_mixtures)
+    """Settings without paths outside the set, and without those of mixtures and bodies where there are none."""
+    left_out = {"output"} if settings.is_mixture else {"output", "species", "junk", "counts"}
+    content = settings.model_dump(mode="json", exclude=left_out if settings.bodies else left_out | {"bodies"})
     specimens = [content["specimen"], *(one["specimen"] for one in content.get("species", ()) if one["specimen"])]
     for specimen in specimens:
         specimen["model"] = Path(specimen["model"]).name

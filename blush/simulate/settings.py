@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from blush.config.files import checked, merged, read_yaml
 from blush.config.sections import PointGroup, Section
+from blush.simulate.body_settings import MovingBody, check_bodies
 from blush.simulate.mixture_settings import Change, Junk, Rotate, Vector
 
 Positive = Annotated[float, Field(gt=0)]
@@ -158,6 +159,9 @@ class SimulateConfig(Section):
     specimen: Specimen = Field(default_factory=lambda: Specimen.model_validate({}), description="The particle")
     species: tuple[Species, ...] = Field(default=(), description="States of a mixture; empty: `specimen` alone")
     junk: Junk = Field(default=Junk(), description="Images without a whole particle")
+    bodies: tuple[MovingBody, ...] = Field(
+        default=(), description="Parts of `specimen` that move against each other; empty: it is rigid"
+    )
     counts: Literal["exact", "drawn"] = Field(
         default="exact",
         description="exact: shares of a mixture hold to one image; drawn: each image is drawn by them, so that a "
@@ -177,6 +181,20 @@ class SimulateConfig(Section):
     def is_mixture(self) -> bool:
         """Whether images differ in more than view and noise."""
         return bool(self.species) or self.junk.share > 0
+
+    @field_validator("bodies")
+    @classmethod
+    def _bodies_make_a_whole(cls, value: tuple[MovingBody, ...]) -> tuple[MovingBody, ...]:
+        check_bodies(value)
+        return value
+
+    @model_validator(mode="after")
+    def _bodies_are_of_one_particle(self) -> Self:
+        if self.bodies and self.is_mixture:
+            raise ValueError("bodies and a mixture (species, junk) exclude each other; leave one of them out")
+        if self.bodies and self.specimen.belt is not None:
+            raise ValueError("bodies have no micelle; leave specimen.belt out")
+        return self
 
     @field_validator("species")
     @classmethod
