@@ -4,7 +4,8 @@
 
 TARGET is a folder outside the repository; MODELS holds the wwPDB entries named below as `1abc.cif.gz`. Each set is what
 `blush simulate` writes, with `set.json` for the refinement programs. Sets named `mixture_...` (`mixtures.py`) are for
-classification: their truth has classes, and `set.json` names the true maps and the mask around what differs.
+classification: their truth has classes, and `set.json` names the true maps and the mask around what differs. Sets named
+`bodies_...` (`moving.py`) are for multi-body refinement: `set.json` names the list of their bodies.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 from mixtures import MIXTURES
+from moving import MOVING
 
 from blush.simulate.particle_set import simulate
 from blush.simulate.settings import load_settings
@@ -21,120 +23,124 @@ from blush.simulate.settings import load_settings
 # For scale: the signal of real beta-galactosidase (0.47 MDa, EMPIAR-10204 at 3.54 Å/px, 200 kV), measured from its
 # refined map and poses by the definition of `blush.simulate.settings.Noise`, has 0.11 of the variance of its noise.
 # Per pixel, signal over noise falls as the pixel's area.
-SETS: dict[str, dict] = {
-    # p97, 0.5 MDa, soluble
-    "soluble": {
-        "specimen": {"model": "8uv2.cif.gz", "symmetry": "C6", "copies": "average"},
-        "imaging": {"n_particles": 500, "box_px": 64, "pixel_size_angst": 3.5, "offset_sd_angst": 5},
-        "noise": {"snr": 0.08},
-    },
-    # Eag potassium channel, 0.35 MDa, in a detergent micelle
-    "membrane": {
-        "specimen": {
-            "model": "8eow.cif.gz",
-            "symmetry": "C4",
-            "copies": "average",
-            "belt": {"center_z_angst": 38, "core_height_angst": 30, "core_width_angst": 14},
+SETS: dict[str, dict] = (
+    {
+        # p97, 0.5 MDa, soluble
+        "soluble": {
+            "specimen": {"model": "8uv2.cif.gz", "symmetry": "C6", "copies": "average"},
+            "imaging": {"n_particles": 500, "box_px": 64, "pixel_size_angst": 3.5, "offset_sd_angst": 5},
+            "noise": {"snr": 0.08},
         },
-        "imaging": {"n_particles": 400, "box_px": 128, "pixel_size_angst": 2.0, "envelope_bfactor_angst2": 100},
-        "noise": {"snr": 0.03},
-    },
-    # Inorganic pyrophosphatase, 64 kDa, C2: small, so that each image says little about its pose
-    "small": {
-        "specimen": {"model": "1e9g.cif.gz", "symmetry": "C2", "copies": "average"},
-        "imaging": {
-            "n_particles": 400,
-            "box_px": 64,
-            "pixel_size_angst": 2.2,
-            "offset_sd_angst": 3,
-            "defocus_min_angst": 6000,
-            "defocus_max_angst": 16000,
-            "envelope_bfactor_angst2": 100,
+        # Eag potassium channel, 0.35 MDa, in a detergent micelle
+        "membrane": {
+            "specimen": {
+                "model": "8eow.cif.gz",
+                "symmetry": "C4",
+                "copies": "average",
+                "belt": {"center_z_angst": 38, "core_height_angst": 30, "core_width_angst": 14},
+            },
+            "imaging": {"n_particles": 400, "box_px": 128, "pixel_size_angst": 2.0, "envelope_bfactor_angst2": 100},
+            "noise": {"snr": 0.03},
         },
-        "noise": {"snr": 0.12},
-        "initial_lowpass_angst": 30,
-    },
-    # The same with a quarter less signal: on the edge of what can be aligned, where regularisers differ
-    "lowsnr": {
-        "specimen": {"model": "1e9g.cif.gz", "symmetry": "C2", "copies": "average"},
-        "imaging": {
-            "n_particles": 400,
-            "box_px": 64,
-            "pixel_size_angst": 2.2,
-            "offset_sd_angst": 3,
-            "defocus_min_angst": 6000,
-            "defocus_max_angst": 16000,
-            "envelope_bfactor_angst2": 100,
+        # Inorganic pyrophosphatase, 64 kDa, C2: small, so that each image says little about its pose
+        "small": {
+            "specimen": {"model": "1e9g.cif.gz", "symmetry": "C2", "copies": "average"},
+            "imaging": {
+                "n_particles": 400,
+                "box_px": 64,
+                "pixel_size_angst": 2.2,
+                "offset_sd_angst": 3,
+                "defocus_min_angst": 6000,
+                "defocus_max_angst": 16000,
+                "envelope_bfactor_angst2": 100,
+            },
+            "noise": {"snr": 0.12},
+            "initial_lowpass_angst": 30,
         },
-        "noise": {"snr": 0.09},
-        "initial_lowpass_angst": 30,
-    },
-    # The channel in its micelle at coarser pixels, so that many refinements can be compared
-    "micelle": {
-        "specimen": {
-            "model": "8eow.cif.gz",
-            "symmetry": "C4",
-            "copies": "average",
-            "belt": {"center_z_angst": 38, "core_height_angst": 30, "core_width_angst": 14},
+        # The same with a quarter less signal: on the edge of what can be aligned, where regularisers differ
+        "lowsnr": {
+            "specimen": {"model": "1e9g.cif.gz", "symmetry": "C2", "copies": "average"},
+            "imaging": {
+                "n_particles": 400,
+                "box_px": 64,
+                "pixel_size_angst": 2.2,
+                "offset_sd_angst": 3,
+                "defocus_min_angst": 6000,
+                "defocus_max_angst": 16000,
+                "envelope_bfactor_angst2": 100,
+            },
+            "noise": {"snr": 0.09},
+            "initial_lowpass_angst": 30,
         },
-        "imaging": {"n_particles": 400, "box_px": 64, "pixel_size_angst": 3.4, "envelope_bfactor_angst2": 100},
-        "noise": {"snr": 0.06},
-    },
-    # KcsA with Fabs, 0.23 MDa, C4, seen mostly along its axis and from one side
-    "preferred": {
-        "specimen": {"model": "1k4c.cif.gz", "assembly": "1", "symmetry": "C4", "copies": "average"},
-        "imaging": {"n_particles": 500, "box_px": 64, "pixel_size_angst": 2.8, "envelope_bfactor_angst2": 100},
-        "views": {"preferred_axes": [[0, 0, 1], [0, 0, -1], [1, 0.4, 0.2]], "concentration": 12},
-        "noise": {"snr": 0.06},
-    },
-    # Four more on the edge of what can be aligned, of structures that no shipped network was trained on.
-    # Cysteine desulfurase complex, 99 kDa, without symmetry
-    "soluble99": {
-        "specimen": {"model": "4lw4.cif.gz"},
-        "imaging": {
-            "n_particles": 400,
-            "box_px": 64,
-            "pixel_size_angst": 2.6,
-            "offset_sd_angst": 3,
-            "envelope_bfactor_angst2": 100,
+        # The channel in its micelle at coarser pixels, so that many refinements can be compared
+        "micelle": {
+            "specimen": {
+                "model": "8eow.cif.gz",
+                "symmetry": "C4",
+                "copies": "average",
+                "belt": {"center_z_angst": 38, "core_height_angst": 30, "core_width_angst": 14},
+            },
+            "imaging": {"n_particles": 400, "box_px": 64, "pixel_size_angst": 3.4, "envelope_bfactor_angst2": 100},
+            "noise": {"snr": 0.06},
         },
-        "noise": {"snr": 0.11},
-        "initial_lowpass_angst": 30,
-    },
-    # Formate dehydrogenase H, 81 kDa, one compact chain
-    "soluble81": {
-        "specimen": {"model": "1fdo.cif.gz"},
-        "imaging": {
-            "n_particles": 400,
-            "box_px": 64,
-            "pixel_size_angst": 2.3,
-            "offset_sd_angst": 3,
-            "envelope_bfactor_angst2": 100,
+        # KcsA with Fabs, 0.23 MDa, C4, seen mostly along its axis and from one side
+        "preferred": {
+            "specimen": {"model": "1k4c.cif.gz", "assembly": "1", "symmetry": "C4", "copies": "average"},
+            "imaging": {"n_particles": 500, "box_px": 64, "pixel_size_angst": 2.8, "envelope_bfactor_angst2": 100},
+            "views": {"preferred_axes": [[0, 0, 1], [0, 0, -1], [1, 0.4, 0.2]], "concentration": 12},
+            "noise": {"snr": 0.06},
         },
-        "noise": {"snr": 0.18},
-        "initial_lowpass_angst": 30,
-    },
-    # Sliding clamp on DNA, 88 kDa
-    "nucleic88": {
-        "specimen": {"model": "3bep.cif.gz"},
-        "imaging": {
-            "n_particles": 400,
-            "box_px": 64,
-            "pixel_size_angst": 2.4,
-            "offset_sd_angst": 3,
-            "envelope_bfactor_angst2": 100,
+        # Four more on the edge of what can be aligned, of structures that no shipped network was trained on.
+        # Cysteine desulfurase complex, 99 kDa, without symmetry
+        "soluble99": {
+            "specimen": {"model": "4lw4.cif.gz"},
+            "imaging": {
+                "n_particles": 400,
+                "box_px": 64,
+                "pixel_size_angst": 2.6,
+                "offset_sd_angst": 3,
+                "envelope_bfactor_angst2": 100,
+            },
+            "noise": {"snr": 0.11},
+            "initial_lowpass_angst": 30,
         },
-        "noise": {"snr": 0.19},
-        "initial_lowpass_angst": 30,
-    },
-    # KcsA with Fabs again, with less signal
-    "preferredlow": {
-        "specimen": {"model": "1k4c.cif.gz", "assembly": "1", "symmetry": "C4", "copies": "average"},
-        "imaging": {"n_particles": 400, "box_px": 64, "pixel_size_angst": 2.8, "envelope_bfactor_angst2": 100},
-        "views": {"preferred_axes": [[0, 0, 1], [0, 0, -1], [1, 0.4, 0.2]], "concentration": 12},
-        "noise": {"snr": 0.04},
-    },
-} | MIXTURES
+        # Formate dehydrogenase H, 81 kDa, one compact chain
+        "soluble81": {
+            "specimen": {"model": "1fdo.cif.gz"},
+            "imaging": {
+                "n_particles": 400,
+                "box_px": 64,
+                "pixel_size_angst": 2.3,
+                "offset_sd_angst": 3,
+                "envelope_bfactor_angst2": 100,
+            },
+            "noise": {"snr": 0.18},
+            "initial_lowpass_angst": 30,
+        },
+        # Sliding clamp on DNA, 88 kDa
+        "nucleic88": {
+            "specimen": {"model": "3bep.cif.gz"},
+            "imaging": {
+                "n_particles": 400,
+                "box_px": 64,
+                "pixel_size_angst": 2.4,
+                "offset_sd_angst": 3,
+                "envelope_bfactor_angst2": 100,
+            },
+            "noise": {"snr": 0.19},
+            "initial_lowpass_angst": 30,
+        },
+        # KcsA with Fabs again, with less signal
+        "preferredlow": {
+            "specimen": {"model": "1k4c.cif.gz", "assembly": "1", "symmetry": "C4", "copies": "average"},
+            "imaging": {"n_particles": 400, "box_px": 64, "pixel_size_angst": 2.8, "envelope_bfactor_angst2": 100},
+            "views": {"preferred_axes": [[0, 0, 1], [0, 0, -1], [1, 0.4, 0.2]], "concentration": 12},
+            "noise": {"snr": 0.04},
+        },
+    }
+    | MIXTURES
+    | MOVING
+)
 
 
 def make_set(name: str, target: Path, models: Path, changes: dict, seed: int = 1) -> Path:
@@ -161,6 +167,8 @@ def make_set(name: str, target: Path, models: Path, changes: dict, seed: int = 1
     if "classes" in summary["derived"]:
         settings["classes"] = "true_classes.star"
         settings["focus_mask"] = "focus_mask.mrc" if (target / name / "focus_mask.mrc").exists() else None
+    if "bodies" in summary["derived"]:
+        settings["bodies"] = "bodies.star"
     (target / name / "set.json").write_text(json.dumps(settings, indent=1) + "\n")
     return target / name
 

@@ -15,7 +15,9 @@ def register(app: typer.Typer) -> None:
 def simulate(
     config: Annotated[
         Path | None,
-        typer.Argument(help="YAML file, as config/simulate_demo.yaml or _mixture.yaml; none: the embedded demo."),
+        typer.Argument(
+            help="YAML file, as config/simulate_demo.yaml, _mixture.yaml or _bodies.yaml; none: the embedded demo."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the particle set.")] = None,
     model: Annotated[Path | None, typer.Option(help="Atomic model, PDB or mmCIF, plain or .gz.")] = None,
@@ -23,7 +25,7 @@ def simulate(
     snr: Annotated[float | None, typer.Option(help="Variance of signal over that of noise.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
 ) -> None:
-    """Simulate a particle set, of one particle or a mixture, with its truth: stacks, STAR files, true maps, masks."""
+    """Simulate a particle set, of one particle, a mixture or bodies that move, with its truth: stacks, STAR files, true maps, masks."""
     from blush.simulate.settings import load_settings
 
     given = {"output": out, "seed": seed, "specimen.model": model, "imaging.n_particles": particles, "noise.snr": snr}

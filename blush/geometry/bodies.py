@@ -287,8 +287,8 @@ def _whole_shift(view: Tensor, origin_angst: Tensor, centre_angst: Tensor, pixel
 
 
 def _rounded(values: Tensor) -> Tensor:
-    """Whole numbers, ties away from zero."""
-    return values.sign() * (values.abs() + 0.5).floor()
+    """Whole numbers, ties away from zero; 0 has no sign."""
+    return values.sign() * (values.abs() + 0.5).floor() + 0.0
 
 
 def _quarter(like: Tensor) -> Tensor:

@@ -34,7 +34,8 @@ def read_bodies(star: Path, pixel_size_angst: float) -> tuple[tuple[Body, ...], 
 
     Returns
     -------
-    The bodies, called after their masks where these names differ, and what is taken otherwise than it is written.
+    The bodies, called after their masks (without `mask_` or `_mask`) where these names differ, and what is taken
+    otherwise than it is written.
 
     Raises
     ------
@@ -118,7 +119,7 @@ def _only_table(star: Path) -> Table:
 
 def _names(files: Sequence[str]) -> list[str]:
     """A name of each body: that of its mask file, or body1, body2, ... where those are equal or no names."""
-    stems = [Path(name).stem for name in files]
+    stems = [Path(name).stem.removeprefix("mask_").removesuffix("_mask") for name in files]
     if len(set(stems)) == len(stems) and all(_NAME.fullmatch(stem) for stem in stems):
         return stems
     return [f"body{number}" for number in range(1, len(files) + 1)]

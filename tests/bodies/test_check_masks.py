@@ -27,12 +27,12 @@ def ball(x: float, radius: float, edge: float = 20.0) -> torch.Tensor:
     return 0.5 + 0.5 * torch.cos(torch.pi * fraction)
 
 
-DENSITY = (distance(-30) < 32).float() + (distance(30) < 32).float()
-"""Two touching spheres of 137,000 Å³, each as large as 113 kDa of protein."""
-LEFT, RIGHT = ball(-30, 36), ball(30, 36)
+DENSITY = (distance(-34) < 38).float() + (distance(34) < 38).float()
+"""Two spheres of 230,000 Å³, which reach into each other by little."""
+LEFT, RIGHT = ball(-34, 42), ball(34, 42)
 
 
-def check(folder: Path, masks, hinge=True, learned=False, pixel=PIXEL, diameter=190.0):
+def check(folder: Path, masks, hinge=True, learned=False, pixel=PIXEL, diameter=200.0):
     bodies = []
     for number, mask in enumerate(masks):
         write_volume(folder / f"{number}.mrc", mask.numpy(), pixel)
@@ -47,7 +47,7 @@ def test_good_masks_are_not_complained_of(tmp_path):
 
 
 def test_a_mask_that_leaves_the_box_is_refused(tmp_path):
-    [problem], _ = check(tmp_path, (LEFT, ball(90, 36)), diameter=250)
+    [problem], _ = check(tmp_path, (LEFT, ball(90, 40)), diameter=250)
     assert problem.startswith(f"{tmp_path}/1.mrc: mask of body b reaches the edge of the box, which cuts it (found ")
 
 
@@ -67,7 +67,7 @@ def test_masks_that_cannot_be_used(tmp_path, mask, pixel, expected):
 
 
 def test_a_hard_edge_is_told(tmp_path):
-    problems, warnings = check(tmp_path, (LEFT, (distance(30) < 45).float()))
+    problems, warnings = check(tmp_path, (LEFT, (distance(34) < 52).float()))
     assert problems == []
     assert len(warnings) == 1
     assert (
@@ -77,7 +77,7 @@ def test_a_hard_edge_is_told(tmp_path):
 
 def test_the_width_of_an_edge_is_measured(tmp_path):
     """A cosine of 8 Å is 0.71 of that between 0.05 and 0.95: 1.4 pixels, measured on a grid of 4 Å."""
-    _, warnings = check(tmp_path, (LEFT, ball(30, 42, edge=8.0)))
+    _, warnings = check(tmp_path, (LEFT, ball(34, 46, edge=8.0)))
     [width] = [float(one.split("(found ")[1].split(" px")[0]) for one in warnings if "hard edge" in one]
     assert width == pytest.approx(1.4, abs=0.3)
 
@@ -107,7 +107,7 @@ def test_density_in_no_mask_is_told_with_its_share_and_place(tmp_path):
 def test_a_body_outside_the_circle_of_the_particle(tmp_path):
     problems, _ = check(tmp_path, (LEFT, ball(70, 36)), diameter=140)
     assert any("mask of body b lies outside the particle's circle (found" in one for one in problems)
-    problems, warnings = check(tmp_path, (LEFT, RIGHT), diameter=135)
+    problems, warnings = check(tmp_path, (LEFT, RIGHT), diameter=150)
     assert problems == []
     assert any("mask of body b lies outside the particle's circle (found" in one for one in warnings)
 

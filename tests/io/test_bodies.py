@@ -46,6 +46,11 @@ def test_a_list_of_relion_is_read(tmp_path):
     assert warnings == []
 
 
+def test_a_body_is_called_after_its_mask(tmp_path):
+    bodies, _ = read_bodies(write(tmp_path, rlnBodyMaskName=["mask_core.mrc", "run_body002_mask.mrc"]), PIXEL_ANGST)
+    assert [body.name for body in bodies] == ["core", "run_body002"]
+
+
 def test_masks_of_one_name_in_other_folders_are_numbered(tmp_path):
     bodies, _ = read_bodies(write(tmp_path, rlnBodyMaskName=["a/mask.mrc", "b/mask.mrc"]), PIXEL_ANGST)
     assert [body.name for body in bodies] == ["body1", "body2"]

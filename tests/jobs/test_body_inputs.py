@@ -8,24 +8,24 @@ from blush.io.mrc import write_volume
 from blush.io.optics import OpticsGroup
 from blush.jobs.body_inputs import check_bodies
 
-OPTICS = OpticsGroup("g", 300, 2.7, 0.1, pixel_size_angst=4.0, box_px=48)
-HEAD = "name: run\njob: multibody\nparticles: p.star\nreference: r.mrc\nparticle_diameter_angst: 180\n"
+OPTICS = OpticsGroup("g", 300, 2.7, 0.1, pixel_size_angst=4.0, box_px=56)
+HEAD = "name: run\njob: multibody\nparticles: p.star\nreference: r.mrc\nparticle_diameter_angst: 200\n"
 
 
 def ball(x_angst, radius_angst, edge_angst):
-    axis = (np.arange(48) - 24) * 4.0
+    axis = (np.arange(56) - 28) * 4.0
     distance = np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + (axis - x_angst) ** 2)
     return 0.5 + 0.5 * np.cos(np.pi * np.clip((distance - radius_angst) / edge_angst, 0, 1))
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A consensus of two balls of 113 kDa each, in a box and pixel size of its own, and a mask of either."""
-    axis = (np.arange(64) - 32) * 3.0
-    for name, x in (("core", -30), ("head", 30)):
-        write_volume(tmp_path / f"{name}.mrc", ball(x, 36, 20), 4.0)
-    distances = [np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + (axis - x) ** 2) for x in (-30, 30)]
-    write_volume(tmp_path / "r.mrc", sum((one < 32).astype(float) for one in distances), 3.0)
+    """A consensus of two balls of 38 Å, in a box and pixel size of its own, and a mask of either."""
+    axis = (np.arange(80) - 40) * 3.0
+    for name, x in (("core", -34), ("head", 34)):
+        write_volume(tmp_path / f"{name}.mrc", ball(x, 42, 20), 4.0)
+    distances = [np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + (axis - x) ** 2) for x in (-34, 34)]
+    write_volume(tmp_path / "r.mrc", sum((one < 38).astype(float) for one in distances), 3.0)
     return tmp_path
 
 

@@ -1,6 +1,7 @@
 """Sets of a molecule in bodies: images are those of atoms that were moved as the truth says."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -149,7 +150,7 @@ def test_maps_masks_and_lists_of_bodies_belong_together(made):
     bodies, told = read_bodies(made / "bodies.star", 3.5)
     assert told == []
     assert [body.mask.name for body in bodies] == [f"mask_body00{b}.mrc" for b in (1, 2, 3)]
-    assert [body.hinge_with for body in bodies] == ["mask_body002", "mask_body001", "mask_body002"]
+    assert [body.hinge_with for body in bodies] == ["body002", "body001", "body002"]
     assert [entry["n_atoms"] for entry in derived(made)["bodies"]] == [30, 30, 12]
     assert derived(made)["bodies"][2]["mass_kda"] == 0.144  # 12 of carbon
     section = (made / "bodies.yaml").read_text()
@@ -322,6 +323,19 @@ def test_mixtures_and_micelles_are_refused(tmp_path):
 def test_bodies_that_the_model_does_not_allow_are_refused(model, tmp_path, bodies, message):
     with pytest.raises(BlushError, match=message):
         simulate(settings(model, tmp_path, bodies=bodies))
+
+
+def test_the_bodies_of_the_benchmarks_are_valid():
+    """What they need of models is not here; their settings are."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        from moving import MOVING
+    finally:
+        sys.path.pop(0)
+    assert len(MOVING) >= 7
+    for name, content in MOVING.items():
+        assert name.startswith("bodies_")
+        assert len(SimulateConfig.model_validate(content).bodies) in (2, 3)
 
 
 def test_the_shipped_bodies_work(tmp_path):
