@@ -25,7 +25,10 @@ def simulate(
     snr: Annotated[float | None, typer.Option(help="Variance of signal over that of noise.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
 ) -> None:
-    """Simulate a particle set, of one particle, a mixture or bodies that move, with its truth: stacks, STAR files, true maps, masks."""
+    """Simulate a particle set with its truth: stacks, STAR files, true maps, masks.
+
+    Its images show one particle, a mixture, or a molecule in bodies that move.
+    """
     from blush.simulate.settings import load_settings
 
     given = {"output": out, "seed": seed, "specimen.model": model, "imaging.n_particles": particles, "noise.snr": snr}
