@@ -8,10 +8,15 @@ expectation step undoes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from blush.expectation.model import Model
 from blush.expectation.optics import OpticsTables
 from blush.expectation.prepare import image_of
 from blush.fourier.packed import packed
@@ -19,7 +24,7 @@ from blush.fourier.project import project
 from blush.fourier.shift import multiply, phases, round_half_away
 from blush.fourier.transform import Sphere
 from blush.geometry.rotation import matrix_from_euler
-from blush.io.particles import ParticleSet
+from blush.io.particles import POSE, ParticleSet
 
 
 class Background:
@@ -54,6 +59,37 @@ class Background:
             group = torch.from_numpy(particles.optics_index).to(device).long()
             slices = multiply(slices, _inverse(self.tables.correction[..., : self.n_pixels])[group])
         return image_of(slices, self.pixels)
+
+
+class Seen:
+    """Images as an expectation step takes them: as they are stored, less what other parts of the particle show."""
+
+    def __init__(
+        self, background: Sequence[Background], model: Model, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self.background, self.model, self.dtype, self.device = tuple(background), model, dtype, device
+
+    def images(self, particles: ParticleSet) -> Tensor:
+        """(b, N, N) on the device.
+
+        Raises
+        ------
+        ValueError
+            Where particles have no poses of these parts.
+        """
+        images = torch.from_numpy(particles.images()).to(self.device, self.dtype)
+        if not self.background:
+            return images
+        poses = particles.background
+        if poses is None or poses.shape[1:] != (len(self.background), len(POSE)):
+            raise ValueError(f"images have no poses of {len(self.background)} other parts of the particle")
+        group = torch.from_numpy(particles.group_index).to(self.device).long()
+        contrast = torch.from_numpy(particles.norm_correction).to(self.device) / self.model.norm_average
+        factor = self.model.scale.to(self.device)[group] * contrast
+        for part, known in enumerate(self.background):
+            columns: dict[str, Any] = dict(zip(POSE, poses[:, part].T, strict=True))
+            images -= known.images(replace(particles, **columns), factor)
+        return images
 
 
 def rotations(particles: ParticleSet) -> Tensor:

@@ -137,8 +137,10 @@ def local_search(
 
     Parameters
     ----------
-    orientation, log_prior
-        (b, m) grid indices (-1 where a neighbourhood is smaller) and their log priors.
+    orientation
+        (b, m) grid indices, -1 where a neighbourhood is smaller.
+    log_prior
+        (b, 1 or t, m) their log priors, of each shift where they depend on it.
     """
     n, (b, t) = pixels.inside(model.coarse_radius), block.log_prior_shift.shape
     component, m = model.component, orientation.shape[1]
@@ -151,7 +153,7 @@ def local_search(
         scores.append(combine(rows @ slices.transpose(1, 2), power, model.cross_correlation))
         priors.append(log_prior + reference.log_prior)
     score, first = torch.cat(scores, 2), torch.arange(len(scores), device=rows.device) * component.grid.n_orientations
-    prior = block.log_prior_shift[:, :, None] + torch.cat(priors, 1)[:, None, :].to(score.dtype)
+    prior = block.log_prior_shift[:, :, None] + torch.cat(priors, 2).to(score.dtype)
     if not model.cross_correlation:
         score = score + prior
     row = orientation[:, None] + first[:, None]

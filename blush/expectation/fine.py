@@ -6,7 +6,7 @@ that needs them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,6 +24,7 @@ from blush.fourier.backproject import Accumulator, insert
 from blush.fourier.packed import Packed
 from blush.fourier.project import project
 
+LogPrior = Callable[[Pairs, Tensor], Tensor]
 BLOCK_BYTES = {"cpu": 3 * 2**19, "cuda": 2**29}
 """Slices of a block: the second-level cache of one core; ample on a GPU."""
 
@@ -96,7 +97,9 @@ def _sorted_pairs(poses: Poses, u: Tensor, n_orientations: int, size: int) -> tu
     return Pairs(poses.image[order], poses.shift[order], u[order]), poses.log_prior[order], edges
 
 
-def fine_posterior(poses: Poses, block: Weighted, phases: Tensor, model: Model, pixels: Packed) -> Posterior:
+def fine_posterior(
+    poses: Poses, block: Weighted, phases: Tensor, model: Model, pixels: Packed, prior: LogPrior | None = None
+) -> Posterior:
     """Score all children of the kept coarse poses and normalise.
 
     Parameters
@@ -105,6 +108,9 @@ def fine_posterior(poses: Poses, block: Weighted, phases: Tensor, model: Model, 
         In ascending order of (image, shift).
     phases
         (t, 4, 2, n) of the fine shifts.
+    prior
+        (p, 4, children) log prior of the children of pairs, by the matrices (u, children, 3, 3) that their orientations
+        count; None: children have the prior of their coarse pose.
     """
     n, n_images = block.cross.shape[-1], len(poses.count)
     component = model.component
@@ -113,14 +119,19 @@ def fine_posterior(poses: Poses, block: Weighted, phases: Tensor, model: Model, 
     children = matrices.shape[1]
     size = block_rows(n, children, u.device)
     pairs, log_prior, edges = _sorted_pairs(poses, u, len(row), size)
+    if prior is not None:
+        log_prior = torch.zeros_like(log_prior)
     scores = torch.empty(len(u), CHILD_SHIFTS, children, dtype=block.cross.dtype, device=u.device)
     for index, (begin, end) in enumerate(pairwise(edges)):
         first = index * size
         slices = _slices(model, matrices, reference_edges, first, size, pixels, n)
+        part = pairs.part(begin, end, first)
         scores[begin:end] = score_pairs(
-            pairs.part(begin, end, first), block.cross, block.power, phases, slices.view(-1, children, 2, n),
+            part, block.cross, block.power, phases, slices.view(-1, children, 2, n),
             log_prior[begin:end], model.cross_correlation,
         )  # fmt: skip
+        if prior is not None:
+            scores[begin:end] += prior(part, matrices[first : first + size]).to(scores.dtype)
     flat = scores.flatten(1)
     contest = Contest.of(pairs, row, component, n_images)
     weight, log_sum, pmax = _weights(flat, contest, model)

@@ -40,6 +40,10 @@ class Model:
     temperature
         What the log probabilities of an image's references are divided by, once its poses are summed over; above 1
         labels are softer than the likelihood says.
+    motion
+        (6, 6) covariance of how far poses are from those that images are anchored to, rotation vector in rad and
+        displacement in Å in the frame of the map; or None. It takes the place of both priors, of offsets and around
+        the previous pose, whose neighbourhood only bounds the search.
     """
 
     component: Component
@@ -59,6 +63,7 @@ class Model:
     adaptive_fraction: float = 0.999
     fixed_poses: bool = False
     temperature: float = 1.0
+    motion: Tensor | None = None
 
     @property
     def box_px(self) -> int:

@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from blush.expectation.accuracy import expected_accuracy
+from blush.expectation.background import Background, Seen
 from blush.expectation.batches import batches, subset_of, taken
 from blush.expectation.block import Block
 from blush.expectation.coarse import GlobalSearch, Poses, Weighted, local_search
-from blush.expectation.fine import Posterior, back_project, fine_posterior
+from blush.expectation.fine import back_project, fine_posterior
 from blush.expectation.fixed import FixedPoses
 from blush.expectation.given_images import GivenImages, Place, offsets_px
 from blush.expectation.memory import LOCAL_NEIGHBOURS, PAIRS_PER_BATCH, StepSize
 from blush.expectation.model import Model
 from blush.expectation.optics import OpticsTables
+from blush.expectation.pose_prior import AnchoredPrior
 from blush.expectation.prepare import MASK_EDGE_PX, Images, prepare
 from blush.expectation.statistics import Fit, add_pose_sums, add_statistics, weight_of_images
 from blush.expectation.sums import Sums
+from blush.expectation.table import of_references, pose_columns
 from blush.fourier.many_sums import InterleavedSums
 from blush.fourier.mask import soft_circle
 from blush.fourier.packed import Packed, packed
 from blush.fourier.shift import phases, round_half_away
-from blush.geometry.rotation import euler_from_matrix
 from blush.geometry.sampling import fine_offsets
-from blush.io.particles import ParticleSet
+from blush.io.particles import POSE, ParticleSet
 
-POSE = ("rot_deg", "tilt_deg", "psi_deg", "offset_x_angst", "offset_y_angst")
-"""Columns of a pose, in the order of arrays that hold poses."""
 CTF_BLOCKS = 10
 """Parts in which CTFs for accuracies are computed: their double-precision phases take many times the result."""
 
@@ -40,8 +40,29 @@ class Expectation:
     """One iteration's expectation step for one subset; call it with shards of that subset."""
 
     def __init__(
-        self, model: Model, particles: ParticleSet, dtype: torch.dtype, device: torch.device, memory_bytes: float = 2e9
+        self,
+        model: Model,
+        particles: ParticleSet,
+        dtype: torch.dtype,
+        device: torch.device,
+        memory_bytes: float = 2e9,
+        background: Sequence[Background] = (),
     ) -> None:
+        """Prepare what all shards share.
+
+        Parameters
+        ----------
+        background
+            What other parts of the particle add to its images, at the poses of `ParticleSet.background`.
+
+        Raises
+        ------
+        ValueError
+            Where there is some and poses are given.
+        """
+        if background and model.fixed_poses:
+            raise ValueError("images at given poses are kept as they come; blush subtract takes away what is known")
+        self.seen = Seen(background, model, dtype, device)
         self.model, self.dtype, self.device = model, dtype, device
         self.pixels: Packed = packed(model.box_px, str(device))
         self.n_pixels = self.pixels.inside(model.radius)
@@ -57,6 +78,7 @@ class Expectation:
         is_global = model.local_sigma_deg is None and not model.fixed_poses
         self.search = GlobalSearch(model, self.pixels, dtype) if is_global else None
         self.fixed = FixedPoses(model, self.pixels) if model.fixed_poses else None
+        self.anchored = None if model.motion is None else AnchoredPrior(model, fine, device)
         size = self._size()
         self.block_size = size.block_size(memory_bytes, on_cpu=self.device.type == "cpu")
         self.spare_bytes = memory_bytes - size.peak(self.block_size).total
@@ -164,7 +186,7 @@ class Expectation:
         optics = torch.from_numpy(particles.optics_index).to(device).long()
         correction = None if self.tables.correction is None else self.tables.correction[optics]
         images = prepare(
-            torch.from_numpy(particles.images()).to(device, self.dtype),
+            self.seen.images(particles),
             model.norm_average / torch.from_numpy(particles.norm_correction).to(device),
             round_half_away(old_px),
             self.mask,
@@ -201,6 +223,8 @@ class Expectation:
         offsets = whole_angst + self.model.offsets_angst.to(self.device)
         prior = -offsets.square().sum(-1) / (2 * self.model.sigma_offset_angst**2)
         prior = prior - torch.logsumexp(prior, 1, keepdim=True) + math.log(prior.shape[1])  # mean 1 over the search
+        if self.anchored is not None:
+            prior = torch.zeros_like(prior)  # it depends on the orientation, and is added with that
         weight = torch.ones_like(block.inverse_noise) if self.model.cross_correlation else block.inverse_noise
         scaled = block.scale[:, None] * block.transfer
         cross = block.images.masked * (scaled * weight)[:, None]
@@ -232,12 +256,16 @@ class Expectation:
         if model.local_sigma_deg is None:
             raise ValueError("neither a global nor a local search was prepared")
         orientation, log_prior = model.component.grid.local_neighbours(rot, tilt, psi, model.local_sigma_deg)
-        log_prior = log_prior + (orientation >= 0).sum(1, keepdim=True).log()  # mean 1 over the search
+        log_prior = (log_prior + (orientation >= 0).sum(1, keepdim=True).log())[:, None]  # mean 1 over the search
+        if self.anchored is not None:
+            log_prior = self.anchored.coarse(block, orientation)
         return local_search(weighted, self.coarse_phases, orientation, log_prior, model, self.pixels)
 
     def _second_pass(self, subset: tuple[Block, Weighted], poses: Poses, sums: Sums) -> None:
         block, weighted = subset
-        posterior = fine_posterior(poses, weighted, self.fine_phases, self.model, self.pixels)
+        prior = None if self.anchored is None else self.anchored.fine(block)
+        of_children = None if prior is None else prior.log_density
+        posterior = fine_posterior(poses, weighted, self.fine_phases, self.model, self.pixels, of_children)
         image = block.images.unmasked * block.data_factor[:, None]
         power = block.data_factor * block.scale[:, None] * block.transfer
         mean, square = back_project(posterior, image, power, self.fine_phases, self.model, self.pixels, sums.volumes)
@@ -245,19 +273,10 @@ class Expectation:
         fit = Fit(weight, posterior.shares, posterior.log_sum, mean, square)
         add_statistics(sums, self.model, self.pixels, block, fit)
         add_pose_sums(sums, self.model, self.fine_px, block, posterior)
-        self._append_table(block, posterior, poses, sums)
-
-    def _append_table(self, block: Block, posterior: Posterior, poses: Poses, sums: Sums) -> None:
-        """Pose of the most probable reference, and where several compete the posterior and best pose of each."""
-        label = posterior.shares.argmax(1)
-        image = torch.arange(len(label), device=label.device)
-        euler = euler_from_matrix(posterior.matrices.flatten(0, 1)[posterior.best_row.flatten()])
-        euler = euler.view(len(label), -1, 3)
-        offset = (block.shift_px[:, None] + self.fine_px[posterior.best_shift]) * self.model.pixel_size_angst
-        found = torch.cat((euler, offset.to(euler)), -1)
-        columns = dict(zip(POSE, found[image, label].unbind(1), strict=True))
-        columns |= {"pmax": posterior.pmax, "n_significant": poses.count}
-        sums.append(columns | _of_references(posterior.shares, found))
+        sums.append(pose_columns(self.model, self.fine_px, block, posterior, poses))
+        if prior is not None:
+            mean, second = prior.moments(posterior, len(block.scale))
+            sums.append({"motion_mean": mean, "motion_square": second})
 
     def at_given_poses(self, particles: ParticleSet) -> tuple[Block, Weighted]:
         """Images as they are compared at the poses that they have, their offsets undone exactly."""
@@ -277,9 +296,4 @@ class Expectation:
         columns = dict(zip(POSE, given.unbind(1), strict=True))
         columns |= {"pmax": posterior.shares.amax(1), "n_significant": (posterior.kept > 0).sum(1)}
         found = given[:, None].expand(-1, len(model.component.references), -1)
-        sums.append(columns | _of_references(posterior.shares, found))
-
-
-def _of_references(shares: Tensor, poses: Tensor) -> dict[str, Tensor]:
-    """Posterior (b, references) and best poses (b, references, 5) of each; nothing where there is but one."""
-    return {} if shares.shape[1] == 1 else {"shares": shares, "poses": poses}
+        sums.append(columns | of_references(posterior.shares, found))

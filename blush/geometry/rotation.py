@@ -58,6 +58,36 @@ def euler_from_matrix(matrix: Tensor) -> Tensor:
     return torch.rad2deg(torch.stack([rot, tilt, psi], -1))
 
 
+def rotation_vector(matrix: Tensor) -> Tensor:
+    """Axis times angle of rotation matrices: R = exp([w]x), with [w]x y = w x y.
+
+    Parameters
+    ----------
+    matrix
+        (..., 3, 3) rotations.
+
+    Returns
+    -------
+    (..., 3) radians, of a length in [0, pi]. At half a turn the axis is not told: that of x is given.
+    """
+    skew = torch.stack(
+        [
+            matrix[..., 2, 1] - matrix[..., 1, 2],
+            matrix[..., 0, 2] - matrix[..., 2, 0],
+            matrix[..., 1, 0] - matrix[..., 0, 1],
+        ],
+        -1,
+    ) / 2  # fmt: skip
+    sine = torch.linalg.vector_norm(skew, dim=-1)
+    cosine = (matrix.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2
+    angle = torch.atan2(sine, cosine)
+    tiny = 16 * torch.finfo(matrix.dtype).eps
+    factor = torch.where(sine > tiny, angle / sine.clamp_min(tiny), torch.ones_like(sine))
+    half_turn = torch.zeros_like(skew)
+    half_turn[..., 0] = torch.pi
+    return torch.where(((sine <= tiny) & (cosine < 0))[..., None], half_turn, skew * factor[..., None])
+
+
 def direction(rot_deg: Tensor, tilt_deg: Tensor) -> Tensor:
     """Viewing direction (sin t cos r, sin t sin r, cos t), the third row of the rotation matrix.
 

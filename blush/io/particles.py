@@ -32,6 +32,8 @@ from blush.io.table import read_table
 
 _REQUIRED = ("rlnImageName", "rlnOpticsGroup", "rlnDefocusU")
 _META = "meta_json"
+POSE = ("rot_deg", "tilt_deg", "psi_deg", "offset_x_angst", "offset_y_angst")
+"""Columns of a pose, in the order of arrays that hold poses."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class ParticleSet:
         What was in each image when it was imported, uint64; None where nothing is known to compare with.
     confined_to
         The one reference, from 0, that each image is compared with, int64; None: with all of them.
+    anchor
+        (n, 5) rot, tilt and psi in degrees, x and y of the offset in Å: the pose about which a prior is centred; None:
+        there is none.
+    background
+        (n, parts, 5) pose of each other part of the particle that the image shows; None: it shows nothing else.
     """
 
     image_index: np.ndarray
@@ -80,6 +87,8 @@ class ParticleSet:
     has_poses: bool
     image_digest: np.ndarray | None = None
     confined_to: np.ndarray | None = None
+    anchor: np.ndarray | None = None
+    background: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.image_index)
