@@ -50,10 +50,10 @@ class RunConfig(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
         description="Name of the run, of letters, digits, dots, _ and -; its results go to output/name"
     )
-    job: Literal["refine", "classify", "multibody"] = Field(
+    job: Literal["refine", "classify", "multibody", "body"] = Field(
         default="refine",
         description="refine: one map, in two halves; classify: several maps that compete for images; multibody: parts "
-        "of one map that move",
+        "of one map that move; body: one of these, as a multibody run writes it in the folder of each",
     )
     particles: Path = Field(description="Particle table: a STAR file of RELION, or a .cs file of cryoSPARC")
     reference: Path = Field(description="Initial map, of any box and pixel size")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -18,13 +20,27 @@ BLOCK = 256
 ROUNDING = 1e-6
 """Of a power spectrum in float32; a smaller difference of two is none."""
 
+Reader = Callable[[ParticleSet], Tensor]
 
-def initial_noise(particles: ParticleSet, particle_diameter_angst: float, seed: int) -> Tensor:
+
+def as_stored(particles: ParticleSet) -> Tensor:
+    """(n, N, N) images as they are in their stacks."""
+    return torch.from_numpy(particles.images())
+
+
+def initial_noise(
+    particles: ParticleSet, particle_diameter_angst: float, seed: int, images: Reader = as_stored
+) -> Tensor:
     """sigma^2 per component of each optics group (docs/algorithm.md, section 2): (o, N/2 + 1) float64.
 
     The mean masked power per shell of up to 1000 random particles of the group, halved, minus half the power of the
     average image. The average is over all groups: that of a group of one particle would be the particle itself, and
     leave no noise. A shell that comes out negative takes its lower neighbour's value; a group without particles has 1.
+
+    Parameters
+    ----------
+    images
+        Gives (n, N, N) images of particles, whose noise is wanted.
 
     Raises
     ------
@@ -39,9 +55,9 @@ def initial_noise(particles: ParticleSet, particle_diameter_angst: float, seed: 
     total, count, powers = torch.zeros(box, box, dtype=torch.float64), 0, []
     for group in range(len(particles.optics)):
         chosen = order[optics[order] == group][:PARTICLES_PER_GROUP].sort().values
-        power, images = _power_and_sum(particles.take(chosen.numpy()), mask, box)
+        power, summed = _power_and_sum(particles.take(chosen.numpy()), mask, box, images)
         powers.append(power / len(chosen) if len(chosen) else None)
-        total += images
+        total += summed
         count += len(chosen)
     mean = torch.fft.rfft2(total / count).abs().square()
     ones = torch.ones(box // 2 + 1, dtype=torch.float64)
@@ -64,13 +80,13 @@ def _detector_gain(particles: ParticleSet, box: int) -> Tensor:
     return gain / shell_sums(torch.ones_like(correction[:1, 0]), pixels.shell, box // 2 + 1)
 
 
-def _power_and_sum(particles: ParticleSet, mask: Tensor, box: int) -> tuple[Tensor, Tensor]:
+def _power_and_sum(particles: ParticleSet, mask: Tensor, box: int, read: Reader) -> tuple[Tensor, Tensor]:
     """Sum of the masked images' power (box, box // 2 + 1), and of the masked images, in float64."""
     power = torch.zeros(box, box // 2 + 1, dtype=torch.float64)
     total = torch.zeros(box, box, dtype=torch.float64)
     for begin in range(0, len(particles), BLOCK):
         rows = torch.arange(begin, min(begin + BLOCK, len(particles))).numpy()
-        images = mask_images(torch.from_numpy(particles.take(rows).images()), mask)
+        images = mask_images(read(particles.take(rows)), mask)
         power += torch.fft.rfft2(images).abs().double().square().sum(0)
         total += images.double().sum(0)
     return power, total

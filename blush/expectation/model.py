@@ -40,6 +40,9 @@ class Model:
     temperature
         What the log probabilities of an image's references are divided by, once its poses are summed over; above 1
         labels are softer than the likelihood says.
+    pose_temperature
+        What the log likelihood of every pose is divided by. The transform of a masked image is correlated, as if it had
+        fewer components, by the mean square of the mask; a likelihood that adds up all of them is too sure by that.
     motion
         (6, 6) covariance of how far poses are from those that images are anchored to, rotation vector in rad and
         displacement in Å in the frame of the map; or None. It takes the place of both priors, of offsets and around
@@ -63,6 +66,7 @@ class Model:
     adaptive_fraction: float = 0.999
     fixed_poses: bool = False
     temperature: float = 1.0
+    pose_temperature: float = 1.0
     motion: Tensor | None = None
 
     @property

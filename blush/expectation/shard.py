@@ -226,6 +226,8 @@ class Expectation:
         if self.anchored is not None:
             prior = torch.zeros_like(prior)  # it depends on the orientation, and is added with that
         weight = torch.ones_like(block.inverse_noise) if self.model.cross_correlation else block.inverse_noise
+        if self.model.pose_temperature != 1:
+            weight = weight / self.model.pose_temperature
         scaled = block.scale[:, None] * block.transfer
         cross = block.images.masked * (scaled * weight)[:, None]
         power = scaled.square() * weight / 2

@@ -105,4 +105,4 @@ def _log_likelihood(model: Model, pixels: Packed, block: Block, log_sum: Tensor)
     constant = torch.where(compared, block.images.power / (2 * safe), block.images.power / 2)
     constant[:, 0] = 0
     norm = (count * (2 * math.pi * safe).log() * compared).sum(1)
-    return log_sum - constant.sum(1) - norm
+    return log_sum - constant.sum(1) / model.pose_temperature - norm

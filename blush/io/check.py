@@ -125,9 +125,6 @@ def check_inputs(config: RunConfig) -> Findings:
         if config.truth.mask is not None:
             findings.problems += check_map(config.truth.mask, "mask of the truth", like=like, is_mask=True)
     findings.warnings += check_unused(config)
-    if config.job == "multibody":
-        remedy = "use job: refine or classify; bodies cannot be refined yet"
-        findings.problems.append(Problem("is a job that this version cannot do", remedy, where="job", value=config.job))
     if particles is not None:
         findings.problems += _check_settings(config, particles)
         findings.problems += _check_expansion(config, particles)

@@ -7,6 +7,7 @@ from pathlib import Path
 from blush.config import RunConfig
 from blush.io.seal import DamagedFile
 from blush.jobs import steps
+from blush.jobs.multibody import refine_bodies
 from blush.jobs.recover import recover
 from blush.jobs.settings import take_up
 from blush.refine.state import State
@@ -34,20 +35,28 @@ def autorefine(config: RunConfig, after_iteration: Callable[[Path], None] | None
         if not take_up(config):
             steps.import_run(config)
         try:
-            recover(run)
-            steps.start(run)
-            state = steps.latest_state(run)
-            while state is not None and not state.converged:
-                state = iterate(run, state.iteration + 1)
-                if after_iteration is not None and not state.converged:
-                    after_iteration(run)
-            steps.postprocess(run)
+            if config.job == "multibody":
+                refine_bodies(run, iterate, after_iteration)
+            else:
+                _refine(run, after_iteration)
             break
         except DamagedFile as damage:
             if attempt == MOST_RECOVERIES:
                 raise
             sys.stderr.write(f"blush: warning: {damage}\n")
     return run
+
+
+def _refine(run: Path, after_iteration: Callable[[Path], None] | None) -> None:
+    """A run of one component, from whatever is on disk."""
+    recover(run)
+    steps.start(run)
+    state = steps.latest_state(run)
+    while state is not None and not state.converged:
+        state = iterate(run, state.iteration + 1)
+        if after_iteration is not None and not state.converged:
+            after_iteration(run)
+    steps.postprocess(run)
 
 
 def iterate(run: Path, iteration: int) -> State:

@@ -36,7 +36,7 @@ def bodies_of(config: RunConfig, pixel_size_angst: float) -> tuple[tuple[Body, .
 
 
 def check_bodies(config: RunConfig, like: OpticsGroup) -> tuple[list[Problem], list[Problem]]:
-    """Check half-maps and masks of a multi-body run against its particles and the consensus map.
+    """Check masks of a multi-body run against its particles and the consensus map.
 
     Parameters
     ----------
@@ -47,13 +47,10 @@ def check_bodies(config: RunConfig, like: OpticsGroup) -> tuple[list[Problem], l
     -------
     Problems, and warnings.
     """
-    problems: list[Problem] = []
-    for number, path in enumerate(config.multibody.half_maps, 1):
-        problems += check_map(path, f"half-map {number} of the consensus", like=like)
     try:
         bodies, told = bodies_of(config, like.pixel_size_angst)
     except BlushError as error:
-        return [*problems, *(one for one in error.problems if isinstance(one, Problem))], []
+        return [one for one in error.problems if isinstance(one, Problem)], []
     volume = None
     if not check_map(config.reference, "reference"):
         stored, header_angst = read_volume(config.reference)
@@ -61,4 +58,4 @@ def check_bodies(config: RunConfig, like: OpticsGroup) -> tuple[list[Problem], l
         volume = resize_volume(torch.from_numpy(stored), pixel, like.box_px, like.pixel_size_angst)
     learned = bool(set(config.regulariser.used) & set(_LEARNED))
     found = check_masks(bodies, Consensus(like, config.particle_diameter_angst, volume, learned))
-    return problems + found.problems, told + found.warnings
+    return found.problems, told + found.warnings

@@ -18,6 +18,7 @@ from blush.fourier.mask import soft_circle
 from blush.io.files import save_npz
 from blush.io.mrc import read_volume, write_volume
 from blush.io.particle_columns import NUMERIC_COLUMNS
+from blush.io.optics import OpticsGroup
 from blush.io.particles import ParticleSet
 from blush.io.star import read_star
 from blush.jobs.class_converge import class_settings, learns_images
@@ -134,14 +135,17 @@ def _search(config: RunConfig, particles: ParticleSet) -> PoseSearch:
 
 
 def _temperature(config: RunConfig, particles: ParticleSet) -> float:
-    """What the log likelihood is divided by.
+    """What the log likelihood of classes is divided by."""
+    chosen = config.classification
+    return mask_temperature(config, particles.optics[0]) if chosen.temperature == "auto" else float(chosen.temperature)
+
+
+def mask_temperature(config: RunConfig, optics: OpticsGroup) -> float:
+    """By how much a likelihood of masked images is too sure.
 
     The transform of a masked image is correlated, as if it had fewer components than it has: by the mean square of the
     mask. Its variance is measured with the mask, so that a likelihood which adds up all components is too sure by that.
     """
-    chosen, optics = config.classification, particles.optics[0]
-    if chosen.temperature != "auto":
-        return float(chosen.temperature)
     radius_px = config.particle_diameter_angst / (2 * optics.pixel_size_angst)
     mask = soft_circle(optics.box_px, radius_px, MASK_EDGE_PX, dtype=torch.float64)
     return 1 / float(mask.square().mean())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,20 @@ def control_settings(config: RunConfig) -> ControlSettings:
     )
 
 
-def converge(root: Path, iteration: int) -> State:
+Then = Callable[[State, Arrays], State]
+
+
+def converge(root: Path, iteration: int, columns: Sequence[str] = TABLE_COLUMNS, then: Then | None = None) -> State:
     """Write poses, direction histograms and, last, the state of an iteration; where asked for, the RELION files.
 
     The last iteration writes them always. What the next iteration needs is in `poses.npz`, not in them.
+
+    Parameters
+    ----------
+    columns
+        What is kept of every particle.
+    then
+        What a job adds to the state, from the state and these columns.
     """
     from blush.jobs.outputs import write_outputs
 
@@ -51,10 +62,12 @@ def converge(root: Path, iteration: int) -> State:
     before = with_settings(load_state(checked(folder, folder.state(iteration - 1))), control_settings(config))
     measured = [load_npz(checked(folder, folder.statistics(iteration, subset))) for subset in plan.subsets]
     old, new = load_npz(checked(folder, folder.poses(iteration - 1))), {}
-    new = gather_poses(old, measured, plan, keep_norm=before.search.first_cc or not config.refinement.norm_correction)
+    keep_norm = before.search.first_cc or not config.refinement.norm_correction
+    new = gather_poses(old, measured, plan, keep_norm=keep_norm, columns=columns)
     spectra = load_npz(checked(folder, folder.spectra(iteration)))
     result = _result(config, before, plan, read_frozen_particles(root), measured, spectra, old, new)
     state = next_state(before, result)
+    state = state if then is None else then(state, new)
     with written(folder, folder.poses(iteration)) as beside:
         save_npz(beside, new)
     save_directions(folder, iteration, before, dict(zip(plan.subsets, measured, strict=True)))
@@ -69,11 +82,13 @@ def converge(root: Path, iteration: int) -> State:
     return state
 
 
-def gather_poses(old: Arrays, measured: list[Arrays], plan: Plan, *, keep_norm: bool) -> Arrays:
+def gather_poses(
+    old: Arrays, measured: list[Arrays], plan: Plan, *, keep_norm: bool, columns: Sequence[str] = TABLE_COLUMNS
+) -> Arrays:
     """Per-particle table in import order from the subsets' tables in processing order."""
-    new = {name: np.array(old[name]) for name in TABLE_COLUMNS}
+    new = {name: np.array(old[name]) for name in columns}
     for rows, found in zip(plan.rows, measured, strict=True):
-        for name in TABLE_COLUMNS:
+        for name in columns:
             if not (keep_norm and name == "norm_correction"):
                 new[name][rows] = found[f"table_{name}"]
     return new

@@ -23,11 +23,13 @@ from blush.geometry.sampling import OrientationGrid, offset_grid
 from blush.io.files import load_npz, save_npz
 from blush.io.mrc import read_volume
 from blush.io.particles import ParticleSet
+from blush.jobs.body_images import background, with_others
 from blush.jobs.inputs import Plan, environment, read_config, read_frozen_particles, read_plan, with_poses
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.references import references_for
 from blush.jobs.sealed import checked, content_digest, kept, written
 from blush.jobs.shards import shard_key
+from blush.refine.control import BodyControl
 from blush.refine.state import State, load_state
 from blush.refine.subset import Subset
 
@@ -74,6 +76,8 @@ def build_model(
         scale_shells=tensor(state.references.ssnr.max(axis=0) > SCALE_SSNR),
         fixed_poses=search.fixed,
         temperature=search.temperature,
+        pose_temperature=search.pose_temperature,
+        motion=tensor(state.control.motion[index]) if isinstance(state.control, BodyControl) else None,
     )
 
 
@@ -120,13 +124,14 @@ def expectation_shard(root: Path, iteration: int, subset: Subset, shard: int) ->
     frozen = read_frozen_particles(root)
     rows = plan.shard(subset, shard)
     poses = load_npz(checked(folder, folder.poses(iteration - 1)))
-    particles = with_poses(frozen, poses, rows)
+    particles = with_others(with_poses(frozen, poses, rows), frozen, folder, state, rows)
     if state.search.confined:
         particles = replace(particles, confined_to=poses["class_number"][rows].astype(np.int64) - 1)
     if (folder.root, subset, key) not in _prepared:
         _prepared.clear()
         model = build_model(folder, state, subset, fold, device, dtype)
-        step = Expectation(model, frozen, dtype, device, config.compute.memory_gb * 1e9)
+        others = background(folder, state, subset, frozen, torch.empty(0, dtype=dtype, device=device))
+        step = Expectation(model, frozen, dtype, device, config.compute.memory_gb * 1e9, others)
         _prepared[folder.root, subset, key] = step
     step = _prepared[folder.root, subset, key]
 

@@ -22,8 +22,10 @@ from blush.io.mrc import read_volume, write_volume
 from blush.io.particles import ParticleSet
 from blush.io.seal import is_sealed, read_seal
 from blush.io.star import write_star
+from blush.jobs.body_import import import_bodies
 from blush.jobs.body_inputs import check_bodies
 from blush.jobs.class_inputs import check_folds, check_references
+from blush.jobs.consensus import check_consensus
 from blush.jobs.layout import RunFolder
 from blush.jobs.memory import check_memory
 from blush.jobs.planning import assign_halves, largest_shard, plan_shards
@@ -71,6 +73,9 @@ def import_run(config: RunConfig) -> Path:
     if isinstance(config.mask, Path):
         with written(folder, folder.imported / "mask.mrc") as beside:
             _import_map(config.mask, beside, box, pixel, config.mask_pixel_size_angst)
+    if config.job == "multibody":
+        frozen = replace(particles, half=half)
+        import_bodies(folder, config, frozen, blocks)
     with written(folder, folder.imported / "config.json") as beside:
         write_json(beside, config.model_dump(mode="json"))
     return folder.imported / "config.json"
@@ -87,7 +92,7 @@ def check_run(config: RunConfig) -> Findings:
     particles, problems = findings.particles, findings.problems
     if config.job == "multibody" and particles is not None and particles.optics[0].pixel_size_angst > 0:
         found, warnings = check_bodies(config, particles.optics[0])
-        problems += found
+        problems += [*check_consensus(config, particles), *found]
         findings.warnings += warnings
     try:
         method = regulariser(config.regulariser)

@@ -22,6 +22,12 @@ _STEPS = {
         "converge": "blush.jobs.class_converge:converge",
         "finish": "blush.jobs.class_finish:finish",
     },
+    "body": {
+        "start": "blush.jobs.body_start:start",
+        "maps": "blush.jobs.denoise_and_trail:denoise_and_trail",
+        "converge": "blush.jobs.body_converge:converge",
+        "finish": "blush.jobs.finish:postprocess",
+    },
 }
 
 

@@ -19,6 +19,8 @@ from blush.io.cs_fields import passthrough_files
 from blush.io.cs_table import is_cs
 from blush.io.files import read_json, write_json
 from blush.io.seal import Owner
+from blush.jobs.bodies import body_root, frozen_of_bodies
+from blush.jobs.consensus import half_maps_of
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import kept, read_identity, run_digest, written
 from blush.refine.state import ALGORITHM_VERSION
@@ -42,11 +44,19 @@ def input_files(config: RunConfig) -> dict[str, Path]:
     own = enumerate(config.classification.references, 1) if config.job == "classify" else ()
     maps = {f"classification.references.{k}": path for k, path in own}
     if config.job == "multibody":
-        maps = {f"multibody.{key}": path for key, path in config.multibody.files.items()}
+        maps = {f"multibody.{key}": path for key, path in config.multibody.files.items()} | _half_maps(config)
     files = {key: value for key, value in named.items() if isinstance(value, Path)} | maps
     if is_cs(config.particles):
         files |= {f"passthrough.{k}": path for k, path in enumerate(_passthrough(config), 1)}
     return files
+
+
+def _half_maps(config: RunConfig) -> dict[str, Path]:
+    """Half-maps of the consensus, named or beside its map; none where there are none, which the checks tell."""
+    try:
+        return {f"multibody.half_maps.{half}": path for half, path in enumerate(half_maps_of(config), 1)}
+    except BlushError:
+        return {}
 
 
 def _passthrough(config: RunConfig) -> tuple[Path, ...]:
@@ -135,7 +145,12 @@ def take_up(config: RunConfig) -> bool:
 def frozen_files(folder: RunFolder, config: RunConfig) -> tuple[Path, ...]:
     """Every file that import leaves of this configuration."""
     classes = len(config.classification.references) if config.job == "classify" else 0
-    return folder.frozen(mask=isinstance(config.mask, Path), classes=classes)
+    own = folder.frozen(mask=isinstance(config.mask, Path), classes=classes)
+    if config.job != "multibody":
+        return own
+    count = len(config.multibody.bodies)
+    each = (RunFolder(body_root(folder.root, index)) for index in range(count))
+    return (*own, *frozen_of_bodies(folder, count), *(path for body in each for path in body.frozen(mask=True)))
 
 
 def write_settings(path: Path, config: BaseModel) -> None:

@@ -9,6 +9,7 @@ import xxhash
 from blush.io.seal import is_sealed
 from blush.jobs.inputs import Plan, read_plan
 from blush.jobs.layout import RunFolder
+from blush.jobs.other_bodies import files_of_others
 from blush.jobs.references import references_for
 from blush.jobs.sealed import checked, content_digest
 from blush.refine.state import ALGORITHM_VERSION, State, load_state
@@ -18,8 +19,8 @@ from blush.refine.subset import Subset
 def shard_key(folder: RunFolder, state: State, subset: Subset, fold: int) -> str:
     """Digest of all that the expectation step after `state` depends on for the images of a fold.
 
-    These are the run's identity, the state, the poses and the references, by the digests in their seals; the step that
-    loads a file compares it with its seal.
+    These are the run's identity, the state, the poses and the references, and of other parts of the particle too, by
+    the digests in their seals; the step that loads a file compares it with its seal.
 
     Raises
     ------
@@ -28,7 +29,8 @@ def shard_key(folder: RunFolder, state: State, subset: Subset, fold: int) -> str
     """
     digest, n = xxhash.xxh3_128(str(ALGORITHM_VERSION).encode()), state.iteration
     references = references_for(folder, state, subset, fold)
-    for path in (folder.identity, folder.state(n), folder.poses(n), *references):
+    others = files_of_others(folder, state, subset)
+    for path in (folder.identity, folder.state(n), folder.poses(n), *references, *others):
         digest.update(content_digest(path).encode())
     return digest.hexdigest()[:12]
 

@@ -11,9 +11,9 @@ from blush.refine.subset import HALVES, Subset
 
 def subsets_of(config: RunConfig) -> tuple[Subset, ...]:
     """The subsets of a run, in the order of all arrays that have one entry for each."""
-    return HALVES if config.job == "refine" else (Subset.ALL,)
+    return (Subset.ALL,) if config.job == "classify" else HALVES
 
 
 def folds_of(config: RunConfig) -> int:
     """Number of folds of each subset, whose sums are kept apart."""
-    return 1 if config.job == "refine" else config.classification.folds
+    return config.classification.folds if config.job == "classify" else 1

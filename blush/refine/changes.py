@@ -43,7 +43,7 @@ def pose_change(old: Mapping[str, Floats], new: Mapping[str, Floats], operators:
         raise ValueError(f"{len(old['rot_deg'])} old poses against {len(new['rot_deg'])} new ones")
     if not len(new["rot_deg"]):
         return PoseChange(0.0, 0.0)
-    rotation = rotation_change_deg(_matrices(old), _matrices(new), operators)
+    rotation = rotation_change_deg(rotations(old), rotations(new), operators)
     dx = new["offset_x_angst"] - old["offset_x_angst"]
     dy = new["offset_y_angst"] - old["offset_y_angst"]
     moved = np.mean(old["class_number"] != new["class_number"]) if "class_number" in old else 0.0
@@ -72,7 +72,7 @@ def rotation_change_deg(old: Floats, new: Floats, operators: Floats) -> Floats:
     return closest
 
 
-def _matrices(poses: Mapping[str, Floats]) -> Floats:
+def rotations(poses: Mapping[str, Floats]) -> Floats:
     """Rz(psi) Ry(tilt) Rz(rot), (n, 3, 3); RELION's A. Written out in numpy: this step must start without torch."""
     rot, tilt, psi = (np.radians(np.asarray(poses[k], dtype=np.float64)) for k in ("rot_deg", "tilt_deg", "psi_deg"))
     return _about_z(psi) @ _about_y(tilt) @ _about_z(rot)

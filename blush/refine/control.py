@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
+
+from blush.refine.record import Axes, Floats, freeze_arrays
 
 
 @dataclass(frozen=True)
@@ -117,3 +119,19 @@ class ClassifyControl(SamplingControl):
     searches: bool = field(default=False, kw_only=True)
     resolution_limit_angst: float | None = field(default=None, kw_only=True)
     settled: int = field(default=0, kw_only=True)
+
+
+@dataclass(frozen=True, eq=False)
+class BodyControl(RefineControl):
+    """What decides about one body of a molecule.
+
+    Attributes
+    ----------
+    motion
+        (subsets, 6, 6) covariance of its motions against the consensus: rotation vector in rad, displacement in Å.
+    """
+
+    motion: Annotated[Floats, Axes("subsets", "motions", "motions")] = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        freeze_arrays(self)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from blush.refine import schedule
-from blush.refine.control import ControlSettings, RefineControl
+from blush.refine.control import BodyControl, ControlSettings, RefineControl
 from blush.refine.estimates import ImageModel, ReferenceModel
 from blush.refine.state import PoseSearch, RunFacts, State
 
@@ -67,7 +67,15 @@ def first_state(
     """
     local = sampling.local or sampling.healpix_order >= settings.local_from_order
     final = settings.max_iterations <= 1
-    facts = _facts(particles, noise.shape[1], seed)
+    facts = RunFacts(
+        job="refine",
+        seed=seed,
+        box_px=particles.box_px,
+        pixel_size_angst=particles.pixel_size_angst,
+        particle_diameter_angst=particles.particle_diameter_angst,
+        symmetry=particles.symmetry,
+        n_optics_groups=noise.shape[1],
+    )
     lowpass_shell = schedule.shell_of_resolution(settings.initial_lowpass_angst, facts.box_px, facts.pixel_size_angst)
     resolution_angst = facts.box_px * facts.pixel_size_angst / lowpass_shell
     state = State(
@@ -102,13 +110,26 @@ def first_state(
     return schedule.ready_for_next(state, schedule.FIRST_INCREMENT_SHELLS, high_fsc_at_limit=False)
 
 
-def _facts(particles: ParticleGeometry, n_optics_groups: int, seed: int) -> RunFacts:
-    return RunFacts(
-        job="refine",
-        seed=seed,
-        box_px=particles.box_px,
-        pixel_size_angst=particles.pixel_size_angst,
-        particle_diameter_angst=particles.particle_diameter_angst,
-        symmetry=particles.symmetry,
-        n_optics_groups=n_optics_groups,
+def first_body_state(
+    refined: State, references: ReferenceModel, images: ImageModel, motion: NDArray[np.float64]
+) -> State:
+    """State 0 of one body, which starts from maps of two halves and at a given grey scale.
+
+    Parameters
+    ----------
+    refined
+        What `first_state` gives of a local search.
+    references, images
+        What is known of the body's maps, and of its images without the other bodies.
+    motion
+        (subsets, 6, 6) covariance of its motions, to begin with.
+    """
+    control = refined.control_of(RefineControl)
+    kept = {one.name: getattr(control, one.name) for one in fields(control)}
+    return replace(
+        refined,
+        facts=replace(refined.facts, job="body"),
+        references=references,
+        images=images,
+        control=BodyControl(**kept, motion=motion),
     )

@@ -14,14 +14,18 @@ from typing import Any, TypeVar
 
 from blush.errors import BlushError, Problem
 from blush.io.files import read_record, write_json
-from blush.refine.control import ClassifyControl, Control, ControlSettings, RefineControl
+from blush.refine.control import BodyControl, ClassifyControl, Control, ControlSettings, RefineControl
 from blush.refine.estimates import ImageModel, ReferenceModel
 from blush.refine.record import as_json, axis_lengths, from_json
 
 ALGORITHM_VERSION = 10
 """Raised when the same inputs give other results: neither states nor finished work of another version are continued."""
 
-CONTROLS: Mapping[str, type[Control]] = {"refine": RefineControl, "classify": ClassifyControl}
+CONTROLS: Mapping[str, type[Control]] = {
+    "refine": RefineControl,
+    "classify": ClassifyControl,
+    "body": BodyControl,
+}
 """The record of each job's control, by the name of the job."""
 
 _REMEDY = "delete this iteration's folder and run the same command again, or start a new run"
@@ -55,7 +59,7 @@ class PoseSearch:
     their step. `first_cc` compares by cross-correlation.
 
     `fixed` keeps the poses that images have. `confined` compares each image with the reference of its label alone.
-    `temperature` divides the log likelihood of references. `direction_floor` is the least share of a direction in the
+    `temperature` divides the log likelihood of references, `pose_temperature` that of poses. `direction_floor` is the least share of a direction in the
     learned histogram, over the mean share.
     """
 
@@ -73,6 +77,7 @@ class PoseSearch:
     confined: bool = False
     temperature: float = 1.0
     direction_floor: float = 0.0
+    pose_temperature: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)

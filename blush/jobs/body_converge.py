@@ -1,0 +1,33 @@
+"""The checkpoint of one body's loop: that of a refinement, and how far the body moves. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blush.jobs import converge as refinement
+from blush.jobs.inputs import TABLE_COLUMNS, read_frozen_particles, read_plan
+from blush.maximization.motion import update_motion
+from blush.refine.changes import rotations
+from blush.refine.control import BodyControl
+from blush.refine.state import State
+
+MOTION_COLUMNS = ("motion_mean", "motion_square")
+"""(n, 5) and (n, 5, 5) mean and second moment of what each image shows of its motion."""
+
+
+def converge(root: Path, iteration: int) -> State:
+    """Write poses, motions and the state of an iteration; each half learns its covariance of motions by itself."""
+    return refinement.converge(root, iteration, (*TABLE_COLUMNS, *MOTION_COLUMNS), lambda *known: _moved(root, *known))
+
+
+def _moved(root: Path, state: State, columns: dict[str, NDArray[Any]]) -> State:
+    control = state.control_of(BodyControl)
+    views = rotations(vars(read_frozen_particles(root)))
+    halves = zip(control.motion, read_plan(root).rows, strict=True)
+    learned = [update_motion(motion, views[rows], columns["motion_square"][rows]) for motion, rows in halves]
+    return replace(state, control=replace(control, motion=np.stack(learned)))
