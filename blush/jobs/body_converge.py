@@ -29,5 +29,6 @@ def _moved(root: Path, state: State, columns: dict[str, NDArray[Any]]) -> State:
     control = state.control_of(BodyControl)
     views = rotations(vars(read_frozen_particles(root)))
     halves = zip(control.motion, read_plan(root).rows, strict=True)
-    learned = [update_motion(motion, views[rows], columns["motion_square"][rows]) for motion, rows in halves]
+    mean, square = columns["motion_mean"], columns["motion_square"]
+    learned = [update_motion(motion, views[rows], mean[rows], square[rows]) for motion, rows in halves]
     return replace(state, control=replace(control, motion=np.stack(learned)))

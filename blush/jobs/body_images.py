@@ -1,4 +1,4 @@
-"""What an expectation step of one body needs beside its own map: maps and poses of the others, and where it is expected."""
+"""What the expectation step of one body needs beside its own map: the other bodies, and where it is expected itself."""
 
 from __future__ import annotations
 

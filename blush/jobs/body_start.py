@@ -1,4 +1,4 @@
-"""Iteration 0 of one body: half-maps of the consensus inside its mask, and the noise of images without the consensus."""
+"""Iteration 0 of one body: half-maps of the consensus in its mask, and the noise of images without the consensus."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def start(root: Path) -> Path:
 def _references(
     folder: RunFolder, config: RunConfig, halves: list[Tensor]
 ) -> tuple[list[Tensor], tuple[Floats, Floats]]:
-    """What each half knows of the body, filtered by what they agree on inside its mask; and the FSC, whole and plain."""
+    """What each half knows of the body, filtered by what they agree on inside its mask; that FSC, and the plain one."""
     facts = read_bodies(folder.root.parent)[body_index(folder.root)]
     mask = torch.from_numpy(read_volume(checked(folder, folder.imported / "mask.mrc"))[0])
     about = [moved(half, facts.centre_px) for half in halves]
@@ -86,7 +86,7 @@ def _references(
 
 
 def _until_it_ends(curve: Tensor) -> Tensor:
-    """FSC between halves up to the first shell where it is not above 0, and nothing beyond: the Wiener filter of one."""
+    """FSC between halves up to the first shell where it is not above 0, none beyond: the Wiener filter of one half."""
     below = torch.nonzero(curve[1:] <= 0).flatten()
     end = int(below[0]) + 1 if len(below) else len(curve)
     kept = curve.clamp(0, 1).clone()

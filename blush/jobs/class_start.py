@@ -17,8 +17,8 @@ from blush.fourier.filter import low_pass
 from blush.fourier.mask import soft_circle
 from blush.io.files import save_npz
 from blush.io.mrc import read_volume, write_volume
-from blush.io.particle_columns import NUMERIC_COLUMNS
 from blush.io.optics import OpticsGroup
+from blush.io.particle_columns import NUMERIC_COLUMNS
 from blush.io.particles import ParticleSet
 from blush.io.star import read_star
 from blush.jobs.class_converge import class_settings, learns_images

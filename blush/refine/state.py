@@ -18,7 +18,7 @@ from blush.refine.control import BodyControl, ClassifyControl, Control, ControlS
 from blush.refine.estimates import ImageModel, ReferenceModel
 from blush.refine.record import as_json, axis_lengths, from_json
 
-ALGORITHM_VERSION = 10
+ALGORITHM_VERSION = 11
 """Raised when the same inputs give other results: neither states nor finished work of another version are continued."""
 
 CONTROLS: Mapping[str, type[Control]] = {
@@ -59,8 +59,8 @@ class PoseSearch:
     their step. `first_cc` compares by cross-correlation.
 
     `fixed` keeps the poses that images have. `confined` compares each image with the reference of its label alone.
-    `temperature` divides the log likelihood of references, `pose_temperature` that of poses. `direction_floor` is the least share of a direction in the
-    learned histogram, over the mean share.
+    `temperature` divides the log likelihood of references, `pose_temperature` that of poses. `direction_floor` is the
+    least share of a direction in the learned histogram, over the mean share.
     """
 
     healpix_order: int
