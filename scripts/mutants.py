@@ -34,7 +34,7 @@ NUMERIC_ROOMS = ("maximization", "refine", "expectation", "regularise", "oracle"
 NUMERIC_JOBS = (
     "test_expect", "test_denoise_and_trail", "test_converge", "test_reduce", "test_half_independence", "test_import",
     "test_planning", "test_layout", "test_start", "test_inputs", "test_memory", "test_subtract",
-    "test_subtraction_source",
+    "test_subtraction_source", "test_bodies",
 )  # fmt: skip
 """Of `tests/jobs`, the rest of which is about files, faults and programs."""
 MAIN = {

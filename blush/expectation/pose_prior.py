@@ -3,7 +3,7 @@
 A motion is xi = (w, t): the rotation vector of R and the displacement t, both in the frame of the map, so that the pose
 is A R where the given one is A. An image shows w whole, but of t only the two components across its line of sight. So
 its prior is that of y = (w, (A t)_xy) = H xi, which is Gaussian too, and couples rotation and displacement where a
-hinge does. See docs/algorithm.md, section 12.
+hinge does. See docs/algorithm.md, section 11.
 """
 
 from __future__ import annotations
@@ -133,6 +133,11 @@ class FinePrior:
             totals.index_add_(0, pairs.image, _moments(weight, vectors, moved))
         weight = totals[:, :1]
         return totals[:, 1 : 1 + OBSERVED] / weight, (totals[:, 1 + OBSERVED :] / weight).view(-1, OBSERVED, OBSERVED)
+
+    def columns(self, posterior: Posterior, n_images: int) -> dict[str, Tensor]:
+        """The same by name, for the table of images."""
+        mean, square = self.moments(posterior, n_images)
+        return {"motion_mean": mean, "motion_square": square}
 
     def _offsets(self, pairs: Pairs) -> Tensor:
         return self.whole_angst[pairs.image][:, None] + self.fine_angst[pairs.shift]

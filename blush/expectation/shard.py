@@ -277,8 +277,7 @@ class Expectation:
         add_pose_sums(sums, self.model, self.fine_px, block, posterior)
         sums.append(pose_columns(self.model, self.fine_px, block, posterior, poses))
         if prior is not None:
-            mean, second = prior.moments(posterior, len(block.scale))
-            sums.append({"motion_mean": mean, "motion_square": second})
+            sums.append(prior.columns(posterior, len(block.scale)))
 
     def at_given_poses(self, particles: ParticleSet) -> tuple[Block, Weighted]:
         """Images as they are compared at the poses that they have, their offsets undone exactly."""

@@ -16,8 +16,8 @@ from blush.fourier.transform import transform
 from blush.io.files import load_npz
 from blush.io.mrc import read_volume
 from blush.io.particles import POSE, ParticleSet
-from blush.jobs.bodies import body_index, body_mask, read_bodies
 from blush.jobs.body_import import moved
+from blush.jobs.body_runs import body_index, body_mask, read_bodies
 from blush.jobs.layout import RunFolder
 from blush.jobs.other_bodies import others_of
 from blush.jobs.sealed import checked
@@ -33,8 +33,10 @@ def background(
 
     Parameters
     ----------
+    particles
+        All particles of the run, with their optics.
     like
-        Of the device and type of maps.
+        A tensor of the device and type of maps.
     """
     run, own = folder.root.parent, body_index(folder.root) if isinstance(state.control, BodyControl) else 0
     found = []

@@ -16,10 +16,12 @@ from blush.io.files import load_npz, save_npz, write_json
 from blush.io.mrc import read_volume, write_volume
 from blush.io.particles import ParticleSet
 from blush.io.star import Table, write_star
-from blush.jobs.bodies import BODIES, BodyFacts, body_mask, body_root, half_map
+from blush.jobs.body_inputs import bodies_of
+from blush.jobs.body_runs import BODIES, BodyFacts, body_mask, body_root, half_map
 from blush.jobs.consensus import half_maps_of
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import blank, checked, read_identity, write_identity, written
+from blush.refine.subset import HALVES
 
 
 def moved(volume: Tensor, by_px: tuple[int, int, int]) -> Tensor:
@@ -36,8 +38,9 @@ def moved(volume: Tensor, by_px: tuple[int, int, int]) -> Tensor:
 
 def import_bodies(folder: RunFolder, config: RunConfig, particles: ParticleSet, blocks: dict[str, Table]) -> None:
     """Freeze half-maps, masks and what is known of every body, and give each the folder of a run, ready to start."""
-    bodies, pixel_angst = config.multibody.bodies, particles.optics[0].pixel_size_angst
-    maps = {half_map(folder.root, half): path for half, path in enumerate(half_maps_of(config), 1)}
+    pixel_angst = particles.optics[0].pixel_size_angst
+    bodies, _ = bodies_of(config, pixel_angst)
+    maps = {half_map(folder.root, half): path for half, path in zip(HALVES, half_maps_of(config), strict=True)}
     maps |= {body_mask(folder.root, index): body.mask for index, body in enumerate(bodies)}
     for target, source in maps.items():
         with written(folder, target) as beside:

@@ -20,9 +20,9 @@ from blush.fourier.transform import transform
 from blush.io.files import save_npz
 from blush.io.mrc import read_volume, write_volume
 from blush.io.particles import ParticleSet
-from blush.jobs.bodies import BodyFacts, body_index, body_mask, half_map, read_bodies
 from blush.jobs.body_converge import MOTION_COLUMNS
 from blush.jobs.body_import import moved, on_body
+from blush.jobs.body_runs import BodyFacts, body_index, body_mask, half_map, read_bodies
 from blush.jobs.class_start import mask_temperature
 from blush.jobs.converge import control_settings
 from blush.jobs.inputs import environment, read_config, read_frozen_particles, read_plan

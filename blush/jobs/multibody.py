@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from blush.jobs import steps
-from blush.jobs.bodies import body_root, read_bodies
+from blush.jobs.body_runs import body_root, read_bodies
 from blush.jobs.recover import recover
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from blush.jobs.bodies import body_index, body_root, read_bodies
+from blush.jobs.body_runs import body_index, body_root, read_bodies
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import checked
 from blush.refine.control import BodyControl

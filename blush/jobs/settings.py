@@ -19,7 +19,7 @@ from blush.io.cs_fields import passthrough_files
 from blush.io.cs_table import is_cs
 from blush.io.files import read_json, write_json
 from blush.io.seal import Owner
-from blush.jobs.bodies import body_root, frozen_of_bodies
+from blush.jobs.body_runs import body_root, frozen_of_bodies
 from blush.jobs.consensus import half_maps_of
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import kept, read_identity, run_digest, written
@@ -148,7 +148,7 @@ def frozen_files(folder: RunFolder, config: RunConfig) -> tuple[Path, ...]:
     own = folder.frozen(mask=isinstance(config.mask, Path), classes=classes)
     if config.job != "multibody":
         return own
-    count = len(config.multibody.bodies)
+    count = len(config.multibody.bodies) or len(list(folder.root.glob("body[0-9][0-9][0-9]")))  # as a body file has it
     each = (RunFolder(body_root(folder.root, index)) for index in range(count))
     return (*own, *frozen_of_bodies(folder, count), *(path for body in each for path in body.frozen(mask=True)))
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-LEAST_VARIANCE = np.array([1e-8] * 3 + [1e-6] * 3)
+LEAST_VARIANCE = np.array([1e-8, 1e-8, 1e-8, 1e-6, 1e-6, 1e-6])
 """Of rotation vectors in rad^2 and displacements in square Å: far below any step of a search."""
 
 STEPS = 5
@@ -61,12 +61,16 @@ def update_motion(motion: Floats, views: Floats, mean: Floats, square: Floats) -
 
 
 def _likelihoods(prior: Floats, mean: Floats, square: Floats) -> tuple[Floats, Floats]:
-    """What images say without the prior: precision times mean (n, 5, 1), and precision (n, 5, 5), nowhere negative."""
-    covariance = square - mean[:, :, None] * mean[:, None] + np.diag(LEAST_VARIANCE[1:])
-    posterior = np.linalg.inv(covariance)
-    values, axes = np.linalg.eigh(posterior - np.linalg.inv(prior))
+    """What images say without the prior: precision times mean (n, 5, 1), and precision (n, 5, 5).
+
+    Where the samples of a posterior are wider than the prior, as on a grid that is coarser than it, nothing was said.
+    """
+    covariance = square - mean[:, :, None] * mean[:, None] + np.diag(LEAST_VARIANCE[:5])
+    before = np.linalg.inv(prior)
+    values, axes = np.linalg.eigh(np.linalg.inv(covariance) - before)
     precision: Floats = (axes * np.maximum(values, 0)[:, None]) @ axes.transpose(0, 2, 1)
-    return posterior @ mean[:, :, None], precision
+    said = (axes * (values > 0)[:, None]) @ axes.transpose(0, 2, 1)
+    return said @ (precision + before) @ mean[:, :, None], precision
 
 
 def _step(motion: Floats, shown: Floats, square: Floats) -> Floats:

@@ -2,12 +2,13 @@
 
 import dataclasses
 
+import mrcfile
 import numpy as np
 import pytest
 import torch
-from small_problem import BOX, PIXEL, PIXELS, particle_set, speckle
+from small_problem import BOX, PIXEL, PIXELS, model, particle_set, speckle
 
-from blush.expectation.background import AmplitudeFit, Background, moved_and_cropped, recentred
+from blush.expectation.background import AmplitudeFit, Background, Seen, moved_and_cropped, recentred
 from blush.expectation.optics import OpticsTables
 from blush.expectation.prepare import image_of, packed_transform, prepare
 from blush.fourier.project import project
@@ -15,6 +16,7 @@ from blush.fourier.shift import multiply, phases
 from blush.fourier.transform import transform
 from blush.geometry.rotation import matrix_from_euler
 from blush.io.optics import OpticsGroup
+from blush.io.particles import POSE
 
 N = 6
 MTF = "data_\nloop_\n_rlnResolutionInversePixel\n_rlnMtfValue\n0 1\n0.25 0.7\n0.5 0.3\n"
@@ -124,3 +126,27 @@ def test_images_move_around_the_edge_and_are_cropped_about_the_centre():
     moved = moved_and_cropped(images, torch.tensor([[1, 0], [-2, 5]]), 4)
     for image, shift, found in zip(images.numpy(), ((0, 1), (5, -2)), moved.numpy(), strict=True):
         np.testing.assert_array_equal(found, np.roll(image, shift, (0, 1))[1:5, 1:5])
+
+
+def test_what_other_parts_show_is_taken_away(posed):
+    """Stored images that are noise plus the parts, each at its own poses, of group scale and norm, leave the noise."""
+    rng = np.random.default_rng(12)
+    spheres = [transform(speckle(seed), BOX // 2) for seed in (3, 4)]
+    norm, scale = rng.uniform(0.7, 1.4, N), torch.tensor([0.8, 1.3, 1.1], dtype=torch.float64)
+    poses = np.concatenate([rng.uniform(-90, 90, (N, 2, 3)), rng.uniform(-6, 6, (N, 2, 2))], 2)
+    given = dataclasses.replace(posed, norm_correction=norm, background=poses)
+    noise = given.images().astype(np.float64)
+    stored = torch.from_numpy(noise)
+    for part, sphere in enumerate(spheres):
+        columns = dict(zip(POSE, poses[:, part].T, strict=True))
+        factor = scale[torch.from_numpy(posed.group_index).long()] * torch.from_numpy(norm) / 1.1
+        stored = stored + Background(sphere, posed).images(dataclasses.replace(posed, **columns), factor)
+    known = [Background(sphere, posed) for sphere in spheres]
+    held = dataclasses.replace(model(torch.float64), scale=scale, norm_average=1.1)
+    seen = Seen(known, held, torch.float64, torch.device("cpu"))
+    assert (stored - torch.from_numpy(noise)).abs().max() > 0.01
+    with mrcfile.open(given.stacks[0], mode="r+") as stack:
+        stack.set_data(stored.numpy().astype(np.float32))
+    torch.testing.assert_close(seen.images(given), torch.from_numpy(noise), rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match="no poses of 2 other parts"):
+        seen.images(posed)

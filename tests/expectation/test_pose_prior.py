@@ -135,7 +135,9 @@ def test_a_narrow_prior_keeps_every_image_where_it_is(tmp_path):
     table = step.run(particles).table
     assert table["motion_square"][:, :3, :3].diagonal(dim1=1, dim2=2).sqrt().rad2deg().max() < 4.0  # of a 3.75 deg grid
     free, particles = step_of(tmp_path, 1e-3, np.diag(np.repeat([1.0, 100.0], 3)))
-    assert free.run(particles).table["motion_square"][:, :3, :3].diagonal(dim1=1, dim2=2).sum(1).sqrt().rad2deg().max() > 6
+    assert (
+        free.run(particles).table["motion_square"][:, :3, :3].diagonal(dim1=1, dim2=2).sum(1).sqrt().rad2deg().max() > 6
+    )
 
 
 def test_a_likelihood_that_is_less_sure_leaves_wider_posteriors(tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 from blush.io.files import read_record
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import checked
+from blush.refine.subset import HALVES, Subset
 
 BODIES = "bodies.json"
 """In the import of the whole run: what is known of every body."""
@@ -58,9 +59,9 @@ def read_bodies(run: Path) -> tuple[BodyFacts, ...]:
     return tuple(BodyFacts(**{**one, "centre_px": tuple(one["centre_px"])}) for one in found)
 
 
-def half_map(run: Path, half: int) -> Path:
+def half_map(run: Path, half: Subset) -> Path:
     """Half-map of the consensus, as it was imported."""
-    return RunFolder(run).imported / f"half{half}.mrc"
+    return RunFolder(run).imported / f"{half.infix}.mrc"
 
 
 def body_mask(run: Path, index: int) -> Path:
@@ -71,4 +72,4 @@ def body_mask(run: Path, index: int) -> Path:
 def frozen_of_bodies(folder: RunFolder, n_bodies: int) -> tuple[Path, ...]:
     """What the import of a run leaves for its bodies."""
     masks = (body_mask(folder.root, index) for index in range(n_bodies))
-    return (folder.imported / BODIES, half_map(folder.root, 1), half_map(folder.root, 2), *masks)
+    return (folder.imported / BODIES, *(half_map(folder.root, half) for half in HALVES), *masks)
