@@ -76,16 +76,20 @@ def read_bodies(star: Path, pixel_size_angst: float) -> tuple[tuple[Body, ...], 
     return bodies, told
 
 
-def write_bodies(star: Path, bodies: Sequence[Body]) -> None:
-    """Write a list of bodies as RELION 3.1 and later read it, with widths in Å, and masks named from its folder.
+def write_bodies(star: Path, bodies: Sequence[Body], start: Path | None = None) -> None:
+    """Write a list of bodies as RELION 3.1 and later read it, with widths in Å.
 
     Parameters
     ----------
     bodies
         The bodies; widths of those that are not refined are written as 0.
+    start
+        Folder that the masks' names start from, as RELION's do from that of its project; None: the file's own.
     """
     numbers_of = {body.name: number for number, body in enumerate(bodies, 1)}
-    table: Table = {_MASK: np.array([relpath(body.mask, star.absolute().parent) for body in bodies], dtype=object)}
+    table: Table = {
+        _MASK: np.array([relpath(body.mask, start or star.absolute().parent) for body in bodies], dtype=object)
+    }
     if any(body.hinge_with for body in bodies):
         table[_HINGE] = np.array([numbers_of[body.hinge_with] if body.hinge_with else 0 for body in bodies])
     table[_ANGLES] = np.array([body.sigma_rotation_deg if body.refine else 0.0 for body in bodies])

@@ -22,6 +22,7 @@ _STEPS = {
         "converge": "blush.jobs.class_converge:converge",
         "finish": "blush.jobs.class_finish:finish",
     },
+    "multibody": {"finish": "blush.jobs.bodies_finish:finish"},
     "body": {
         "start": "blush.jobs.body_start:start",
         "maps": "blush.jobs.denoise_and_trail:denoise_and_trail",

@@ -61,3 +61,4 @@ def refine_bodies(run: Path, iterate: Callable[[Path, int], object], after: Call
             after(run)
     for body in bodies_of(run):
         steps.postprocess(body)
+    steps.postprocess(run)

@@ -132,7 +132,7 @@ def known(value: float | None, mark: float = NOT_MEASURED) -> float:
 
 def _spectra(state: State, part: ModelPart, k: int) -> dict[str, Any]:
     return {
-        **_abscissa(state.facts),
+        **abscissa(state.facts),
         "rlnSsnrMap": state.references.ssnr[k],
         "rlnGoldStandardFsc": state.references.fsc[k],
         "rlnReferenceSigma2": part.sigma2_ref[k],
@@ -140,7 +140,8 @@ def _spectra(state: State, part: ModelPart, k: int) -> dict[str, Any]:
     }
 
 
-def _abscissa(facts: RunFacts) -> dict[str, Any]:
+def abscissa(facts: RunFacts) -> dict[str, Any]:
+    """Shells as RELION counts them: index, frequency, resolution."""
     shell = np.arange(facts.n_shells)
     frequency = shell / (facts.box_px * facts.pixel_size_angst)
     resolution = np.divide(1.0, frequency, out=np.full(len(shell), NOT_MEASURED), where=shell > 0)
@@ -148,9 +149,9 @@ def _abscissa(facts: RunFacts) -> dict[str, Any]:
 
 
 def _noise(facts: RunFacts, noise: Floats) -> dict[str, Any]:
-    abscissa = _abscissa(facts)
-    del abscissa["rlnAngstromResolution"]
-    return {**abscissa, "rlnSigma2Noise": noise}
+    shells = abscissa(facts)
+    del shells["rlnAngstromResolution"]
+    return {**shells, "rlnSigma2Noise": noise}
 
 
 def _groups(part: ModelPart) -> dict[str, Any]:
