@@ -7,7 +7,7 @@ x, y, z in Å from the centre N/2 of the consensus box, all vectors in its frame
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,11 @@ class BodyMotions:
     def n_images(self) -> int:
         """Number of images."""
         return len(self.views)
+
+    def take(self, rows: NDArray[np.int64]) -> BodyMotions:
+        """The record of some images."""
+        by_body = {name: getattr(self, name)[:, rows] for name in ("rotations", "shift_angst", "covariance")}
+        return replace(self, views=self.views[rows], half=self.half[rows], **by_body)
 
 
 def write_motions(path: Path, motions: BodyMotions) -> None:

@@ -1,0 +1,200 @@
+"""What moved, from the record of motions to words: population, components, modes, and the place of each image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blush.bodies.components import Component
+from blush.bodies.evidence import Frame
+from blush.bodies.modes import Modes
+from blush.bodies.population import Population
+
+Floats = NDArray[np.float64]
+FORMAT = 1
+"""Version of the JSON form."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How a body moves along a component, per standard deviation.
+
+    Attributes
+    ----------
+    rotation_deg, rms_angst
+        Rotation, and rms displacement over its mask, after the superposition of all bodies.
+    """
+
+    name: str
+    rotation_deg: float
+    rms_angst: float
+
+
+@dataclass(frozen=True)
+class Moving:
+    """A component, and where images are along it, in Å rms from the mean of all.
+
+    Attributes
+    ----------
+    turns
+        What each refined body does.
+    against
+        The two bodies that turn most against each other, and by how many degrees per standard deviation; None where
+        only one body was refined.
+    sd_by_half_angst
+        Deconvolved standard deviation from the images of either half alone.
+    place_angst, error_angst
+        (n,) mean and standard deviation of the place of each image.
+    mode
+        (n, m) probability of its modes.
+    bins_angst, share
+        (m,) centres of bins, and the shares of the images in them without uncertainty.
+    """
+
+    component: Component
+    modes: Modes
+    turns: tuple[Turn, ...]
+    against: tuple[str, str, float] | None
+    sd_by_half_angst: tuple[float, float]
+    place_angst: Floats
+    error_angst: Floats
+    mode: Floats
+    bins_angst: Floats
+    share: Floats
+
+
+@dataclass(frozen=True)
+class MotionsFound:
+    """The verdict on a record of motions, and what it follows from.
+
+    Attributes
+    ----------
+    components
+        All of them, by falling variance.
+    moving
+        Those beyond noise, or the first where none is.
+    uninformed
+        (F,) by refined body: share of the images of which only the prior knows some direction.
+    """
+
+    names: tuple[str, ...]
+    frame: Frame
+    n_images: int
+    population: Population
+    components: list[Component]
+    moving: list[Moving]
+    uninformed: Floats
+
+    @property
+    def n_beyond(self) -> int:
+        """Number of components beyond noise."""
+        return sum(one.is_beyond_noise for one in self.components)
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        first = self.components[0]
+        if self.n_beyond == 0:
+            return (
+                f"No motion beyond the uncertainty of the poses: {self.n_images} images vary by {first.sd_angst:.2f} Å "
+                f"rms at most, and 1 of 100 rigid molecules with this uncertainty by {first.floor_angst:.2f} Å or more."
+            )
+        moving = self.moving[0]
+        number = "One component" if self.n_beyond == 1 else f"{self.n_beyond} components"
+        told = (
+            f"{number} of motion beyond the uncertainty of the poses: the first is {first.sd_angst:.2f} Å rms (95 % "
+            f"{first.low_angst:.2f} to {first.high_angst:.2f}; noise alone up to {first.floor_angst:.2f}) and holds "
+            f"{first.explained:.0%} of the motion"
+        )
+        if moving.against is not None:
+            one, other, turn_deg = moving.against
+            told += f", {one} turns by {turn_deg:.1f}° (standard deviation) against {other}"
+        return f"{told}, {self.modes_told(moving)}."
+
+    def modes_told(self, moving: Moving) -> str:
+        """How many modes there are, in words."""
+        modes = moving.modes
+        if modes.count == 2:
+            return f"in two modes of {modes.share[0]:.0%} and {modes.share[1]:.0%} of the images"
+        return "in one mode" if modes.gain is None else "in one mode (two explain it no better)"
+
+    def notes(self) -> list[str]:
+        """What the user should know beside the verdict."""
+        names = [self.names[b] for b in self.frame.bodies]
+        told = [
+            f"{share:.0%} of the images say nothing of some direction of {name}: there its prior alone is known"
+            for name, share in zip(names, self.uninformed, strict=True)
+            if share >= 0.1
+        ]
+        if len(names) == 1:
+            told.append(f"only {names[0]} was refined: its motion is against consensus poses, and has their errors")
+        return told
+
+    def lines(self) -> list[str]:
+        """The verdict, then a table of the components that were tested."""
+        head = (
+            "component  rms Å   95 % interval   noise up to  chance  explained  noise share  modes  turns most, degrees"
+        )
+        shown = self.components[: self.n_beyond + 1]
+        return [self.verdict, *self.notes(), "", head, *(self._line(k, one) for k, one in enumerate(shown))]
+
+    def _line(self, k: int, one: Component) -> str:
+        """Component k, from 0, in the table."""
+        moving = self.moving[k] if k < len(self.moving) else None
+        low = one.low_angst if one.is_beyond_noise else 0.0
+        text = f"{k + 1:<9}  {one.sd_angst:5.2f}   {low:5.2f} to {one.high_angst:5.2f}  {one.floor_angst:11.2f}"
+        text += f"  {one.chance:6.3f}  {one.explained:9.0%}  {one.noise_share:11.0%}"
+        if moving is None or not one.is_beyond_noise:
+            return f"{text}      -  noise"
+        turn = "" if moving.against is None else "{} against {} {:.1f}".format(*moving.against)
+        return f"{text}  {moving.modes.count:>5}  {turn}"
+
+    def content(self) -> dict[str, Any]:
+        """For JSON: docs/multibody.md."""
+        beyond = self.moving if self.n_beyond else []
+        return {
+            "format": FORMAT,
+            "verdict": self.verdict,
+            "notes": self.notes(),
+            "n_images": self.n_images,
+            "components_beyond_noise": self.n_beyond,
+            "prior_alone": dict(zip([self.names[b] for b in self.frame.bodies], self.uninformed.tolist(), strict=True)),
+            "components": [_component(one) for one in self.components],
+            "moving": [_moving(one) for one in beyond],
+        }
+
+
+def _component(one: Component) -> dict[str, Any]:
+    return {
+        "sd_angst": one.sd_angst,
+        "low_angst": one.low_angst if one.is_beyond_noise else 0.0,
+        "high_angst": one.high_angst,
+        "floor_angst": one.floor_angst,
+        "chance": one.chance,
+        "explained": one.explained,
+        "noise_share": one.noise_share,
+        "beyond_noise": one.is_beyond_noise,
+    }
+
+
+def _moving(one: Moving) -> dict[str, Any]:
+    against = one.against
+    return {
+        "sd_by_half_angst": list(one.sd_by_half_angst),
+        "modes": {
+            "count": one.modes.count,
+            "share": one.modes.share.tolist(),
+            "mean_angst": one.modes.mean_angst.tolist(),
+            "sd_angst": one.modes.sd_angst.tolist(),
+            "gain": one.modes.gain,
+            "gain_error": one.modes.gain_error,
+            "chance": one.modes.chance,
+        },
+        "bodies": [
+            {"name": turn.name, "rotation_deg": turn.rotation_deg, "rms_angst": turn.rms_angst} for turn in one.turns
+        ],
+        "against": None if against is None else {"bodies": list(against[:2]), "rotation_deg": against[2]},
+    }
