@@ -91,35 +91,70 @@ def evidence_of(motions: BodyMotions, frame: Frame) -> Evidence:
 
     Where a posterior is hardly narrower than its prior (`PRIOR_ALONE`), the image says nothing of that direction.
     """
-    information, score, uninformed = _evidence(motions, frame)
-    return Evidence(information, score, uninformed.mean(0))
-
-
-def _evidence(motions: BodyMotions, frame: Frame) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Information, score, and what is not known (n, F)."""
-    views = motions.views
-    size, n = 6 * len(frame.bodies), len(views)
+    size, n = 6 * len(frame.bodies), motions.n_images
     information, score = np.zeros((n, size, size)), np.zeros((n, size))
     whole, nothing = np.zeros((n, size, 6)), np.zeros((n, len(frame.bodies)), dtype=bool)
-    shown = np.zeros((n, 5, 6))
-    shown[:, :3, :3], shown[:, 3:, 3:] = np.eye(3), views[:, :2]
+    views, turned, shifts = _superposed(motions, frame)
     middle = motions.volume_angst3 @ motions.centre_angst / motions.volume_angst3.sum()
     for row, b in enumerate(frame.bodies):
-        turn = Rotation.from_matrix(motions.rotations[b]).as_rotvec()
-        shift = motions.shift_angst[b]
-        covariance = _in_vector(motions.covariance[b], turn)
-        of_prior = np.linalg.inv(shown @ motions.prior[b] @ shown.swapaxes(1, 2))
-        known, told, nothing[:, row] = without_prior(np.concatenate([turn, shift], 1), covariance, of_prior)
-        back = shown @ np.linalg.inv(frame.scale[row])
-        place = slice(6 * row, 6 * row + 6)
+        known, slope, nothing[:, row] = _about_mean(motions, b)
+        turn = Rotation.from_matrix(turned[row]).as_rotvec()
+        from_vector = np.linalg.inv(_to_vector(turn))
+        back = from_vector @ _shown(views) @ np.linalg.inv(frame.scale[row])
+        place, at = slice(6 * row, 6 * row + 6), np.concatenate([turn, shifts[row]], 1)
+        slope = slope + np.einsum("nij,njk,nk->ni", known, from_vector, at)
         information[:, place, place] = back.swapaxes(1, 2) @ known @ back
-        score[:, place] = np.einsum("nij,ni->nj", back, told)
-        moved = np.einsum("nij,ni->nj", views[:, :2], shift)
+        score[:, place] = np.einsum("nij,ni->nj", back, slope)
+        moved = np.einsum("nij,ni->nj", views[:, :2], shifts[row])
         whole[:, place] = frame.scale[row] @ _whole(turn, moved, motions.centre_angst[b] - middle)
     if len(frame.bodies) > 1:
         information, score = _free_of(information, score, whole)
     inside = frame.basis.T @ information @ frame.basis
-    return (inside + inside.swapaxes(1, 2)) / 2, score @ frame.basis, nothing
+    return Evidence((inside + inside.swapaxes(1, 2)) / 2, score @ frame.basis, nothing.mean(0))
+
+
+def _about_mean(motions: BodyMotions, b: int) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Likelihood of a body in each image about the posterior's mean, in right perturbations and seen shifts.
+
+    Returns
+    -------
+    (n, 5, 5) information, (n, 5) slope at the mean, and (n,) whether some direction has none.
+    """
+    turn = Rotation.from_matrix(motions.rotations[b]).as_rotvec()
+    mean, to_vector = np.concatenate([turn, motions.shift_angst[b]], 1), _to_vector(turn)
+    shown = _shown(motions.views)
+    covariance = to_vector @ motions.covariance[b] @ to_vector.swapaxes(1, 2)
+    of_prior = np.linalg.inv(shown @ motions.prior[b] @ shown.swapaxes(1, 2))
+    known, score, nothing = without_prior(mean, covariance, of_prior)
+    slope = score - np.einsum("nij,nj->ni", known, mean)
+    return to_vector.swapaxes(1, 2) @ known @ to_vector, np.einsum("nij,ni->nj", to_vector, slope), nothing
+
+
+def _superposed(motions: BodyMotions, frame: Frame) -> tuple[Floats, Floats, Floats]:
+    """Consensus poses that superpose the bodies as each image has them, so that what is left of the whole is small.
+
+    Returns
+    -------
+    (n, 3, 3) orientations, and against them (F, n, 3, 3) rotations and (F, n, 2) seen shifts of the bodies.
+    """
+    bodies = list(frame.bodies)
+    rotations, centres = motions.rotations[bodies], motions.centre_angst[bodies]
+    if len(bodies) == 1:
+        return motions.views, rotations, motions.shift_angst[bodies]
+    share = motions.volume_angst3[bodies] / motions.volume_angst3[bodies].sum()
+    u, _, v = np.linalg.svd(np.einsum("b,bnij->nij", share, rotations))
+    u[:, :, 2] *= np.linalg.det(u @ v)[:, None]
+    whole = u @ v
+    views = motions.views @ whole
+    seen = motions.shift_angst[bodies] + np.einsum("nij,bj->bni", (motions.views - views)[:, :2], centres)
+    return views, whole.swapaxes(1, 2) @ rotations, seen - np.einsum("b,bni->ni", share, seen)
+
+
+def _shown(views: Floats) -> Floats:
+    """(n, 5, 6) what images show of (w, t): w, and t across the line of sight."""
+    shown = np.zeros((len(views), 5, 6))
+    shown[:, :3, :3], shown[:, 3:, 3:] = np.eye(3), views[:, :2]
+    return shown
 
 
 def without_prior(mean: Floats, covariance: Floats, of_prior: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
@@ -148,11 +183,11 @@ def without_prior(mean: Floats, covariance: Floats, of_prior: Floats) -> tuple[F
     return information, np.einsum("nij,nj->ni", directions, along), np.logical_not(told.all(1))
 
 
-def _in_vector(covariance: Floats, turn: Floats) -> Floats:
-    """Covariances of right perturbations of rotations, as covariances of their rotation vectors."""
-    to_vector = np.broadcast_to(np.eye(5), covariance.shape).copy()
-    to_vector[:, :3, :3] = _change_of_vector(turn)
-    return to_vector @ covariance @ to_vector.swapaxes(1, 2)
+def _to_vector(turn: Floats) -> Floats:
+    """(n, 5, 5) change of rotation vectors and seen shifts by right perturbations of the rotations and shifts."""
+    change = np.broadcast_to(np.eye(5), (len(turn), 5, 5)).copy()
+    change[:, :3, :3] = _change_of_vector(turn)
+    return change
 
 
 def _change_of_vector(turn: Floats) -> Floats:
