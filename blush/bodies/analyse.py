@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from blush.bodies.along import Along, density
+from blush.bodies.along import Along, density, measured
 from blush.bodies.components import Component, along, components_of
 from blush.bodies.evidence import Frame, evidence_of
 from blush.bodies.found import MotionsFound, Moving, Turn
@@ -84,7 +84,17 @@ def _moving(one: Component, told: Along, motions: BodyMotions, frame: Frame, see
     turn_deg = np.rad2deg(np.linalg.norm(moved[:, :3], axis=1))
     turns = tuple(Turn(*values) for values in zip(names, turn_deg.tolist(), rms.tolist(), strict=True))
     return Moving(
-        one, modes, turns, _most_turned(moved, names), (first, second), place, error, mode, bins, density(part, bins)
+        one,
+        modes,
+        turns,
+        _most_turned(moved, names),
+        (first, second),
+        place,
+        error,
+        mode,
+        bins,
+        density(part, bins),
+        measured(part, bins),
     )
 
 

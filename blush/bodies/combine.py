@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from blush.bodies.placing import Pose, placed
-from blush.fourier.fsc import fsc, last_shell_above
-from blush.fourier.grid import radius_3d
-from blush.validate.phase_randomise import MaskedFsc, correct, masked_fsc, randomise_phases
+from blush.fourier.fsc import fsc, last_shell_above, shell_average
+from blush.fourier.grid import radius_3d, shell_index_3d
+from blush.validate.phase_randomise import MaskedFsc, correct, randomise_phases
 
 _BANDS = 8
-_LEAST_SSNR = 1e-3
+_LEAST_SIGNAL = 0.05
 _RANDOMISED_BELOW = 0.8
 """Unmasked FSC from which on phases are randomised."""
 
@@ -77,13 +77,12 @@ def combine(parts: list[Part], consensus: tuple[Tensor, Tensor], pixel_size_angs
     Chen et al. 2013, doi:10.1016/j.ultramic.2013.06.004 (random phases).
     """
     masks = [placed(part.mask, part.pose, pixel_size_angst).clamp(0, 1) for part in parts]
-    own = [masked_fsc(*part.halves, part.mask, seed) for part in parts]
-    ratio = torch.stack([_signal_to_noise(curves.corrected) for curves in own])
+    ratio = _signal_to_noise(parts)
     box = masks[0].shape[-1]
     bands = _bands(box)
     inside = torch.stack(masks).sum(0).clamp_max(1)
     weights = [_weights(masks, inside, power) for power in _by_band(ratio, bands)]
-    start = min(last_shell_above(curves.unmasked, _RANDOMISED_BELOW) for curves in own) + 1
+    start = min(last_shell_above(fsc(*part.halves), _RANDOMISED_BELOW) for part in parts) + 1
     made: list[Tensor] = []
     unreal: list[Tensor] = []
     for half in (0, 1):
@@ -105,10 +104,22 @@ def combine(parts: list[Part], consensus: tuple[Tensor, Tensor], pixel_size_angs
     return Combined((made[0], made[1]), inside, curves)
 
 
-def _signal_to_noise(curve: Tensor) -> Tensor:
-    """FSC / (1 - FSC) by shell, kept above 0."""
-    fsc_ = curve.clamp(0, 0.9999)
-    return (fsc_ / (1 - fsc_)).clamp_min(_LEAST_SSNR)
+def _signal_to_noise(parts: list[Part]) -> Tensor:
+    """(b, N // 2 + 1) signal of each body over its noise, by shell, in its mask.
+
+    Signal counts as `_LEAST_SIGNAL` of the mean noise at least: where there is none, the body of less noise counts
+    more.
+    """
+    shell, n = shell_index_3d(parts[0].mask.shape[-1]), parts[0].mask.shape[-1] // 2 + 1
+    signals, noises = [], []
+    for part in parts:
+        first, second = (torch.fft.rfftn(half * part.mask) for half in part.halves)
+        volume = part.mask.double().square().mean()
+        signals.append(shell_average((first * second.conj()).real, shell, n) / volume)
+        noises.append(shell_average((first - second).abs().square(), shell, n) / (2 * volume))
+    signal, noise = torch.stack(signals).clamp_min(0), torch.stack(noises)
+    noise = noise.clamp_min(1e-12 * float(noise.max()))
+    return (signal + _LEAST_SIGNAL * noise.mean(0)) / noise
 
 
 def _bands(box: int) -> Tensor:

@@ -14,6 +14,8 @@ from blush.bodies.modes import Modes
 from blush.bodies.population import Population
 
 Floats = NDArray[np.float64]
+REACH_SHOWN = 2.0
+"""Standard deviations to which maps along components go."""
 FORMAT = 1
 """Version of the JSON form."""
 
@@ -50,8 +52,8 @@ class Moving:
         (n,) mean and standard deviation of the place of each image.
     mode
         (n, m) probability of its modes.
-    bins_angst, share
-        (m,) centres of bins, and the shares of the images in them without uncertainty.
+    bins_angst, share, measured
+        (b,) centres of bins, and the shares of the images in them: without their uncertainty, and as measured.
     """
 
     component: Component
@@ -64,6 +66,7 @@ class Moving:
     mode: Floats
     bins_angst: Floats
     share: Floats
+    measured: Floats
 
 
 @dataclass(frozen=True)
@@ -96,36 +99,41 @@ class MotionsFound:
     @property
     def verdict(self) -> str:
         """One sentence."""
-        first = self.components[0]
         if self.n_beyond == 0:
-            return (
-                f"No motion beyond the uncertainty of the poses: {self.n_images} images vary by {first.sd_angst:.2f} Å "
-                f"rms at most, and 1 of 100 rigid molecules with this uncertainty by {first.floor_angst:.2f} Å or more."
-            )
+            return "No motion beyond the uncertainty of the poses."
         moving = self.moving[0]
         number = "One component" if self.n_beyond == 1 else f"{self.n_beyond} components"
-        told = (
-            f"{number} of motion beyond the uncertainty of the poses: the first is {first.sd_angst:.2f} Å rms (95 % "
-            f"{first.low_angst:.2f} to {first.high_angst:.2f}; noise alone up to {first.floor_angst:.2f}) and holds "
-            f"{first.explained:.0%} of the motion"
-        )
+        told = f"{number} of motion beyond the uncertainty of the poses"
+        first = "" if self.n_beyond == 1 else "in the first "
         if moving.against is not None:
             one, other, turn_deg = moving.against
-            told += f", {one} turns by {turn_deg:.1f}° (standard deviation) against {other}"
-        return f"{told}, {self.modes_told(moving)}."
+            return (
+                f"{told}: {first}{one} turns by {turn_deg:.1f}° (standard deviation) against {other}, {_modes(moving)}."
+            )
+        return f"{told}: {first}{moving.turns[0].name} turns by {moving.turns[0].rotation_deg:.1f}°, {_modes(moving)}."
 
-    def modes_told(self, moving: Moving) -> str:
-        """How many modes there are, in words."""
-        modes = moving.modes
-        if modes.count == 2:
-            return f"in two modes of {modes.share[0]:.0%} and {modes.share[1]:.0%} of the images"
-        return "in one mode" if modes.gain is None else "in one mode (two explain it no better)"
+    @property
+    def reason(self) -> str:
+        """The figures behind the verdict, in one sentence."""
+        one = self.components[0]
+        if self.n_beyond == 0:
+            return (
+                f"{self.n_images} images vary by {one.sd_angst:.2f} Å rms along any direction at most, and 1 of 100 "
+                f"rigid molecules of this uncertainty by more than {one.floor_angst:.2f} Å; a motion of "
+                f"{one.high_angst:.2f} Å would still be in keeping with them."
+            )
+        return (
+            f"The first is {one.sd_angst:.2f} Å rms (95 % {one.low_angst:.2f} to {one.high_angst:.2f}), holds "
+            f"{100 * one.explained:.0f} % of the motion, and 1 of 100 rigid molecules of this uncertainty shows more "
+            f"than {one.floor_angst:.2f} Å. Of the variance that is measured along it, uncertainty is "
+            f"{100 * one.noise_share:.0f} %."
+        )
 
     def notes(self) -> list[str]:
         """What the user should know beside the verdict."""
         names = [self.names[b] for b in self.frame.bodies]
         told = [
-            f"{share:.0%} of the images say nothing of some direction of {name}: there its prior alone is known"
+            f"{100 * share:.0f} % of the images say nothing of some direction of {name}: there its prior alone is known"
             for name, share in zip(names, self.uninformed, strict=True)
             if share >= 0.1
         ]
@@ -139,14 +147,21 @@ class MotionsFound:
             "component  rms Å   95 % interval   noise up to  chance  explained  noise share  modes  turns most, degrees"
         )
         shown = self.components[: self.n_beyond + 1]
-        return [self.verdict, *self.notes(), "", head, *(self._line(k, one) for k, one in enumerate(shown))]
+        return [
+            self.verdict,
+            self.reason,
+            *self.notes(),
+            "",
+            head,
+            *(self._line(k, one) for k, one in enumerate(shown)),
+        ]
 
     def _line(self, k: int, one: Component) -> str:
         """Component k, from 0, in the table."""
         moving = self.moving[k] if k < len(self.moving) else None
         low = one.low_angst if one.is_beyond_noise else 0.0
         text = f"{k + 1:<9}  {one.sd_angst:5.2f}   {low:5.2f} to {one.high_angst:5.2f}  {one.floor_angst:11.2f}"
-        text += f"  {one.chance:6.3f}  {one.explained:9.0%}  {one.noise_share:11.0%}"
+        text += f"  {one.chance:6.3f}  {100 * one.explained:7.0f} %  {100 * one.noise_share:9.0f} %"
         if moving is None or not one.is_beyond_noise:
             return f"{text}      -  noise"
         turn = "" if moving.against is None else "{} against {} {:.1f}".format(*moving.against)
@@ -158,6 +173,7 @@ class MotionsFound:
         return {
             "format": FORMAT,
             "verdict": self.verdict,
+            "reason": self.reason,
             "notes": self.notes(),
             "n_images": self.n_images,
             "components_beyond_noise": self.n_beyond,
@@ -165,6 +181,15 @@ class MotionsFound:
             "components": [_component(one) for one in self.components],
             "moving": [_moving(one) for one in beyond],
         }
+
+
+def _modes(moving: Moving) -> str:
+    """How many modes there are, in words."""
+    modes = moving.modes
+    if modes.count == 2:
+        low, high = 100 * modes.share
+        return f"in two modes of {low:.0f} % and {high:.0f} % of the images"
+    return "in one mode" if modes.gain is None else "in one mode (two explain it no better)"
 
 
 def _component(one: Component) -> dict[str, Any]:
@@ -196,5 +221,10 @@ def _moving(one: Moving) -> dict[str, Any]:
         "bodies": [
             {"name": turn.name, "rotation_deg": turn.rotation_deg, "rms_angst": turn.rms_angst} for turn in one.turns
         ],
+        "histogram": {
+            "bins_angst": one.bins_angst.tolist(),
+            "share": one.share.tolist(),
+            "measured": one.measured.tolist(),
+        },
         "against": None if against is None else {"bodies": list(against[:2]), "rotation_deg": against[2]},
     }

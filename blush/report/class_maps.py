@@ -59,12 +59,12 @@ def class_pictures(data: ClassData) -> ClassPictures | None:
     mean = _mean(data, shares)
     place = _place(data, shares, mean)
     confirmed = read_volume(unchanged(data.confirmed))[0] if data.confirmed else None
-    level, marks = surface_level(mean), _finer(np.zeros_like(mean) if confirmed is None else confirmed, 1)
+    level, marks = surface_level(mean), finer(np.zeros_like(mean) if confirmed is None else confirmed, 1)
     slices, projections, surfaces, differences = {}, {}, {}, {}
     for k, volume in _volumes(data, data.shown):
         slices[k] = _cuts(volume, _middle(volume))
         projections[k] = [volume.sum(axis) for axis in range(3)]
-        fine = _finer(volume, 2)
+        fine = finer(volume, 2)
         surfaces[k] = [surface(fine, marks, level, axis) for axis in range(3)]
         differences[k] = _cuts(volume - mean, place)
     grey = [_limits(rows) for rows in (slices, projections)]
@@ -128,11 +128,11 @@ def _limits(rows: dict[int, list[Image]]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _finer(volume: Volume, order: int) -> Volume:
-    """A map on a grid that is fine enough to look at; splines of this order."""
+def finer(volume: Volume, order: int) -> Volume:
+    """The map on a grid that is fine enough to look at, by splines of this order."""
     factor = min(MOST_FINER, max(1, round(SURFACE_PX / len(volume))))
-    finer: Volume = zoom(volume, factor, order=order) if factor > 1 else volume
-    return finer
+    found: Volume = zoom(volume, factor, order=order) if factor > 1 else volume
+    return found
 
 
 def surface(volume: Volume, marks: Volume, level: float, axis: int) -> Image:

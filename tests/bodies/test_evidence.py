@@ -1,0 +1,96 @@
+"""Evidence: the prior is divided out, motions of the whole are left free, and coordinates are displacements in Å."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from drawn import EQUAL, THREE, about_hinge, hinge, right_jacobian, seen, still, turns, with_body_still
+from scipy.spatial.transform import Rotation
+
+from blush.bodies.evidence import Frame, evidence_of, without_prior
+
+
+def test_what_a_posterior_has_of_its_prior_is_divided_out():
+    """Likelihood times prior is the posterior, for any covariances."""
+    rng = np.random.default_rng(1)
+    likelihood, prior = (np.linalg.inv(root @ root.swapaxes(1, 2)) for root in rng.normal(size=(2, 7, 5, 5)))
+    measured = rng.normal(size=(7, 5))
+    covariance = np.linalg.inv(likelihood + prior)
+    mean = np.einsum("nij,njk,nk->ni", covariance, likelihood, measured)
+    information, score, nothing = without_prior(mean, covariance, 1e-2 * prior)
+    expected = likelihood + 0.99 * prior
+    keeps = ~nothing
+    np.testing.assert_allclose(information[keeps], expected[keeps], rtol=1e-6)
+    np.testing.assert_allclose(score, np.einsum("nij,nj->ni", likelihood, measured), rtol=1e-6, atol=1e-6)
+    assert keeps.all()
+
+
+def test_an_image_that_only_knows_the_prior_says_nothing():
+    """Along the second axis the posterior is the prior; along the first it is narrower by half."""
+    covariance = np.diag([0.5, 1.0])[None]
+    information, score, nothing = without_prior(np.array([[1.0, 3.0]]), covariance, np.eye(2)[None])
+    np.testing.assert_allclose(information[0], np.diag([1.0, 0.0]), atol=1e-12)
+    np.testing.assert_allclose(score[0], [2.0, 0.0], atol=1e-12)
+    assert nothing.all()
+
+
+@pytest.mark.parametrize("bodies", [EQUAL, THREE])
+def test_a_turn_and_a_shift_of_the_whole_are_no_motion(bodies):
+    """However far the consensus pose is off, and whatever the image's view: without noise, coordinates stay at 0."""
+    n = 50
+    moved = still(n, len(bodies.radii))
+    motions = seen(bodies, moved, 2, noise=(1e-4, 1e-4), consensus=(10.0, 5.0))
+    frame = Frame.of(motions)
+    evidence = evidence_of(motions, frame)
+    at = np.linalg.lstsq(evidence.information.sum(0), evidence.score.sum(0), rcond=None)[0]
+    each = np.einsum("nij,nj->ni", np.linalg.pinv(evidence.information, rcond=1e-6), evidence.score)
+    assert np.abs(at).max() < 1e-2
+    assert np.abs(each).max() < 2e-2
+    assert frame.basis.shape[1] == 6 * len(bodies.radii) - 6
+
+
+def test_coordinates_are_root_mean_square_displacements():
+    """Of points in both balls, superposed: the length of the coordinates is their rms displacement from the mean."""
+    angle_deg = 4.0
+    motions = seen(EQUAL, hinge(EQUAL, np.full(3, angle_deg)), 3)
+    frame = Frame.of(motions)
+    rng = np.random.default_rng(1)
+    ball = rng.normal(size=(20_000, 3))
+    ball *= 28 * rng.random((20_000, 1)) ** (1 / 3) / np.linalg.norm(ball, axis=1, keepdims=True)
+    turn = turns(np.array([angle_deg]))[0]
+    before = np.concatenate([ball + centre for centre in EQUAL.centres])
+    shift = about_hinge(turn, EQUAL.centres[1])
+    after = np.concatenate([ball + EQUAL.centres[0], ball @ turn.T + EQUAL.centres[1] + shift])
+    fitted, _ = Rotation.align_vectors(after - after.mean(0), before - before.mean(0))
+    moved = after - after.mean(0) - fitted.apply(before - before.mean(0))
+    vectors = np.concatenate([np.zeros(6), Rotation.from_matrix(turn).as_rotvec(), shift]).reshape(2, 6)
+    coordinates = np.concatenate([scale @ one for scale, one in zip(frame.scale, vectors, strict=True)]) @ frame.basis
+    assert np.linalg.norm(coordinates) == pytest.approx(np.sqrt((moved**2).sum(1).mean()), rel=0.01)
+    np.testing.assert_allclose(
+        np.concatenate([s @ m for s, m in zip(frame.scale, frame.motion(coordinates), strict=True)]) @ frame.basis,
+        coordinates,
+        atol=1e-12,
+    )
+
+
+def test_errors_are_those_of_right_perturbations():
+    """The covariance of a body that has turned by 60 degrees is that of its rotation vector, by differences."""
+    n = 4
+    motions = seen(EQUAL, hinge(EQUAL, np.full(n, 60.0), (1, 2, 3)), 5)
+    motions = with_body_still(motions, 0)
+    frame = Frame.of(motions)
+    found = np.linalg.inv(frame.scale[0]) @ np.eye(6)
+    free = replace(motions, prior=1e6 * motions.prior)
+    information = evidence_of(free, frame).information
+    vector = Rotation.from_matrix(motions.rotations[1]).as_rotvec()
+    shown = np.zeros((n, 5, 6))
+    shown[:, :3, :3], shown[:, 3:, 3:] = right_jacobian(vector), motions.views[:, :2]
+    expected = shown.swapaxes(1, 2) @ np.linalg.inv(motions.covariance[1]) @ shown
+    np.testing.assert_allclose(information, found.T @ expected @ found, rtol=1e-4, atol=1e-4 * information.max())
+
+
+def test_one_refined_body_moves_against_the_consensus():
+    motions = with_body_still(seen(EQUAL, hinge(EQUAL, np.full(5, 4.0)), 1), 0)
+    frame = Frame.of(motions)
+    assert frame.bodies == (1,)
+    assert frame.basis.shape == (6, 6)
