@@ -1,4 +1,1 @@
-"""Bodies that move, after a refinement: `BodyMotions` is written by `write_motions` and read by `read_motions`.
-
-`mask_extent` measures what the record holds of a body's mask, `prior_covariance` what it holds of its prior.
-"""
+"""Bodies that move, after a refinement: what they do beyond the uncertainty of their poses, and maps along it."""

@@ -47,13 +47,23 @@ def analyse(motions: BodyMotions, seed: int) -> MotionsFound:
         problem = Problem("are too few images for a covariance", least, value=str(motions.n_images))
         raise BlushError("motions cannot be told", [problem])
     rows = np.arange(0, motions.n_images, -(-motions.n_images // MOST_FITTED))
-    evidence = evidence_of(motions.take(rows), frame)
+    whole = evidence_of(motions.take(rows), frame)
+    frame, evidence = frame.of_what_is_told(whole)
+    if not whole.information.any():
+        remedy = (
+            "widen sigma_rotation_deg and sigma_offset_angst of its bodies, or look at whether they are aligned at all"
+        )
+        problem = Problem("says nothing beyond the priors of its motions", remedy)
+        raise BlushError("motions cannot be told", [problem])
     population = fit_population(evidence)
     components = components_of(evidence, population, seed)
     beyond = [one for one in components if one.is_beyond_noise] or components[:1]
     places = _all_along(motions, frame, population, beyond)
     moving = [_moving(one, told, motions, frame, seed) for one, told in zip(beyond, places, strict=True)]
-    return MotionsFound(motions.names, frame, motions.n_images, population, components, moving, evidence.uninformed)
+    still = size - frame.basis.shape[1]
+    return MotionsFound(
+        motions.names, frame, motions.n_images, population, components, moving, evidence.uninformed, still
+    )
 
 
 def _all_along(motions: BodyMotions, frame: Frame, population: Population, components: list[Component]) -> list[Along]:

@@ -11,7 +11,7 @@ displacement of the density of all bodies, in Å², so that rotations and shifts
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from blush.bodies.motions import BodyMotions
 Floats = NDArray[np.float64]
 PRIOR_ALONE = 0.95
 """Share of a posterior's precision from which all of it counts as the prior's: what remains says nothing."""
+LEAST_TOLD = 1e-3
+"""Information of images on a direction, over that on the best known one, below which they say nothing of it."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class Frame:
     scale
         (F, 6, 6) from (w, t) of a body to its coordinates.
     basis
-        (6 F, d) orthonormal: coordinates of motions inside the molecule. d is 6 F - 6, or 6 where only one body was
-        refined, whose motion is against the consensus.
+        (6 F, d) orthonormal: coordinates of motions inside the molecule. d is at most 6 F - 6, or 6 where only one body
+        was refined, whose motion is against the consensus.
     """
 
     bodies: tuple[int, ...]
@@ -60,6 +62,14 @@ class Frame:
         still = np.zeros((1, 3))
         whole = [scale[row] @ _whole(still, still, motions.centre_angst[b])[0] for row, b in enumerate(bodies)]
         return cls(bodies, scale, _signed(null_space(np.concatenate(whole).T)))
+
+    def of_what_is_told(self, evidence: Evidence) -> tuple[Frame, Evidence]:
+        """The same without directions of which images say next to nothing, as where a prior held all of them still."""
+        mean = evidence.information.mean(0)
+        values, axes = np.linalg.eigh(mean)
+        told = _signed(axes[:, values > LEAST_TOLD * max(float(values[-1]), 1e-300)])
+        information = told.T @ evidence.information @ told
+        return replace(self, basis=self.basis @ told), Evidence(information, evidence.score @ told, evidence.uninformed)
 
     def motion(self, coordinates: Floats) -> Floats:
         """(F, ..., 6) rotation vectors and displacements of coordinates (..., d) inside the molecule."""
@@ -124,7 +134,7 @@ def _about_mean(motions: BodyMotions, b: int) -> tuple[Floats, Floats, NDArray[n
     mean, to_vector = np.concatenate([turn, motions.shift_angst[b]], 1), _to_vector(turn)
     shown = _shown(motions.views)
     covariance = to_vector @ motions.covariance[b] @ to_vector.swapaxes(1, 2)
-    of_prior = np.linalg.inv(shown @ motions.prior[b] @ shown.swapaxes(1, 2))
+    of_prior = np.linalg.inv(shown @ motions.prior[motions.half - 1, b] @ shown.swapaxes(1, 2))
     known, score, nothing = without_prior(mean, covariance, of_prior)
     slope = score - np.einsum("nij,nj->ni", known, mean)
     return to_vector.swapaxes(1, 2) @ known @ to_vector, np.einsum("nij,ni->nj", to_vector, slope), nothing
@@ -186,11 +196,11 @@ def without_prior(mean: Floats, covariance: Floats, of_prior: Floats) -> tuple[F
 def _to_vector(turn: Floats) -> Floats:
     """(n, 5, 5) change of rotation vectors and seen shifts by right perturbations of the rotations and shifts."""
     change = np.broadcast_to(np.eye(5), (len(turn), 5, 5)).copy()
-    change[:, :3, :3] = _change_of_vector(turn)
+    change[:, :3, :3] = vector_change(turn)
     return change
 
 
-def _change_of_vector(turn: Floats) -> Floats:
+def vector_change(turn: Floats) -> Floats:
     """(n, 3, 3) derivative by d of log(exp([w]x) exp([d]x)); its transpose is that of log(exp([d]x) exp([w]x)).
 
     References
@@ -207,7 +217,7 @@ def _change_of_vector(turn: Floats) -> Floats:
 def _whole(turn: Floats, shift: Floats, centre: Floats) -> Floats:
     """(n, 6, 6) change of (w, t) of a body when a rotation about the origin and a shift move the whole molecule."""
     change = np.zeros((len(turn), 6, 6))
-    change[:, :3, :3] = _change_of_vector(turn).swapaxes(1, 2)
+    change[:, :3, :3] = vector_change(turn).swapaxes(1, 2)
     change[:, 3:, :3] = -_cross(centre + shift)
     change[:, 3:, 3:] = np.eye(3)
     return change

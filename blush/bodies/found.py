@@ -81,6 +81,8 @@ class MotionsFound:
         Those beyond noise, or the first where none is.
     uninformed
         (F,) by refined body: share of the images of which only the prior knows some direction.
+    n_held_still
+        Number of directions of which no image says anything, as the prior held them still.
     """
 
     names: tuple[str, ...]
@@ -90,6 +92,7 @@ class MotionsFound:
     components: list[Component]
     moving: list[Moving]
     uninformed: Floats
+    n_held_still: int
 
     @property
     def n_beyond(self) -> int:
@@ -137,6 +140,11 @@ class MotionsFound:
             for name, share in zip(names, self.uninformed, strict=True)
             if share >= 0.1
         ]
+        if self.n_held_still:
+            told.append(
+                f"the prior of the refinement held the bodies still along {self.n_held_still} of "
+                f"{self.n_held_still + len(self.components)} directions: nothing is known of motion along them"
+            )
         if len(names) == 1:
             told.append(f"only {names[0]} was refined: its motion is against consensus poses, and has their errors")
         return told
@@ -176,6 +184,7 @@ class MotionsFound:
             "reason": self.reason,
             "notes": self.notes(),
             "n_images": self.n_images,
+            "directions_held_still": self.n_held_still,
             "components_beyond_noise": self.n_beyond,
             "prior_alone": dict(zip([self.names[b] for b in self.frame.bodies], self.uninformed.tolist(), strict=True)),
             "components": [_component(one) for one in self.components],

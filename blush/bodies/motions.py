@@ -23,7 +23,7 @@ FORMAT = 1
 TITLE = "the record of motions cannot be used"
 _REMADE = "write it again with the multi-body run that it is of"
 _SHAPES = {
-    "centre_angst": "b3", "refined": "b", "volume_angst3": "b", "spread_angst2": "b33", "prior": "b66", "views": "n33",
+    "centre_angst": "b3", "refined": "b", "volume_angst3": "b", "spread_angst2": "b33", "prior": "2b66", "views": "n33",
     "rotations": "bn33", "shift_angst": "bn2", "covariance": "bn55", "half": "n",
 }  # fmt: skip
 """Axes of each array: b bodies, n images."""
@@ -44,8 +44,8 @@ class BodyMotions:
     volume_angst3, spread_angst2
         (B,) and (B, 3, 3): integral of the body's mask, and the mean of (x - c)(x - c)^T over it.
     prior
-        (B, 6, 6) covariance of the Gaussian prior of (log R, t), mean 0, that the posteriors were computed under; rad
-        and Å.
+        (2, B, 6, 6) covariance of the Gaussian prior of (log R, t), mean 0, that the posteriors of either half were
+        computed under; rad and Å.
     views
         (n, 3, 3) consensus orientations A.
     rotations
@@ -156,13 +156,6 @@ def mask_extent(mask: NDArray[np.float32], centre_angst: Floats, pixel_size_angs
     return total * pixel_size_angst**3, moment / total
 
 
-def prior_covariance(sigma_rotation_deg: Floats, sigma_offset_angst: Floats) -> Floats:
-    """(B, 6, 6) covariance of priors that are the same about every axis, from widths (B,) in degrees and Å."""
-    turn = np.deg2rad(sigma_rotation_deg)[:, None] * np.ones(3)
-    sigma = np.concatenate([turn, sigma_offset_angst[:, None] * np.ones(3)], 1)
-    return sigma[:, :, None] ** 2 * np.eye(6)
-
-
 def _check(path: Path, motions: BodyMotions) -> None:
     """Refuse arrays that do not fit together, and values that cannot be.
 
@@ -199,7 +192,7 @@ def _impossible(path: Path, motions: BodyMotions) -> list[Problem]:
     if not (motions.volume_angst3 > 0).all() or not _positive(motions.spread_angst2).all():
         remedy = "give the body a mask of some volume"
         found.append(Problem("holds a body without extent", remedy, str(path), "volume_angst3, spread_angst2"))
-    if not _positive(motions.prior[used]).all():
+    if not _positive(motions.prior[:, used]).all():
         found.append(Problem("holds a prior that is no covariance", _REMADE, str(path), "prior"))
     if n_bad := int((~_positive(motions.covariance[used])).sum()):
         remedy = "a pose on a grid is uncertain by its cell at least: add the variance of a cell"

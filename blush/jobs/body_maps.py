@@ -21,6 +21,9 @@ from blush.fourier.thresholds import HALF_MAPS
 from blush.io.files import atomic_write, save_npz
 from blush.io.half_maps import read_half_maps
 from blush.io.mrc import read_volume, write_volume
+from blush.jobs.body_runs import body_root, half_map
+from blush.jobs.layout import RunFolder
+from blush.refine.subset import HALVES, Subset
 from blush.validate.local_resolution import local_resolution
 
 FRAMES = 9
@@ -52,11 +55,11 @@ def body_files(run: Path, motions: BodyMotions) -> list[BodyFiles]:
     """
     found, problems = [], []
     for index, refined in enumerate(motions.refined):
-        root = run / f"body{index + 1:03d}"
+        folder = RunFolder(root := body_root(run, index))
         sharpened = root / "postprocess/postprocess.mrc"
-        final = sharpened if sharpened.exists() else root / "run_class001.mrc"
-        halves = [root / f"run_half{half}_class001_unfil.mrc" for half in (1, 2)] if refined else [None, None]
-        files = BodyFiles(final if refined else root / "import/reference.mrc", root / "import/mask.mrc", *halves)
+        final = sharpened if sharpened.exists() else folder.map(None, Subset.ALL, "final")
+        halves = [folder.map(None, half, "unfiltered") if refined else None for half in HALVES]
+        files = BodyFiles(final if refined else folder.first_map(), folder.imported / "mask.mrc", *halves)
         wanted = (files.shown, files.mask, *(half for half in halves if half is not None))
         missing = [path for path in wanted if not path.exists()]
         problems += [Problem("is missing", "finish the run, or add --no-maps", str(path)) for path in missing]
@@ -116,7 +119,8 @@ def write_combined(
         read = read_half_maps(half1, half2, files[b].mask, even=False)
         parts.append(Part(read.halves, _mask_of(read.mask), poses[b]))
         pixel = read.pixel_size_angst
-    consensus = read_half_maps(run / "import/half1.mrc", run / "import/half2.mrc", even=False)
+    first, second = (half_map(run, half) for half in HALVES)
+    consensus = read_half_maps(first, second, even=False)
     made = combine(parts, consensus.halves, pixel, seed)
     local = local_resolution(*made.halves, pixel, seed, made.mask)
     maps = {

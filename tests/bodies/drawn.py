@@ -88,7 +88,7 @@ def seen(bodies, moved, seed, noise=(3.0, 1.0), consensus=(1.0, 0.5)):
         refined=np.ones(len(bodies.radii), dtype=bool),
         volume_angst3=np.array(volume),
         spread_angst2=np.array(spread),
-        prior=np.broadcast_to(prior, (len(bodies.radii), 6, 6)).copy(),
+        prior=np.broadcast_to(prior, (2, len(bodies.radii), 6, 6)).copy(),
         views=views,
         rotations=np.stack([rotation for rotation, _ in found]),
         shift_angst=np.stack([shift for _, shift in found]),

@@ -47,4 +47,5 @@ def write_run(run, motions, noise=0.3, seed=1):
     (run / "import").mkdir()
     for number in (1, 2):
         write_volume(run / f"import/half{number}.mrc", noise * rng.normal(size=(BOX,) * 3), PIXEL)
+    (run / "import/bodies.json").write_text("{}")
     write_motions(run / "motions.npz", motions)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawn import EQUAL, hinge, seen
 
-from blush.bodies.motions import mask_extent, prior_covariance, read_motions, write_motions
+from blush.bodies.motions import mask_extent, read_motions, write_motions
 from blush.errors import BlushError
 
 
@@ -60,9 +60,3 @@ def test_a_box_has_the_extent_of_a_box():
     assert volume == 48 * 8
     squares = [4 * ((side**2 - 1) / 12 + 0.25) for side in (6, 4, 2)]
     np.testing.assert_allclose(spread, np.diag(squares) + (1 - np.eye(3)) * 4 * 0.25, rtol=1e-12)
-
-
-def test_priors_are_in_rad_and_angstrom():
-    found = prior_covariance(np.array([180.0, 90.0]), np.array([2.0, 3.0]))
-    np.testing.assert_allclose(found[0], np.diag([np.pi**2] * 3 + [4.0] * 3))
-    np.testing.assert_allclose(found[1], np.diag([np.pi**2 / 4] * 3 + [9.0] * 3))

@@ -164,10 +164,11 @@ def test_a_record_by_itself_is_told_without_maps(tmp_path):
 
 
 def test_missing_maps_and_records_are_told(tmp_path):
-    (tmp_path / "body001").mkdir()
+    (tmp_path / "import").mkdir()
+    (tmp_path / "import/bodies.json").write_text("{}")
     write_motions(tmp_path / "motions.npz", seen(LUMPS, still(200, 2), 1))
     with pytest.raises(BlushError, match=r"body001/run_class001.mrc: is missing; finish the run, or add --no-maps"):
         called(tmp_path)
     called(tmp_path, "--no-maps")
     with pytest.raises(BlushError, match="is not there; give the folder of a finished run"):
-        called(tmp_path / "body001")
+        called(tmp_path / "import")
