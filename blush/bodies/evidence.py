@@ -196,11 +196,11 @@ def without_prior(mean: Floats, covariance: Floats, of_prior: Floats) -> tuple[F
 def _to_vector(turn: Floats) -> Floats:
     """(n, 5, 5) change of rotation vectors and seen shifts by right perturbations of the rotations and shifts."""
     change = np.broadcast_to(np.eye(5), (len(turn), 5, 5)).copy()
-    change[:, :3, :3] = vector_change(turn)
+    change[:, :3, :3] = _vector_change(turn)
     return change
 
 
-def vector_change(turn: Floats) -> Floats:
+def _vector_change(turn: Floats) -> Floats:
     """(n, 3, 3) derivative by d of log(exp([w]x) exp([d]x)); its transpose is that of log(exp([d]x) exp([w]x)).
 
     References
@@ -217,7 +217,7 @@ def vector_change(turn: Floats) -> Floats:
 def _whole(turn: Floats, shift: Floats, centre: Floats) -> Floats:
     """(n, 6, 6) change of (w, t) of a body when a rotation about the origin and a shift move the whole molecule."""
     change = np.zeros((len(turn), 6, 6))
-    change[:, :3, :3] = vector_change(turn).swapaxes(1, 2)
+    change[:, :3, :3] = _vector_change(turn).swapaxes(1, 2)
     change[:, 3:, :3] = -_cross(centre + shift)
     change[:, 3:, 3:] = np.eye(3)
     return change

@@ -12,7 +12,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from blush.bodies.motions import BodyMotions, write_motions
+from blush.bodies.motions import BodyMotions, mask_extent, write_motions
 from blush.config.multibody import Body
 from blush.errors import BlushError
 from blush.geometry.bodies import body_axis, body_frame, body_motion, relion_offset, residual_euler
@@ -34,7 +34,7 @@ from blush.refine.control import BodyControl
 from blush.refine.outputs import named
 from blush.refine.record import Floats
 from blush.refine.schedule import angular_step_deg
-from blush.refine.state import State
+from blush.refine.state import State, load_state
 from blush.refine.subset import HALVES, Subset
 
 MOTIONS = "motions.npz"
@@ -48,6 +48,8 @@ class Finished:
     ----------
     columns
         Those of its poses, in import order.
+    before
+        State from which the iteration ran that left them: its prior and its grids.
     """
 
     index: int
@@ -55,6 +57,7 @@ class Finished:
     folder: RunFolder
     state: State
     columns: dict[str, Any]
+    before: State
 
     @property
     def mark(self) -> str:
@@ -93,7 +96,8 @@ def _finished(root: Path, index: int, facts: BodyFacts) -> Finished:
     if state is None or (facts.refine and not state.converged):
         raise BlushError(f"body {facts.name} has not finished refining; run the same command again to continue it")
     columns = load_npz(checked(folder, folder.poses(state.iteration)))
-    return Finished(index, facts, folder, state, columns)
+    before = load_state(checked(folder, folder.state(max(state.iteration - 1, 0))))
+    return Finished(index, facts, folder, state, columns, before)
 
 
 def motions_of(root: Path, bodies: Sequence[Finished]) -> BodyMotions:
@@ -105,14 +109,16 @@ def motions_of(root: Path, bodies: Sequence[Finished]) -> BodyMotions:
         half[rows] = subset.value
     pixel = particles.optics[0].pixel_size_angst
     whole, found = RunFolder(root), [_of_posterior(body) for body in bodies]
-    volumes, spreads = zip(*(_extent(whole, body, pixel) for body in bodies), strict=True)
+    masks = (read_volume(checked(whole, body_mask(root, body.index)))[0] for body in bodies)
+    centres = np.array([body.facts.centre_px for body in bodies], dtype=np.float64) * pixel
+    extents = [mask_extent(mask, centre, pixel) for mask, centre in zip(masks, centres, strict=True)]
     return BodyMotions(
         names=tuple(body.facts.name for body in bodies),
-        centre_angst=np.array([body.facts.centre_px for body in bodies]) * pixel,
+        centre_angst=centres,
         refined=np.array([body.facts.refine for body in bodies]),
-        volume_angst3=np.array(volumes),
-        spread_angst2=np.stack(spreads),
-        prior=np.stack([body.state.control_of(BodyControl).motion.mean(0) for body in bodies]),
+        volume_angst3=np.array([volume for volume, _ in extents]),
+        spread_angst2=np.stack([spread for _, spread in extents]),
+        prior=np.stack([body.before.control_of(BodyControl).motion for body in bodies], 1),
         views=matrix_from_euler(torch.from_numpy(euler)).numpy(),
         rotations=np.stack([rotations for rotations, _, _ in found]),
         shift_angst=np.stack([shift for _, shift, _ in found]),
@@ -126,7 +132,7 @@ def _of_posterior(body: Finished) -> tuple[Floats, Floats, Floats]:
     mean, square = body.columns["motion_mean"], body.columns["motion_square"]
     jacobian = np.zeros((len(mean), 5, 5))
     jacobian[:, :3, :3], jacobian[:, 3:, 3:] = right_jacobian(mean[:, :3]), np.eye(2)
-    covariance = square - mean[:, :, None] * mean[:, None] + np.diag(_cell(body.state))
+    covariance = square - mean[:, :, None] * mean[:, None] + np.diag(_cell(body.before))
     return exponential(mean[:, :3]), mean[:, 3:], jacobian @ covariance @ jacobian.transpose(0, 2, 1)
 
 
@@ -156,15 +162,6 @@ def right_jacobian(vectors: Floats) -> Floats:
     second = np.where(small, 1 / 6, (safe - np.sin(safe)) / safe**3)
     jacobian: Floats = np.eye(3) - first * cross + second * cross @ cross
     return jacobian
-
-
-def _extent(whole: RunFolder, body: Finished, pixel_angst: float) -> tuple[float, Floats]:
-    """Integral of a body's mask in cubic Å, and the mean of (x - c)(x - c)^T over it in square Å."""
-    mask = read_volume(checked(whole, body_mask(whole.root, body.index)))[0].astype(np.float64)
-    points = np.argwhere(mask > 0)
-    weight = mask[tuple(points.T)]
-    away = (points[:, ::-1] - len(mask) // 2 - np.array(body.facts.centre_px)) * pixel_angst
-    return float(weight.sum() * pixel_angst**3), (away.T * weight) @ away / weight.sum()
 
 
 def _write_maps(folder: RunFolder, bodies: Sequence[Finished]) -> list[Path]:

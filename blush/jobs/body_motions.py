@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 
 from blush.bodies.analyse import analyse
 from blush.bodies.found import MotionsFound
-from blush.bodies.motions import BodyMotions, read_motions, write_motions
+from blush.bodies.motions import BodyMotions, read_motions
 from blush.errors import BlushError, Problem
 from blush.io.files import save_npz, write_json
 from blush.io.moved_names import image_names_from, optics_from
 from blush.io.particles import ParticleSet, read_particles
 from blush.io.star import Table, write_star
+from blush.jobs.bodies_finish import MOTIONS
 from blush.jobs.body_maps import body_files, write_combined, write_frames
-from blush.jobs.body_record import record_of_run
 from blush.jobs.body_runs import BODIES
 from blush.jobs.inputs import read_frozen_particles
 from blush.jobs.layout import RunFolder
 from blush.jobs.outputs import imported_blocks
 
-RECORD, FOLDER = "motions.npz", "motions"
-"""Of a run: what bodies did, and where the analysis of it is written."""
+FOLDER = "motions"
+"""Where the analysis of a record is written, beside it."""
 TITLE = "no images can be chosen"
 
 
@@ -65,18 +65,16 @@ class Choice:
 
 
 def find_motions(place: Path, seed: int) -> Motions:
-    """Read and analyse a record of motions; that of a run is made of what its last iterations left.
+    """Read and analyse the record of a run, or a record by itself.
 
     Raises
     ------
     BlushError
         There is none, or it cannot be used.
     """
-    path = place / RECORD if place.is_dir() else place
+    path = place / MOTIONS if place.is_dir() else place
     run = path.absolute().parent
     is_run = (RunFolder(run).imported / BODIES).exists()
-    if is_run and path.name == RECORD and not path.exists():
-        write_motions(path, record_of_run(run))
     if not path.exists():
         remedy = "give the folder of a finished run with job: multibody, or a motions.npz"
         raise BlushError("there are no motions to tell", [Problem("is not there", remedy, str(path))])
