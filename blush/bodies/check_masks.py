@@ -85,6 +85,20 @@ def check_masks(bodies: Sequence[Body], consensus: Consensus) -> MaskFindings:
     return found
 
 
+def kilodaltons(masks: Tensor, solid: Tensor, pixel_size_angst: float) -> list[float]:
+    """Mass of each body, from the volume of density in its mask; what masks share is shared among them.
+
+    Parameters
+    ----------
+    masks
+        (B, N, N, N) values from 0 to 1.
+    solid
+        (N, N, N) boolean, where the map stands out of the solvent at 15 Å.
+    """
+    volume = (masks / masks.sum(0).clamp(min=1) * solid).sum((1, 2, 3)) * pixel_size_angst**3
+    return [float(one) / _ANGST3_PER_DALTON / 1000 for one in volume]
+
+
 def _check_place(body: Body, mask: Tensor, consensus: Consensus, found: MaskFindings) -> None:
     """One mask in its box: inside it, inside the particle's circle, with a soft edge."""
     box, pixel = consensus.optics.box_px, consensus.optics.pixel_size_angst
@@ -148,8 +162,7 @@ def _check_density(bodies: Sequence[Body], masks: dict[str, Tensor], consensus: 
     solid = solid_density(consensus.volume, pixel, consensus.diameter_angst, _LOWPASS_ANGST)
     density = low_pass(consensus.volume, max(_LOWPASS_ANGST, 2 * pixel), pixel).clamp(min=0) * solid
     stacked = torch.stack([masks[body.name] for body in bodies])
-    covered, shares = stacked.amax(0).clamp(max=1), stacked / stacked.sum(0).clamp(min=1)
-    left = density * (1 - covered)
+    left = density * (1 - stacked.amax(0).clamp(max=1))
     share = float(left.sum() / density.sum()) if bool(solid.any()) else 0.0
     if share > _LEFT_OUT:
         message = "part of the consensus map is in no mask; it is never subtracted, and blurs every body"
@@ -157,8 +170,7 @@ def _check_density(bodies: Sequence[Body], masks: dict[str, Tensor], consensus: 
         remedy = "let some mask hold it, with refine: false where it cannot be aligned"
         value = f"{share:.0%} of its density, about {x:.0f}, {y:.0f}, {z:.0f} Å from the centre"
         found.warnings.append(Problem(message, remedy, where="multibody.bodies", value=value))
-    for body, own in zip(bodies, shares, strict=True):
-        kilodalton = float((own * solid).sum()) * pixel**3 / _ANGST3_PER_DALTON / 1000
+    for body, kilodalton in zip(bodies, kilodaltons(stacked, solid, pixel), strict=True):
         if kilodalton == 0:
             message = f"mask of body {body.name} holds no density of the consensus map"
             remedy = "draw it around some, in the frame of `reference`"

@@ -26,7 +26,8 @@ PANELS = {
     "Begin and continue": ("init", "import", "run", "refine", "classify"),
     "Look": ("status", "watch", "report"),
     "Maps": ("postprocess", "orientation", "fsc", "denoise", "lafter", "external-reconstruct"),
-    "Particles and classes": ("select", "motions", "subtract", "export-cs", "export-star", "simulate", "classes"),
+    "Particles and classes": ("select", "subtract", "export-cs", "export-star", "simulate", "classes"),
+    "Bodies": ("propose-bodies", "motions"),
     "Regularisers": ("compare-regularisers", "check-regulariser", "import-weights", "train"),
     "Steps that the workflow calls": (
         *("start", "expectation", "reduce", "denoise-and-trail", "regularise", "converge"),
