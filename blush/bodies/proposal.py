@@ -47,7 +47,7 @@ class Blocks:
     position_angst, label
         (p, 3) points and their (p,) blocks from 0; -1 for none.
     division
-        Of the elastic network, with its flexible share.
+        The blocks of the elastic network, with their flexible share.
     shares
         Flexible share by number of blocks, of those that were tried.
     reach_angst
