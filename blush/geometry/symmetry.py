@@ -67,6 +67,12 @@ def asymmetric_unit_directions(order: int, symmetry: str) -> Tensor:
     -------
     (p,) int64 nested indices, ascending.
     """
+    return _asymmetric_unit(order, symmetry).clone()
+
+
+@lru_cache(maxsize=16)
+def _asymmetric_unit(order: int, symmetry: str) -> Tensor:
+    """The same, once for every order and group: each step of each iteration asks for it."""
     mates = operators(symmetry)
     views = direction(*pixel_directions(order))
     generic = torch.tensor(_GENERIC_DIRECTION, dtype=torch.float64)

@@ -8,7 +8,8 @@ A member is a number, a text, another record, or an array or a tuple whose annot
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from functools import cache
 from types import NoneType
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -37,7 +38,7 @@ def freeze_arrays(record: Any) -> None:
     ValueError
         An array has another number of axes than it declares.
     """
-    for name, axes in _axes(type(record)).items():
+    for name, axes in _axes(_kind(record)).items():
         value = getattr(record, name)
         if not isinstance(value, tuple):
             value = np.array(value, dtype=np.float64)
@@ -49,7 +50,7 @@ def freeze_arrays(record: Any) -> None:
 
 def axis_lengths(record: Any) -> Iterator[tuple[str, str, int]]:
     """Name of a member, name of an axis and its length, for every axis of a record's own arrays."""
-    for name, axes in _axes(type(record)).items():
+    for name, axes in _axes(_kind(record)).items():
         yield from ((name, axis, n) for axis, n in zip(axes.names, np.shape(getattr(record, name)), strict=True))
 
 
@@ -83,7 +84,7 @@ def from_json(kind: type[Record], values: Any, where: str = "", **instead: type)
     """
     if not isinstance(values, dict):
         raise ValueError(f"{where or 'it'} is no JSON object")
-    hints = _hints(kind) | instead
+    hints = _hints(cast(Hashable, kind)) | instead
     prefix = f"{where}." if where else ""
     for name in sorted(hints.keys() ^ values.keys()):
         raise ValueError(f"{prefix}{name} is missing" if name in hints else f"{prefix}{name} is unknown")
@@ -115,13 +116,19 @@ def _numbers(value: Any, name: str) -> Floats:
     return array.astype(np.float64)
 
 
-def _hints(kind: type) -> dict[str, Any]:
+def _kind(record: Any) -> Hashable:
+    return cast(Hashable, type(record))
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
     """Annotation of each member of a record."""
     hints = get_type_hints(kind, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(cast(Any, kind))}
 
 
-def _axes(kind: type) -> dict[str, Axes]:
+@cache
+def _axes(kind: Any) -> dict[str, Axes]:
     """Axes of each member of a record that declares some."""
     found = {name: [one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Axes)]
              for name, hint in _hints(kind).items()}  # fmt: skip
