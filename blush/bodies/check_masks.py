@@ -25,7 +25,7 @@ _SAME = 0.95
 """Of two masks, the shared part of their union from which they are one."""
 _SOFT_PX = 2.0
 """Narrowest edge that does not ring."""
-_MOST_OUTSIDE, _SOME_OUTSIDE = 0.5, 0.05
+_MOST_OUTSIDE, _SOME_OUTSIDE = 0.5, 0.15
 """Share of a mask outside the particle's circle that is refused, and told."""
 _LEFT_OUT = 0.05
 """Share of the solid density in no mask that is told."""

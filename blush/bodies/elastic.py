@@ -16,6 +16,9 @@ _RIGID = 6
 """Modes of a network that moves as a whole."""
 _NEAREST = 8
 """Neighbours that every node is tied to, however far: a node at a tip would be loose, and its modes the slowest."""
+_MODES = 20
+_ALIKE, _WEAKEST = 0.1, 0.02
+"""Relative difference of local resolutions that halves a spring, about; and what is left of one at least."""
 _ASKED, _LEAST_MOVED = 2, 0.05
 """So many times as many modes are computed, for those that move less than this part of the nodes are left out: loose
 ends and linkers, which say nothing of domains."""
@@ -43,7 +46,9 @@ class Network:
     modes: Floats
 
     @classmethod
-    def of(cls, position_angst: Floats, weight: Floats, reach_angst: float, n_modes: int = 20) -> Network:
+    def of(
+        cls, position_angst: Floats, weight: Floats, reach_angst: float, local_angst: Floats | None = None
+    ) -> Network:
         """Anisotropic elastic network: springs between all nodes within a distance.
 
         Parameters
@@ -54,6 +59,9 @@ class Network:
             (n,) strengths; a spring is as strong as the geometric mean of its ends.
         reach_angst
             Longest spring.
+        local_angst
+            (n,) local resolution, where it is known: springs between nodes of unlike resolution are weak, for parts
+            that move together blur alike.
 
         References
         ----------
@@ -61,13 +69,17 @@ class Network:
         doi:10.1073/pnas.082148899 (nodes of a density map).
         """
         pairs = _pairs(position_angst, reach_angst)
-        hessian = _hessian(position_angst, pairs, np.sqrt(weight[pairs].prod(1)) / weight.mean())
+        spring = np.sqrt(weight[pairs].prod(1)) / weight.mean()
+        if local_angst is not None:
+            unlike = np.log(local_angst[pairs[:, 0]] / local_angst[pairs[:, 1]])
+            spring = spring * np.maximum(np.exp(-0.5 * (unlike / _ALIKE) ** 2), _WEAKEST)
+        hessian = _hessian(position_angst, pairs, spring)
         n = 3 * len(position_angst)
         start = np.random.default_rng(0).standard_normal(n)
-        values, vectors = eigsh(hessian, k=min(_ASKED * n_modes + _RIGID, n - 1), sigma=_SHIFT, v0=start)
+        values, vectors = eigsh(hessian, k=min(_ASKED * _MODES + _RIGID, n - 1), sigma=_SHIFT, v0=start)
         slowest = np.argsort(values, kind="stable")[_RIGID:]
         modes = (vectors[:, slowest] / np.sqrt(np.maximum(values[slowest], _SLOWEST))).reshape(-1, 3, len(slowest))
-        return cls(position_angst, pairs, modes[..., _collective(modes)][..., :n_modes])
+        return cls(position_angst, pairs, modes[..., _collective(modes)][..., :_MODES])
 
     def strain(self) -> Floats:
         """(p,) mean square change of the length of each tie."""

@@ -43,6 +43,8 @@ class Density:
         (m, 3) the same as x, y, z from voxel N/2.
     value
         (m,) low-passed density, 1 in the mean.
+    local_angst
+        (m,) local resolution; None where it is not known.
     """
 
     shape: tuple[int, int, int]
@@ -50,10 +52,16 @@ class Density:
     voxel: Integers
     position_angst: Floats
     value: Floats
+    local_angst: Floats | None = None
 
     @classmethod
-    def of(cls, found: Map, diameter_angst: float) -> Density:
+    def of(cls, found: Map, diameter_angst: float, local: NDArray[np.float32] | None = None) -> Density:
         """What of a map stands out, inside the sphere of the particle.
+
+        Parameters
+        ----------
+        local
+            Local resolution in the box of the map, in Å.
 
         Raises
         ------
@@ -71,7 +79,8 @@ class Density:
         filtered = low_pass(volume, max(_LOWPASS_ANGST, 2 * pixel), pixel)[solid].double().clamp(min=0).numpy()
         position = (voxel[:, ::-1] - found.array.shape[0] // 2) * pixel
         depth, height, width = found.array.shape
-        return cls((depth, height, width), pixel, voxel, position, filtered / filtered.mean())
+        there = None if local is None else local[tuple(voxel.T)].astype(np.float64).clip(min=2 * pixel)
+        return cls((depth, height, width), pixel, voxel, position, filtered / filtered.mean(), there)
 
     @property
     def solid(self) -> Tensor:
@@ -92,7 +101,13 @@ class Density:
         kept = weight > _LEAST_WEIGHT * weight.mean()
         node = (np.stack(middle, 1) / weight.clip(min=1e-12)[:, None])[kept]
         _, nearest = cKDTree(node).query(self.position_angst)
-        return Network.of(node, weight[kept], _MAP_REACH * side), nearest.astype(np.int64)
+        return Network.of(node, weight[kept], _MAP_REACH * side, self.local_at(node)), nearest.astype(np.int64)
+
+    def local_at(self, position_angst: Floats) -> Floats | None:
+        """Local resolution at points (n, 3), that of the nearest voxel; None where it is not known."""
+        if self.local_angst is None:
+            return None
+        return np.asarray(self.local_angst[cKDTree(self.position_angst).query(position_angst)[1]])
 
 
 @dataclass(frozen=True)
@@ -143,14 +158,15 @@ class Model:
         order = np.argsort(np.argsort(first))
         return cls(unit, position, order[residue.ravel()].astype(np.int64))
 
-    def network(self) -> tuple[Network, Integers]:
+    def network(self, density: Density) -> tuple[Network, Integers]:
         """Elastic network of every so many a residue, and the (n,) node of each atom."""
         count = np.bincount(self.residue)
         middle = np.stack([np.bincount(self.residue, axis) / count for axis in self.position_angst.T], 1)
         step = max(1, -(-len(middle) // _MOST_NODES))
         node = middle[::step]
         _, nearest = cKDTree(node).query(middle)
-        network = Network.of(node, np.ones(len(node)), _MODEL_REACH_ANGST * step ** (1 / 3))
+        reach = _MODEL_REACH_ANGST * step ** (1 / 3)
+        network = Network.of(node, np.ones(len(node)), reach, density.local_at(node))
         return network, nearest.astype(np.int64)[self.residue]
 
 

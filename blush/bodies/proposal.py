@@ -68,9 +68,9 @@ def blocks_of_map(density: Density, count: int | None) -> Blocks:
     return Blocks(density.position_angst, division.label[node], division, shares)
 
 
-def blocks_of_model(model: Model, count: int | None) -> Blocks:
-    """Blocks of a model."""
-    network, node = model.network()
+def blocks_of_model(model: Model, density: Density, count: int | None) -> Blocks:
+    """Blocks of a model in a map."""
+    network, node = model.network(density)
     division, shares = divide(network, count)
     label = _along_chains(model, division.label[node], division.count)
     return Blocks(model.position_angst, label, division, shares, _NEAR_ATOM_ANGST)
@@ -90,7 +90,7 @@ def _along_chains(model: Model, label: Integers, count: int) -> Integers:
     return result
 
 
-def blocks_by_name(model: Model, bodies: Sequence[NamedParts]) -> Blocks:
+def blocks_by_name(model: Model, density: Density, bodies: Sequence[NamedParts]) -> Blocks:
     """Blocks that were asked for; atoms in none of them have label -1.
 
     Raises
@@ -115,7 +115,7 @@ def blocks_by_name(model: Model, bodies: Sequence[NamedParts]) -> Blocks:
         problem = Problem("is to have the rest, and none is left", "leave it out", where=f"body {bodies[rest[0]].name}")
         raise BlushError(TITLE, [problem])
     owner = np.where(owner < 0, rest[0] if rest else -1, owner)
-    network, node = model.network()
+    network, node = model.network(density)
     own = np.stack([np.bincount(node, owner == b, len(network.position_angst)) for b in range(len(bodies))], 1)
     division = as_division(network, own.argmax(1).astype(np.int64))
     shares = {1: 1.0, len(bodies): division.flexible_share}

@@ -27,6 +27,9 @@ def propose_bodies(
         typer.Option(help="NAME=CHAINS of a body, as arm=A,B:1-225, or rest='*'; give one for each."),
     ] = None,
     count: Annotated[int | None, typer.Option(min=2, max=12, help="How many to find; as many as stand out.")] = None,
+    local_resolution: Annotated[
+        Path | None, typer.Option(help="Map of local resolution; bodies part where it changes.")
+    ] = None,
     diameter: Annotated[float | None, typer.Option(help="Å of the sphere that holds the particle.")] = None,
     overlap: Annotated[float, typer.Option(min=0, help="Å that neighbours reach into each other.")] = 16.0,
 ) -> None:
@@ -44,12 +47,16 @@ def propose_bodies(
         raise BlushError(
             "bodies cannot be proposed", [Problem("--body and --count exclude each other", "leave one out")]
         )
-    found = propose(Wish(consensus, output, model, named, count, diameter, overlap))
+    found = propose(Wish(consensus, output, model, named, count, diameter, overlap, local_resolution))
     for entry in found["bodies"]:
         x, y, z = entry["centre_angst"]
         where = f"about {entry['kilodalton']:.0f} kDa, centre {x:.0f}, {y:.0f}, {z:.0f} Å"
         typer.echo(f"{entry['name']}: {where}, hinges with {entry['hinge_with'] or 'nothing'}")
     typer.echo(f"rigid motions of these bodies are {1 - found['flexible_share']:.0%} of the slow modes")
+    if not found["stands_out"]:
+        typer.echo(
+            "blush: warning: no number of bodies stands out; look at the page, and name them by --body", err=True
+        )
     for warning in found["warnings"]:
         typer.echo(f"blush: warning: {warning}", err=True)
     typer.echo(str(write_body_page(output)))

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from blush.bodies.check_masks import Consensus, check_masks, kilodaltons
@@ -56,6 +58,8 @@ class Wish:
         Sphere that holds the particle; None: 0.9 of the box.
     overlap_angst
         How deep neighbours reach into each other.
+    local_resolution
+        Map of local resolution in the box of the map, in Å; None: it is not known.
     """
 
     map: Path
@@ -65,6 +69,7 @@ class Wish:
     count: int | None = None
     diameter_angst: float | None = None
     overlap_angst: float = 16.0
+    local_resolution: Path | None = None
 
 
 def propose_bodies(wish: Wish) -> dict[str, Any]:
@@ -84,7 +89,7 @@ def propose_bodies(wish: Wish) -> dict[str, Any]:
     found = read_map(wish.map)
     width = found.pixel_size_angst * found.array.shape[0]
     diameter = wish.diameter_angst or _FILLED * width
-    density = Density.of(found, diameter)
+    density = Density.of(found, diameter, _local_resolution(wish, found))
     model = Model.read(wish.model, found, density) if wish.model is not None else None
     blocks = _blocks(wish, density, model)
     masks = masks_of(blocks, density, wish.overlap_angst)
@@ -115,6 +120,26 @@ def propose_bodies(wish: Wish) -> dict[str, Any]:
     return content
 
 
+def _local_resolution(wish: Wish, found: Map) -> NDArray[np.float32] | None:
+    """Local resolution in the box of the map; None where it is not given.
+
+    Raises
+    ------
+    BlushError
+        If it cannot be read, or has another box.
+    """
+    if wish.local_resolution is None:
+        return None
+    local = read_map(wish.local_resolution).array
+    if local.shape != found.array.shape:
+        remedy = "give that of this map, as `blush postprocess` writes it"
+        value = " x ".join(map(str, local.shape[::-1]))
+        raise BlushError(
+            TITLE, [Problem("has another box than the map", remedy, str(wish.local_resolution), value=value)]
+        )
+    return local
+
+
 def _blocks(wish: Wish, density: Density, model: Model | None) -> Blocks:
     """Blocks as they were asked for.
 
@@ -127,7 +152,9 @@ def _blocks(wish: Wish, density: Density, model: Model | None) -> Blocks:
         raise BlushError(TITLE, [Problem("bodies are named by parts of a model, and none is given", "add --model")])
     if model is None:
         return blocks_of_map(density, wish.count)
-    return blocks_by_name(model, wish.named) if wish.named else blocks_of_model(model, wish.count)
+    if wish.named:
+        return blocks_by_name(model, density, wish.named)
+    return blocks_of_model(model, density, wish.count)
 
 
 def _write_masks(wish: Wish, masks: Tensor, found: Map) -> tuple[tuple[Body, ...], list[int]]:

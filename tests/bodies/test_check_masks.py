@@ -107,7 +107,7 @@ def test_density_in_no_mask_is_told_with_its_share_and_place(tmp_path):
 def test_a_body_outside_the_circle_of_the_particle(tmp_path):
     problems, _ = check(tmp_path, (LEFT, ball(70, 36)), diameter=140)
     assert any("mask of body b lies outside the particle's circle (found" in one for one in problems)
-    problems, warnings = check(tmp_path, (LEFT, RIGHT), diameter=150)
+    problems, warnings = check(tmp_path, (LEFT, RIGHT), diameter=125)
     assert problems == []
     assert any("mask of body b lies outside the particle's circle (found" in one for one in warnings)
 

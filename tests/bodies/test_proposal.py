@@ -53,6 +53,22 @@ def test_masks_cover_all_density_and_reach_into_each_other():
     assert int(edge.sum()) > 0
 
 
+def test_a_map_is_cut_where_its_local_resolution_changes():
+    """A bar of 130 Å, whose first 45 Å are at 6 Å, the rest at 10 Å; without that it is cut in the middle."""
+    grid = np.stack(np.meshgrid(np.arange(-12, 13), np.arange(-3, 4), np.arange(-3, 4), indexing="ij"), -1)
+    found = Map(density(grid.reshape(-1, 3) * 5.5), PIXEL, Placement())
+    x = (np.arange(BOX) - BOX // 2) * PIXEL
+    local = np.broadcast_to(np.where(x < -21, 6.0, 10.0), found.array.shape).astype(np.float32)
+    places = []
+    for known in (None, local):
+        one = Density.of(found, DIAMETER, known)
+        blocks = blocks_of_map(one, 2)
+        ends = [one.position_angst[blocks.label == b, 0] for b in (0, 1)]
+        places.append(max(end.min() for end in ends))  # where the block to the right begins
+    assert places[0] == pytest.approx(0, abs=8)
+    assert places[1] == pytest.approx(-21, abs=8)
+
+
 def test_an_empty_map_is_refused():
     empty = Map(np.zeros((BOX, BOX, BOX), dtype=np.float32), PIXEL, Placement())
     with pytest.raises(BlushError, match="shows no density above the solvent"):

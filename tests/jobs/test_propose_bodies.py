@@ -133,6 +133,13 @@ def test_what_cannot_be_used_is_told(phantom, tmp_path, monkeypatch, capsys, opt
     assert not (tmp_path / "out").exists()
 
 
+def test_local_resolution_of_another_box_is_refused(phantom, tmp_path, monkeypatch, capsys):
+    write_volume(tmp_path / "local.mrc", np.full((32, 32, 32), 7.0), PIXEL)
+    words = [phantom[0] / "map.mrc", "--output", tmp_path / "out", "--local-resolution", tmp_path / "local.mrc"]
+    said = refused(monkeypatch, capsys, *words)
+    assert "local.mrc: has another box than the map (found 32 x 32 x 32); give that of this map" in said
+
+
 def test_a_model_beside_the_map_is_refused(phantom, tmp_path, monkeypatch, capsys):
     _, positions, domain = phantom
     write_model(tmp_path / "far.cif", positions + np.array([90.0, 0, 0]), domain)
