@@ -54,11 +54,11 @@ def test_masks_cover_all_density_and_reach_into_each_other():
 
 
 def test_a_map_is_cut_where_its_local_resolution_changes():
-    """A bar of 130 Å, whose first 45 Å are at 6 Å, the rest at 10 Å; without that it is cut in the middle."""
+    """A bar of 144 Å, whose first 50 Å are at 10 Å, the rest at 16 Å; without that it is cut in the middle."""
     grid = np.stack(np.meshgrid(np.arange(-12, 13), np.arange(-3, 4), np.arange(-3, 4), indexing="ij"), -1)
     found = Map(density(grid.reshape(-1, 3) * 5.5), PIXEL, Placement())
     x = (np.arange(BOX) - BOX // 2) * PIXEL
-    local = np.broadcast_to(np.where(x < -21, 6.0, 10.0), found.array.shape).astype(np.float32)
+    local = np.broadcast_to(np.where(x < -21, 10.0, 16.0), found.array.shape).astype(np.float32)
     places = []
     for known in (None, local):
         one = Density.of(found, DIAMETER, known)
