@@ -86,15 +86,21 @@ def write_bodies(star: Path, bodies: Sequence[Body], start: Path | None = None) 
     start
         Folder that the masks' names start from, as RELION's do from that of its project; None: the file's own.
     """
-    numbers_of = {body.name: number for number, body in enumerate(bodies, 1)}
+    names = [body.name for body in bodies]
     table: Table = {
         _MASK: np.array([relpath(body.mask, start or star.absolute().parent) for body in bodies], dtype=object)
     }
     if any(body.hinge_with for body in bodies):
-        table[_HINGE] = np.array([numbers_of[body.hinge_with] if body.hinge_with else 0 for body in bodies])
+        table[_HINGE] = np.array([names.index(_partner_of(body, bodies)) + 1 for body in bodies])
     table[_ANGLES] = np.array([body.sigma_rotation_deg if body.refine else 0.0 for body in bodies])
     table[_OFFSET] = np.array([body.sigma_offset_angst if body.refine else 0.0 for body in bodies])
     write_star(star, {"bodies": table})
+
+
+def _partner_of(body: Body, bodies: Sequence[Body]) -> str:
+    """The body that one hinges with; where it states none, the first that hinges with it, else the first other."""
+    others = [other for other in bodies if other.name != body.name]
+    return body.hinge_with or next((other.name for other in others if other.hinge_with == body.name), others[0].name)
 
 
 def bodies_yaml(bodies: Sequence[Body], folder: Path) -> str:
