@@ -17,7 +17,7 @@ from blush.bodies.population import Population, fit_population
 from blush.errors import BlushError, Problem
 
 Floats = NDArray[np.float64]
-MOST_FITTED = 20_000
+MOST_FITTED = 10_000
 """Images that the population is fitted to, evenly over the record; all get their places."""
 FEWEST_PER_NUMBER = 10
 """Images per coordinate that a covariance takes."""
@@ -41,26 +41,20 @@ def analyse(motions: BodyMotions, seed: int) -> MotionsFound:
         There are too few images.
     """
     frame = Frame.of(motions)
-    size = frame.basis.shape[1]
+    size = frame.inside.shape[1]
     if motions.n_images < FEWEST_PER_NUMBER * size:
         least = f"{FEWEST_PER_NUMBER * size} are needed for {len(frame.bodies)} bodies"
         problem = Problem("are too few images for a covariance", least, value=str(motions.n_images))
         raise BlushError("motions cannot be told", [problem])
     rows = np.arange(0, motions.n_images, -(-motions.n_images // MOST_FITTED))
-    whole = evidence_of(motions.take(rows), frame)
-    frame, evidence = frame.of_what_is_told(whole)
-    if not whole.information.any():
-        remedy = (
-            "widen sigma_rotation_deg and sigma_offset_angst of its bodies, or look at whether they are aligned at all"
-        )
-        problem = Problem("says nothing beyond the priors of its motions", remedy)
-        raise BlushError("motions cannot be told", [problem])
-    population = fit_population(evidence)
-    components = components_of(evidence, population, seed)
+    evidence = evidence_of(motions.take(rows), frame)
+    start = frame.covariance_of(motions.prior[:, list(frame.bodies)].mean(0))
+    population = fit_population(evidence, start)
+    components = components_of(evidence, population, frame, seed)
     beyond = [one for one in components if one.is_beyond_noise] or components[:1]
     places = _all_along(motions, frame, population, beyond)
     moving = [_moving(one, told, motions, frame, seed) for one, told in zip(beyond, places, strict=True)]
-    still = size - frame.basis.shape[1]
+    still = size - len(components)
     return MotionsFound(
         motions.names, frame, motions.n_images, population, components, moving, evidence.uninformed, still
     )

@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from blush.bodies.along import Along
-from blush.bodies.evidence import Evidence
+from blush.bodies.evidence import Evidence, Frame
 from blush.bodies.population import Population, residual
+from blush.errors import BlushError, Problem
 
 Floats = NDArray[np.float64]
 DRAWN = 199
 """Molecules without a component that it is compared with."""
 LEVEL = 0.01
 """Share of them that may show as much."""
+LEAST_TOLD = 1e-3
+"""Information of images on a direction, over that on the best known one, below which they say nothing of it."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Component:
     Attributes
     ----------
     direction
-        (d,) unit vector of coordinates.
+        (6 F,) unit vector of coordinates.
     sd_angst, low_angst, high_angst
         Deconvolved standard deviation, and its 95 % interval with the other components as they are.
     floor_angst
@@ -59,22 +62,24 @@ class Component:
         return self.chance <= LEVEL
 
 
-def components_of(evidence: Evidence, population: Population, seed: int) -> list[Component]:
-    """Components of a population by falling variance, tested one after the other until one is noise.
+def components_of(evidence: Evidence, population: Population, frame: Frame, seed: int) -> list[Component]:
+    """Components of the motions inside the molecule by falling variance, tested one after the other until one is noise.
 
-    Those after it have its chance and floor at least: what is beneath noise is not tested.
+    Those after it have its chance and floor: what is beneath noise is not tested. Directions of which images say next
+    to nothing, as where the prior of a refinement held bodies still, are left out.
     """
-    values, vectors = np.linalg.eigh(population.covariance)
-    values, vectors = values[::-1].clip(0), vectors[:, ::-1]
+    told = _told(evidence, population, frame)
+    values, axes = np.linalg.eigh(told.T @ population.covariance @ told)
+    values, vectors = values[::-1].clip(0), told @ axes[:, ::-1]
     vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(0), np.arange(len(values))])
     rng = np.random.default_rng(seed)
     found: list[Component] = []
     chance, floor = 0.0, 0.0
     for k, direction in enumerate(vectors.T):
         if chance <= LEVEL:
-            before = vectors[:, :k] * np.sqrt(values[:k])
-            left = residual(evidence, Population(population.mean, before @ before.T))
-            chance, floor = _chance(left[0] @ vectors[:, k:], vectors[:, k:].T @ left[1] @ vectors[:, k:], rng)
+            rest = vectors[:, k:]
+            score, information = residual(evidence, _without(population, rest))
+            chance, floor = _chance(score @ rest, rest.T @ information @ rest, rng)
         one = along(evidence, population, direction)
         low, high = np.sqrt(one.interval())
         sd, explained = float(np.sqrt(values[k])), float(values[k] / max(values.sum(), 1e-300))
@@ -83,11 +88,35 @@ def components_of(evidence: Evidence, population: Population, seed: int) -> list
     return found
 
 
+def _told(evidence: Evidence, population: Population, frame: Frame) -> Floats:
+    """(6 F, e) orthonormal: directions inside the molecule of which images say something.
+
+    Raises
+    ------
+    BlushError
+        There is none.
+    """
+    _, information = residual(evidence, _without(population, frame.inside))
+    values, axes = np.linalg.eigh(frame.inside.T @ information.mean(0) @ frame.inside)
+    if values[-1] <= 0:
+        remedy = "look at whether bodies are aligned at all, and at the widths of their priors"
+        problem = Problem(
+            "say nothing beyond the priors of their motions", remedy, value=f"{len(evidence.score)} images"
+        )
+        raise BlushError("motions cannot be told", [problem])
+    return frame.inside @ axes[:, values > LEAST_TOLD * values[-1]]
+
+
+def _without(population: Population, directions: Floats) -> Population:
+    """The population without motion along some orthonormal directions."""
+    root = population.root
+    root = root - directions @ (directions.T @ root)
+    return Population(population.mean, root @ root.T)
+
+
 def along(evidence: Evidence, population: Population, direction: Floats) -> Along:
     """What images say of their places along a component, with all others as the population has them."""
-    root = population.root
-    others = root - direction[:, None] * (direction @ root)
-    score, information = residual(evidence, Population(population.mean, others @ others.T))
+    score, information = residual(evidence, _without(population, direction[:, None]))
     return Along(score @ direction, np.einsum("i,nij,j->n", direction, information, direction).clip(0))
 
 
@@ -106,19 +135,15 @@ def _chance(score: Floats, information: Floats, rng: np.random.Generator) -> tup
     drawn = [_draw(root, expected, information, rng) for _ in range(DRAWN)]
     exceeding = sum(ratio >= seen for ratio, _ in drawn)
     floor = float(np.quantile([variance for _, variance in drawn], 1 - LEVEL))
-    return (1 + exceeding) / (1 + DRAWN), float(np.sqrt(max(floor, 0.0)))
+    return (1 + exceeding) / (1 + DRAWN), float(np.sqrt(floor))
 
 
 def _draw(root: Floats, expected: Floats, information: Floats, rng: np.random.Generator) -> tuple[float, float]:
-    """Variance over the expected one, and in Å², of one molecule without further motion in its most varied direction.
-
-    The second is one step of Newton from no motion, which is where the best variance of noise lies.
-    """
+    """Variance over the expected one, and in Å², of a molecule without further motion in its most varied direction."""
     score = np.einsum("nij,nj->ni", root, rng.standard_normal(root.shape[::2]))
     ratio, direction = _most_varied(score, expected)
-    along_it = np.einsum("i,nij,j->n", direction, information, direction)
-    excess = (score @ direction) ** 2 - along_it
-    return ratio, float(excess.sum() / (along_it**2).sum())
+    told = Along(score @ direction, np.einsum("i,nij,j->n", direction, information, direction).clip(0))
+    return ratio, told.best_variance()
 
 
 def _most_varied(score: Floats, expected: Floats) -> tuple[float, Floats]:

@@ -1,8 +1,8 @@
-"""What each image says of the motions inside the molecule: without the prior, and without motions of the whole.
+"""What each image says of the motions of all bodies: without the prior, with the molecule's own motion apart.
 
 All bodies of an image share the errors of its consensus pose, and what moves the molecule as a whole moves nothing in
-it. So motions are compared after the superposition of all bodies, weighted by their volumes (the frame of Eckart), and
-of each image the motion of the whole is left free: nothing is assumed of how well consensus poses are known.
+it. So bodies are superposed in each image, weighted by their volumes (the frame of Eckart); how far the whole has moved
+for that is known of each image too, and its spread over the images is learned with the other motions.
 
 Coordinates are sqrt(v_b / v) (J_b^(1/2) w_b, t_b) over all bodies: w is the rotation vector, t the displacement, v_b
 the volume of a body, and J_b = tr(G) 1 - G with its spread G. The square of their length is the mean square
@@ -11,11 +11,11 @@ displacement of the density of all bodies, in Å², so that rotations and shifts
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import null_space, sqrtm
+from scipy.linalg import block_diag, null_space, sqrtm
 from scipy.spatial.transform import Rotation
 
 from blush.bodies.motions import BodyMotions
@@ -23,8 +23,6 @@ from blush.bodies.motions import BodyMotions
 Floats = NDArray[np.float64]
 PRIOR_ALONE = 0.95
 """Share of a posterior's precision from which all of it counts as the prior's: what remains says nothing."""
-LEAST_TOLD = 1e-3
-"""Information of images on a direction, over that on the best known one, below which they say nothing of it."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +35,18 @@ class Frame:
         Indices of the F bodies that were refined.
     scale
         (F, 6, 6) from (w, t) of a body to its coordinates.
-    basis
-        (6 F, d) orthonormal: coordinates of motions inside the molecule. d is at most 6 F - 6, or 6 where only one body
-        was refined, whose motion is against the consensus.
+    inside
+        (6 F, d) orthonormal: motions inside the molecule. d is 6 F - 6, or 6 where only one body was refined, whose
+        motion is against the consensus.
+    whole
+        (6 F, 6) motions of the molecule as a whole, for a rotation vector about the centre of the box and a shift; of
+        one refined body there are none, (6, 0).
     """
 
     bodies: tuple[int, ...]
     scale: Floats
-    basis: Floats
+    inside: Floats
+    whole: Floats
 
     @classmethod
     def of(cls, motions: BodyMotions) -> Frame:
@@ -58,23 +60,18 @@ class Frame:
             scale[row, :3, :3] = share * np.real(sqrtm(np.trace(spread) * np.eye(3) - spread))
             scale[row, 3:, 3:] = share * np.eye(3)
         if len(bodies) == 1:
-            return cls(bodies, scale, np.eye(6))
-        still = np.zeros((1, 3))
-        whole = [scale[row] @ _whole(still, still, motions.centre_angst[b])[0] for row, b in enumerate(bodies)]
-        return cls(bodies, scale, _signed(null_space(np.concatenate(whole).T)))
-
-    def of_what_is_told(self, evidence: Evidence) -> tuple[Frame, Evidence]:
-        """The same without directions of which images say next to nothing, as where a prior held all of them still."""
-        mean = evidence.information.mean(0)
-        values, axes = np.linalg.eigh(mean)
-        told = _signed(axes[:, values > LEAST_TOLD * max(float(values[-1]), 1e-300)])
-        information = told.T @ evidence.information @ told
-        return replace(self, basis=self.basis @ told), Evidence(information, evidence.score @ told, evidence.uninformed)
+            return cls(bodies, scale, np.eye(6), np.zeros((6, 0)))
+        whole = np.concatenate([scale[row] @ _whole(motions.centre_angst[b]) for row, b in enumerate(bodies)])
+        return cls(bodies, scale, _signed(null_space(whole.T)), whole)
 
     def motion(self, coordinates: Floats) -> Floats:
-        """(F, ..., 6) rotation vectors and displacements of coordinates (..., d) inside the molecule."""
-        parts = np.split(coordinates @ self.basis.T, len(self.bodies), axis=-1)
+        """(F, ..., 6) rotation vectors and displacements of coordinates (..., 6 F)."""
+        parts = np.split(coordinates, len(self.bodies), axis=-1)
         return np.stack([part @ np.linalg.inv(scale).T for part, scale in zip(parts, self.scale, strict=True)])
+
+    def covariance_of(self, motion: Floats) -> Floats:
+        """(6 F, 6 F) of coordinates, from those of each refined body's motion (F, 6, 6)."""
+        return np.asarray(block_diag(*(self.scale @ motion @ self.scale.swapaxes(1, 2))))
 
 
 @dataclass(frozen=True)
@@ -103,9 +100,8 @@ def evidence_of(motions: BodyMotions, frame: Frame) -> Evidence:
     """
     size, n = 6 * len(frame.bodies), motions.n_images
     information, score = np.zeros((n, size, size)), np.zeros((n, size))
-    whole, nothing = np.zeros((n, size, 6)), np.zeros((n, len(frame.bodies)), dtype=bool)
-    views, turned, shifts = _superposed(motions, frame)
-    middle = motions.volume_angst3 @ motions.centre_angst / motions.volume_angst3.sum()
+    nothing = np.zeros((n, len(frame.bodies)), dtype=bool)
+    views, whole, turned, shifts = _superposed(motions, frame)
     for row, b in enumerate(frame.bodies):
         known, slope, nothing[:, row] = _about_mean(motions, b)
         turn = Rotation.from_matrix(turned[row]).as_rotvec()
@@ -115,12 +111,9 @@ def evidence_of(motions: BodyMotions, frame: Frame) -> Evidence:
         slope = slope + np.einsum("nij,njk,nk->ni", known, from_vector, at)
         information[:, place, place] = back.swapaxes(1, 2) @ known @ back
         score[:, place] = np.einsum("nij,ni->nj", back, slope)
-        moved = np.einsum("nij,ni->nj", views[:, :2], shifts[row])
-        whole[:, place] = frame.scale[row] @ _whole(turn, moved, motions.centre_angst[b] - middle)
     if len(frame.bodies) > 1:
-        information, score = _free_of(information, score, whole)
-    inside = frame.basis.T @ information @ frame.basis
-    return Evidence((inside + inside.swapaxes(1, 2)) / 2, score @ frame.basis, nothing.mean(0))
+        score += np.einsum("nij,nj->ni", information, whole @ frame.whole.T)
+    return Evidence((information + information.swapaxes(1, 2)) / 2, score, nothing.mean(0))
 
 
 def _about_mean(motions: BodyMotions, b: int) -> tuple[Floats, Floats, NDArray[np.bool_]]:
@@ -135,29 +128,33 @@ def _about_mean(motions: BodyMotions, b: int) -> tuple[Floats, Floats, NDArray[n
     shown = _shown(motions.views)
     covariance = to_vector @ motions.covariance[b] @ to_vector.swapaxes(1, 2)
     of_prior = np.linalg.inv(shown @ motions.prior[motions.half - 1, b] @ shown.swapaxes(1, 2))
-    known, score, nothing = without_prior(mean, covariance, of_prior)
+    known, score, nothing = without_prior(mean, covariance, of_prior, _error_of_grid(covariance, motions.grid[b]))
     slope = score - np.einsum("nij,nj->ni", known, mean)
     return to_vector.swapaxes(1, 2) @ known @ to_vector, np.einsum("nij,ni->nj", to_vector, slope), nothing
 
 
-def _superposed(motions: BodyMotions, frame: Frame) -> tuple[Floats, Floats, Floats]:
-    """Consensus poses that superpose the bodies as each image has them, so that what is left of the whole is small.
+def _superposed(motions: BodyMotions, frame: Frame) -> tuple[Floats, Floats, Floats, Floats]:
+    """Poses that superpose the bodies as each image has them, and motions against these.
 
     Returns
     -------
-    (n, 3, 3) orientations, and against them (F, n, 3, 3) rotations and (F, n, 2) seen shifts of the bodies.
+    (n, 3, 3) orientations; (n, 6) the motion of the whole by which they differ from the consensus, its shift along the
+    view unknown and 0; and (F, n, 3, 3) rotations and (F, n, 2) seen shifts of the bodies.
     """
     bodies = list(frame.bodies)
     rotations, centres = motions.rotations[bodies], motions.centre_angst[bodies]
     if len(bodies) == 1:
-        return motions.views, rotations, motions.shift_angst[bodies]
+        return motions.views, np.zeros((motions.n_images, 6)), rotations, motions.shift_angst[bodies]
     share = motions.volume_angst3[bodies] / motions.volume_angst3[bodies].sum()
     u, _, v = np.linalg.svd(np.einsum("b,bnij->nij", share, rotations))
     u[:, :, 2] *= np.linalg.det(u @ v)[:, None]
-    whole = u @ v
-    views = motions.views @ whole
+    turn = u @ v
+    views = motions.views @ turn
     seen = motions.shift_angst[bodies] + np.einsum("nij,bj->bni", (motions.views - views)[:, :2], centres)
-    return views, whole.swapaxes(1, 2) @ rotations, seen - np.einsum("b,bni->ni", share, seen)
+    shift = np.einsum("b,bni->ni", share, seen)
+    moved = np.einsum("nij,ni->nj", views[:, :2], shift)
+    whole = np.concatenate([Rotation.from_matrix(turn).as_rotvec(), moved], 1)
+    return views, whole, turn.swapaxes(1, 2) @ rotations, seen - shift
 
 
 def _shown(views: Floats) -> Floats:
@@ -167,8 +164,14 @@ def _shown(views: Floats) -> Floats:
     return shown
 
 
-def without_prior(mean: Floats, covariance: Floats, of_prior: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+def without_prior(
+    mean: Floats, covariance: Floats, of_prior: Floats, error: Floats
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Likelihoods whose products with priors of mean 0 are given posteriors.
+
+    A likelihood of information K and maximum m has under a prior of precision P the posterior mean C K m, with
+    C = (K + P)^-1. Seen with a further error of covariance E, that mean is a measurement of C K x with the covariance
+    C K C + E; without, all of it gives K back.
 
     Parameters
     ----------
@@ -176,6 +179,8 @@ def without_prior(mean: Floats, covariance: Floats, of_prior: Floats) -> tuple[F
         (n, d) and (n, d, d) of the posteriors.
     of_prior
         (n, d, d) precision of the priors.
+    error
+        (n, d, d) covariance of errors of the means, positive semidefinite.
 
     Returns
     -------
@@ -184,13 +189,33 @@ def without_prior(mean: Floats, covariance: Floats, of_prior: Floats) -> tuple[F
     """
     root = np.linalg.cholesky(covariance)
     share, axes = np.linalg.eigh(root.swapaxes(1, 2) @ of_prior @ root)  # of the precision, that of the prior
-    inverse = np.linalg.inv(root)
-    directions = inverse.swapaxes(1, 2) @ axes
+    onto = axes.swapaxes(1, 2) @ np.linalg.inv(root)
     told = share <= PRIOR_ALONE
     kept = np.where(told, 1 - share, 0.0)
-    information = directions * kept[:, None, :] @ directions.swapaxes(1, 2)
-    along = np.einsum("nji,nj->ni", axes, np.einsum("nij,nj->ni", inverse, mean)) * told
-    return information, np.einsum("nij,nj->ni", directions, along), np.logical_not(told.all(1))
+    one = np.eye(mean.shape[1])
+    noise = kept[:, :, None] * one + onto @ error @ onto.swapaxes(1, 2)
+    noise = np.where(told[:, :, None] & told[:, None, :], noise, one)
+    weight = kept[:, :, None] * np.linalg.inv(noise)
+    back = onto.swapaxes(1, 2) @ weight
+    information = back @ (kept[:, :, None] * onto)
+    return information, np.einsum("nij,njk,nk->ni", back * told[:, None, :], onto, mean), np.logical_not(told.all(1))
+
+
+def _error_of_grid(covariance: Floats, cell: Floats) -> Floats:
+    """(n, 5, 5) covariance of errors of posteriors' means that come of sampling them on a grid of cells (5,).
+
+    Of a Gaussian of standard deviation s at random steps, the mean is off by 4 pi s^2 exp(-2 pi^2 s^2) sin(phase) in
+    steps, by Poisson's formula. Where it is as narrow as a cell, the mean may be anywhere in it.
+    """
+    if not (cell > 0).all():
+        return np.zeros_like(covariance)
+    scale = np.sqrt(cell)
+    wide, axes = np.linalg.eigh(covariance / (scale[:, None] * scale))
+    steps = wide / 12  # squares of standard deviations in steps
+    error = 96 * np.pi**2 * steps**2 * np.exp(-4 * np.pi**2 * steps)
+    error = np.where(wide <= 1 + 1e-6, 1.0, error)
+    found: Floats = (axes * error[:, None, :]) @ axes.swapaxes(1, 2) * (scale[:, None] * scale)
+    return found
 
 
 def _to_vector(turn: Floats) -> Floats:
@@ -201,45 +226,27 @@ def _to_vector(turn: Floats) -> Floats:
 
 
 def _vector_change(turn: Floats) -> Floats:
-    """(n, 3, 3) derivative by d of log(exp([w]x) exp([d]x)); its transpose is that of log(exp([d]x) exp([w]x)).
+    """(n, 3, 3) derivative by d of log(exp([w]x) exp([d]x)).
 
     References
     ----------
     Sola, Deray & Atchuthan 2018, eq. 144, arXiv:1812.01537 (inverse right Jacobian of SO(3)).
     """
     angle = np.linalg.norm(turn, axis=1).clip(1e-6)
-    cross = _cross(turn)
+    x, y, z = turn.T
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(-1, 3, 3)
     factor = 1 / angle**2 - (1 + np.cos(angle)) / (2 * angle * np.sin(angle))
     factor = np.where(angle < 1e-3, 1 / 12, factor)
     return np.eye(3) + cross / 2 + factor[:, None, None] * cross @ cross
 
 
-def _whole(turn: Floats, shift: Floats, centre: Floats) -> Floats:
-    """(n, 6, 6) change of (w, t) of a body when a rotation about the origin and a shift move the whole molecule."""
-    change = np.zeros((len(turn), 6, 6))
-    change[:, :3, :3] = _vector_change(turn).swapaxes(1, 2)
-    change[:, 3:, :3] = -_cross(centre + shift)
-    change[:, 3:, 3:] = np.eye(3)
+def _whole(centre: Floats) -> Floats:
+    """(6, 6) motion (w, t) of a body at a centre when a small rotation about the origin and a shift move the whole."""
+    x, y, z = centre
+    change = np.eye(6)
+    change[3:, :3] = [[0, z, -y], [-z, 0, x], [y, -x, 0]]
     return change
-
-
-def _cross(vectors: Floats) -> Floats:
-    """(n, 3, 3) matrices [v]x, so that [v]x y = v x y."""
-    x, y, z = vectors.T
-    zero = np.zeros_like(x)
-    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(-1, 3, 3)
-
-
-def _free_of(information: Floats, score: Floats, whole: Floats) -> tuple[Floats, Floats]:
-    """Likelihoods with the motion of the whole at its best for each image."""
-    across = information @ whole
-    own = whole.swapaxes(1, 2) @ across
-    scale = np.sqrt(np.diagonal(own, axis1=1, axis2=2).clip(1e-300))
-    own = own / (scale[:, :, None] * scale[:, None, :]) + 1e-9 * np.eye(6)  # a shift along the view changes nothing
-    across = across / scale[:, None, :]
-    taken = np.linalg.solve(own, across.swapaxes(1, 2))
-    of_whole = np.einsum("nij,ni->nj", whole, score) / scale
-    return information - across @ taken, score - np.einsum("nij,ni->nj", taken, of_whole)
 
 
 def _signed(basis: Floats) -> Floats:

@@ -24,7 +24,7 @@ TITLE = "the record of motions cannot be used"
 _REMADE = "write it again with the multi-body run that it is of"
 _SHAPES = {
     "centre_angst": "b3", "refined": "b", "volume_angst3": "b", "spread_angst2": "b33", "prior": "2b66", "views": "n33",
-    "rotations": "bn33", "shift_angst": "bn2", "covariance": "bn55", "half": "n",
+    "rotations": "bn33", "shift_angst": "bn2", "covariance": "bn55", "grid": "b5", "half": "n",
 }  # fmt: skip
 """Axes of each array: b bodies, n images."""
 
@@ -54,6 +54,9 @@ class BodyMotions:
         (B, n, 2) seen displacements s.
     covariance
         (B, n, 5, 5) of each image's posterior in (w, s): the true orientation of the body is A R exp([w]x); rad and Å.
+    grid
+        (B, 5) variance within a cell of the grid that posteriors were sampled on; 0 where they are exact. Covariances
+        are no less.
     half
         (n,) half-set of each image, 1 or 2.
     """
@@ -68,6 +71,7 @@ class BodyMotions:
     rotations: Floats
     shift_angst: Floats
     covariance: Floats
+    grid: Floats
     half: NDArray[np.int64]
 
     @property
@@ -197,6 +201,8 @@ def _impossible(path: Path, motions: BodyMotions) -> list[Problem]:
     if n_bad := int((~_positive(motions.covariance[used])).sum()):
         remedy = "a pose on a grid is uncertain by its cell at least: add the variance of a cell"
         found.append(Problem("holds posteriors without width", remedy, str(path), "covariance", f"{n_bad} of them"))
+    if (motions.grid < 0).any():
+        found.append(Problem("holds negative variances", _REMADE, str(path), "grid"))
     if not np.isin(motions.half, (1, 2)).all():
         found.append(Problem("holds a half-set that is neither 1 nor 2", _REMADE, str(path), "half"))
     return found

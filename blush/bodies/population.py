@@ -33,16 +33,20 @@ class Population:
         return vectors * np.sqrt(values.clip(0))
 
 
-def fit_population(evidence: Evidence) -> Population:
+def fit_population(evidence: Evidence, start: Floats) -> Population:
     """The population under which images are most probable.
+
+    Parameters
+    ----------
+    start
+        (d, d) covariance to begin with; it stays what it is along directions of which no image says anything.
 
     References
     ----------
     Bovy, Hogg & Roweis 2011, doi:10.1214/10-AOAS439.
     """
     size = evidence.score.shape[1]
-    noise = size / np.trace(evidence.information.mean(0))
-    found = Population(np.zeros(size), noise * np.eye(size))
+    found = Population(np.zeros(size), start)
     for _ in range(_EM_STEPS):
         found = _em_step(evidence, found)
 
@@ -51,8 +55,8 @@ def fit_population(evidence: Evidence) -> Population:
         n = len(evidence.score)
         return -log_likelihood / n, -np.concatenate([of_mean, of_root.ravel()]) / n
 
-    start = np.concatenate([found.mean, found.root.ravel()])
-    best = minimize(lacking, start, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS, "ftol": 1e-10})
+    first = np.concatenate([found.mean, found.root.ravel()])
+    best = minimize(lacking, first, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS, "ftol": 1e-10})
     root = best.x[size:].reshape(size, size)
     return Population(best.x[:size], root @ root.T)
 

@@ -17,7 +17,8 @@ def poses_at(motions: BodyMotions, found: MotionsFound, place_angst: float = 0.0
 
     Bodies that were not refined stay with the consensus.
     """
-    coordinates = found.population.mean + place_angst * found.components[k].direction
+    inside = found.frame.inside
+    coordinates = inside @ (inside.T @ found.population.mean) + place_angst * found.components[k].direction
     moved = np.zeros((len(motions.names), 6))
     moved[list(found.frame.bodies)] = found.frame.motion(coordinates)
     return [Pose(one[:3], centre + one[3:]) for one, centre in zip(moved, motions.centre_angst, strict=True)]

@@ -123,6 +123,7 @@ def motions_of(root: Path, bodies: Sequence[Finished]) -> BodyMotions:
         rotations=np.stack([rotations for rotations, _, _ in found]),
         shift_angst=np.stack([shift for _, shift, _ in found]),
         covariance=np.stack([covariance for _, _, covariance in found]),
+        grid=np.stack([_cell(body.before) if body.facts.refine else np.zeros(5) for body in bodies]),
         half=half,
     )
 
@@ -132,12 +133,23 @@ def _of_posterior(body: Finished) -> tuple[Floats, Floats, Floats]:
     mean, square = body.columns["motion_mean"], body.columns["motion_square"]
     jacobian = np.zeros((len(mean), 5, 5))
     jacobian[:, :3, :3], jacobian[:, 3:, 3:] = right_jacobian(mean[:, :3]), np.eye(2)
-    covariance = square - mean[:, :, None] * mean[:, None] + np.diag(_cell(body.before))
+    covariance = at_least(square - mean[:, :, None] * mean[:, None], _cell(body.before))
     return exponential(mean[:, :3]), mean[:, 3:], jacobian @ covariance @ jacobian.transpose(0, 2, 1)
 
 
+def at_least(covariance: Floats, variance: Floats) -> Floats:
+    """Covariances (n, d, d) with no direction in which they are less than variances (d,): a sample stands for its cell.
+
+    Sums over the samples of a Gaussian are those of the Gaussian itself once it is as wide as its cell (0.3 steps).
+    """
+    scale = np.sqrt(variance)
+    values, axes = np.linalg.eigh(covariance / (scale[:, None] * scale))
+    wide: Floats = (axes * np.maximum(values, 1)[:, None, :]) @ axes.swapaxes(1, 2) * (scale[:, None] * scale)
+    return wide
+
+
 def _cell(state: State) -> Floats:
-    """(5,) variances of what is evenly spread over a cell of the fine grids: a sample stands for its cell."""
+    """(5,) variances of what is evenly spread over a cell of the fine grids."""
     search = state.search
     step = np.deg2rad(angular_step_deg(search.healpix_order, search.oversampling))
     return np.array([step, step, step, *[search.offset_step_angst / 2**search.oversampling] * 2]) ** 2 / 12

@@ -93,6 +93,7 @@ def seen(bodies, moved, seed, noise=(3.0, 1.0), consensus=(1.0, 0.5)):
         rotations=np.stack([rotation for rotation, _ in found]),
         shift_angst=np.stack([shift for _, shift in found]),
         covariance=np.stack(shown),
+        grid=np.zeros((len(bodies.radii), 5)),
         half=np.arange(n) % 2 + 1,
     )
 

@@ -8,8 +8,7 @@ from blush.bodies.analyse import analyse
 from blush.errors import BlushError
 
 N = 800
-SEEDS = (1, 2, 3)
-FIRST_QUICK = (1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3)))
+SEEDS = (1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3)))
 
 
 def unimodal(rng, sd_deg, n=N):
@@ -94,7 +93,7 @@ def test_two_modes_are_two(seed):
     assert first.share[middle].sum() - truth < filled / 2
 
 
-@pytest.mark.parametrize("seed", FIRST_QUICK)
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     "draw",
     [
