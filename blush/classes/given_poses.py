@@ -210,9 +210,10 @@ class Division:
         step = expectation_of(model, self.particles, settings)
         some, temperature = self.particles.take(np.sort(rows)), settings.temperature_of(self.particles)
         found = first_classes(step, some, mean, mask, settings.n_classes, temperature, settings.seed)
-        self.fields, self.share = [sums.cells.full(one) for one in found.fields], found.occupancies.share.cpu().numpy()
+        fields = found.fields(sums.cells.map_px)
+        self.fields, self.share = [sums.cells.full(one) for one in fields], found.occupancies.share.cpu().numpy()
         means = [mean_map(sums, prior, fold) * mask for fold in range(settings.folds)]
-        self.references = [[one * field for field in found.fields] for one in means]
+        self.references = [[one * field for field in fields] for one in means]
 
     def _expect(self, iteration: int, progress: Callable[[int], None]) -> tuple[ClassSums, Floats]:
         """Sums by fold and class, and the posterior; the noise is updated."""

@@ -189,20 +189,22 @@ def _first(folder: RunFolder, config: RunConfig, state: State, sums: ClassSums) 
     mask = cells.fit(class_mask(folder, config, state, sums.folds[0][0].weight)).clamp(0, 1)
     prior = class_prior(sums, np.ones(1), mask, config.classification.difference_power)
     found = classes_of_run(folder, config, state, mean_map(sums, prior, None), mask, prior.shell)
+    fields = found.fields(cells.map_px)
     for without in _left_out(folder):
         mean = mean_map(sums, prior, without) * mask
-        maps = [mean * field for field in found.fields]
+        maps = [mean * field for field in fields]
         _write(folder, state, maps, without, _filter_angst(config, state), sums.cells)
     with written(folder, folder.confirmed(state.iteration + 1)) as beside:
         write_volume(beside, cells.full(prior.confirmed * mask).cpu().numpy(), state.facts.pixel_size_angst)
-    for k, field in enumerate(found.fields):
+    for k, field in enumerate(fields):
         with written(folder, folder.field(state.iteration + 1, k)) as beside:
             write_volume(beside, cells.full(field).cpu().numpy(), state.facts.pixel_size_angst)
     n = config.classification.n_classes
     spectra = {name: np.repeat(values, n, axis=values.ndim - 2) for name, values in _spectra(sums).items()}
     spectra |= {"fsc_mean": prior.fsc_mean, "tau2_mean": prior.tau2_mean}
     occupancy, share = (x.cpu().numpy() for x in (found.occupancies.occupancy, found.occupancies.share))
-    notes = {"parts": len(found.parts), "occupancies": occupancy.tolist(), "confirmed": 0.0}
+    notes = {"parts": len(found.parts), "occupancies": occupancy.tolist(), "confirmed": 0.0,
+             "evidence": found.occupancies.evidence}  # fmt: skip
     return spectra | {"share": share}, notes
 
 

@@ -34,6 +34,9 @@ from blush.refine.schedule import FIRST_INCREMENT_SHELLS
 from blush.refine.state import PoseSearch, RunFacts, State, load_state, save_state
 
 _CLASS_STREAM = 4
+SPLITS_AT = 3
+"""Iteration that makes classes of a single map where poses are given. The first compares images up to the low-pass
+filter, the second as far as its map goes, the third to where the classes are told apart."""
 DIRECTION_FLOOR = 0.01
 """Least share of a direction in a class, over the mean share, so that none is lost to a class by accident."""
 
@@ -91,11 +94,11 @@ def _first_state(config: RunConfig, particles: ParticleSet) -> State:
 
 
 def _splits_at(config: RunConfig) -> int | None:
-    """Iteration that makes classes of a single map: the first where poses are given, else when they have been found."""
+    """Iteration that makes classes of a single map: an early one where poses are given, else when they are found."""
     chosen = config.classification
     if chosen.references or chosen.n_classes == 1 or chosen.start_from != "parts":
         return 0
-    return 1 if chosen.search == "given" else None
+    return SPLITS_AT if chosen.search == "given" else None
 
 
 def _with_expected_signal(state: State, config: RunConfig, particles: ParticleSet, maps: list[Tensor]) -> State:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from blush.classes.first_classes import MOST_IMAGES, MOST_PARTS
+from blush.classes.first_classes import memory_of_parts
 from blush.config import RunConfig
 from blush.errors import BlushError, Problem
 from blush.expectation.memory import LOCAL_NEIGHBOURS, PROCESS_BYTES, StepSize, sphere_cells
@@ -143,7 +143,7 @@ def class_maps_bytes(radius: int, itemsize: int, n_sums: int, prior: str, images
     """Peak of the maps of an iteration of a classification in bytes.
 
     Process + 3 f c (sums + 18) + 2 f (2 r)^3 (sums), the difference of every class without every
-    fold, and some more maps, + 24 kB for each of at most 20,000 images whose parts are measured.
+    fold, and some more maps, + transforms of the parts and 24 bytes for each product of two of them, image by image.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def class_maps_bytes(radius: int, itemsize: int, n_sums: int, prior: str, images
     cells = math.ceil(2 * math.pi / 3 * (PADDING * radius) ** 3)
     made = 3 * itemsize * cells * (n_sums + _MADE_OF_SUMS)
     maps = 2 * itemsize * (2 * radius) ** 3 * n_sums if prior == "difference" else 0
-    return CLASS_PROCESS_BYTES + made + maps + 24 * MOST_PARTS**2 * min(images, MOST_IMAGES)
+    return CLASS_PROCESS_BYTES + made + maps + memory_of_parts(images, radius)
 
 
 def maps_bytes(box_px: int, itemsize: int) -> int:
