@@ -23,6 +23,8 @@ DRAWN = 199
 """Molecules without a component that it is compared with."""
 LEVEL = 0.01
 """Share of them that may show as much."""
+LEAST_MARGIN = 1.5
+"""How many times as wide uncertainty may be without a component becoming noise: that of refinements is too narrow."""
 LEAST_TOLD = 1e-3
 """Information of images on a direction, over that on the best known one, below which they say nothing of it."""
 
@@ -41,6 +43,9 @@ class Component:
         What 99 of 100 molecules without this component stay below.
     chance
         Share of molecules without it that vary as much over their uncertainty.
+    margin
+        How many times as wide the uncertainty of all images would have to be for this component to be noise; 1 where it
+        is noise as it is.
     explained
         Share of the deconvolved variance.
     noise_share
@@ -53,19 +58,25 @@ class Component:
     high_angst: float
     floor_angst: float
     chance: float
+    margin: float
     explained: float
     noise_share: float
 
     @property
     def is_beyond_noise(self) -> bool:
-        """Whether it is more than noise."""
-        return self.chance <= LEVEL
+        """Whether it is more than noise, and would be if poses were somewhat more uncertain than they say."""
+        return self.chance <= LEVEL and self.margin >= LEAST_MARGIN
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it is more than noise only if poses are as certain as they say."""
+        return self.chance <= LEVEL and self.margin < LEAST_MARGIN
 
 
 def components_of(evidence: Evidence, population: Population, frame: Frame, seed: int) -> list[Component]:
     """Components of the motions inside the molecule by falling variance, tested one after the other until one is noise.
 
-    Those after it have its chance and floor: what is beneath noise is not tested. Directions of which images say next
+    Those after it have its floor and are noise: what is beneath it is not tested. Directions of which images say next
     to nothing, as where the prior of a refinement held bodies still, are left out.
     """
     told = _told(evidence, population, frame)
@@ -74,17 +85,19 @@ def components_of(evidence: Evidence, population: Population, frame: Frame, seed
     vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(0), np.arange(len(values))])
     rng = np.random.default_rng(seed)
     found: list[Component] = []
-    chance, floor = 0.0, 0.0
+    chance, floor, margin = 1.0, 0.0, 1.0
     for k, direction in enumerate(vectors.T):
-        if chance <= LEVEL:
+        if not found or found[-1].is_beyond_noise:
             rest = vectors[:, k:]
             score, information = residual(evidence, _without(population, rest))
-            chance, floor = _chance(score @ rest, rest.T @ information @ rest, rng)
+            chance, floor, margin = _chance(score @ rest, rest.T @ information @ rest, rng)
+        elif found[-1].is_doubtful:
+            chance, margin = 1.0, 1.0
         one = along(evidence, population, direction)
         low, high = np.sqrt(one.interval())
         sd, explained = float(np.sqrt(values[k])), float(values[k] / max(values.sum(), 1e-300))
         noise = one.noise_share(values[k])
-        found.append(Component(direction, sd, float(low), float(high), floor, chance, explained, noise))
+        found.append(Component(direction, sd, float(low), float(high), floor, chance, margin, explained, noise))
     return found
 
 
@@ -120,8 +133,8 @@ def along(evidence: Evidence, population: Population, direction: Floats) -> Alon
     return Along(score @ direction, np.einsum("i,nij,j->n", direction, information, direction).clip(0))
 
 
-def _chance(score: Floats, information: Floats, rng: np.random.Generator) -> tuple[float, float]:
-    """How often molecules that move as those before vary as much, and the sd in Å that 99 % of them stay below.
+def _chance(score: Floats, information: Floats, rng: np.random.Generator) -> tuple[float, float, float]:
+    """How often molecules that move as those before vary as much, the sd in Å that 99 % stay below, and the margin.
 
     Parameters
     ----------
@@ -134,8 +147,9 @@ def _chance(score: Floats, information: Floats, rng: np.random.Generator) -> tup
     seen, _ = _most_varied(score, expected)
     drawn = [_draw(root, expected, information, rng) for _ in range(DRAWN)]
     exceeding = sum(ratio >= seen for ratio, _ in drawn)
-    floor = float(np.quantile([variance for _, variance in drawn], 1 - LEVEL))
-    return (1 + exceeding) / (1 + DRAWN), float(np.sqrt(floor))
+    ratio, floor = (float(np.quantile(one, 1 - LEVEL)) for one in zip(*drawn, strict=True))
+    margin = max(1.0, float(np.sqrt(seen / ratio)))
+    return (1 + exceeding) / (1 + DRAWN), float(np.sqrt(floor)), margin
 
 
 def _draw(root: Floats, expected: Floats, information: Floats, rng: np.random.Generator) -> tuple[float, float]:

@@ -103,17 +103,19 @@ class MotionsFound:
     def verdict(self) -> str:
         """One sentence."""
         if self.n_beyond == 0:
-            return "No motion beyond the uncertainty of the poses."
+            first = self.components[0]
+            doubt = f" (what is left is noise if poses are {first.margin:.1f} times as uncertain as they say)"
+            return f"No motion beyond the uncertainty of the poses{doubt if first.is_doubtful else ''}."
         moving = self.moving[0]
         number = "One component" if self.n_beyond == 1 else f"{self.n_beyond} components"
         told = f"{number} of motion beyond the uncertainty of the poses"
-        first = "" if self.n_beyond == 1 else "in the first "
+        where = "" if self.n_beyond == 1 else "in the first "
         if moving.against is not None:
             one, other, turn_deg = moving.against
             return (
-                f"{told}: {first}{one} turns by {turn_deg:.1f}° (standard deviation) against {other}, {_modes(moving)}."
+                f"{told}: {where}{one} turns by {turn_deg:.1f}° (standard deviation) against {other}, {_modes(moving)}."
             )
-        return f"{told}: {first}{moving.turns[0].name} turns by {moving.turns[0].rotation_deg:.1f}°, {_modes(moving)}."
+        return f"{told}: {where}{moving.turns[0].name} turns by {moving.turns[0].rotation_deg:.1f}°, {_modes(moving)}."
 
     @property
     def reason(self) -> str:
@@ -129,7 +131,8 @@ class MotionsFound:
             f"The first is {one.sd_angst:.2f} Å rms (95 % {one.low_angst:.2f} to {one.high_angst:.2f}), holds "
             f"{100 * one.explained:.0f} % of the motion, and 1 of 100 rigid molecules of this uncertainty shows more "
             f"than {one.floor_angst:.2f} Å. Of the variance that is measured along it, uncertainty is "
-            f"{100 * one.noise_share:.0f} %."
+            f"{100 * one.noise_share:.0f} %; it would be noise if poses were {one.margin:.1f} times as uncertain as "
+            "they say."
         )
 
     def notes(self) -> list[str]:
@@ -152,7 +155,7 @@ class MotionsFound:
     def lines(self) -> list[str]:
         """The verdict, then a table of the components that were tested."""
         head = (
-            "component  rms Å   95 % interval   noise up to  chance  explained  noise share  modes  turns most, degrees"
+            "component  rms Å   95 % interval   noise up to  chance  margin  explained  noise share  modes  turns most"
         )
         shown = self.components[: self.n_beyond + 1]
         return [
@@ -169,10 +172,10 @@ class MotionsFound:
         moving = self.moving[k] if k < len(self.moving) else None
         low = one.low_angst if one.is_beyond_noise else 0.0
         text = f"{k + 1:<9}  {one.sd_angst:5.2f}   {low:5.2f} to {one.high_angst:5.2f}  {one.floor_angst:11.2f}"
-        text += f"  {one.chance:6.3f}  {100 * one.explained:7.0f} %  {100 * one.noise_share:9.0f} %"
+        text += f"  {one.chance:6.3f}  {one.margin:6.2f}  {100 * one.explained:7.0f} %  {100 * one.noise_share:9.0f} %"
         if moving is None or not one.is_beyond_noise:
-            return f"{text}      -  noise"
-        turn = "" if moving.against is None else "{} against {} {:.1f}".format(*moving.against)
+            return f"{text}      -  {'doubtful' if one.is_doubtful else 'noise'}"
+        turn = "" if moving.against is None else "{} against {}, {:.1f}°".format(*moving.against)
         return f"{text}  {moving.modes.count:>5}  {turn}"
 
     def content(self) -> dict[str, Any]:
@@ -208,6 +211,8 @@ def _component(one: Component) -> dict[str, Any]:
         "high_angst": one.high_angst,
         "floor_angst": one.floor_angst,
         "chance": one.chance,
+        "margin": one.margin,
+        "doubtful": one.is_doubtful,
         "explained": one.explained,
         "noise_share": one.noise_share,
         "beyond_noise": one.is_beyond_noise,

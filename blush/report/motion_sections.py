@@ -73,13 +73,15 @@ def _table(content: dict[str, Any]) -> str:
         turn = "" if against is None else f"{' against '.join(against['bodies'])}, {against['rotation_deg']:.1f}°"
         lines.append([
             str(k + 1), f"{one['sd_angst']:.2f}", f"{one['low_angst']:.2f} to {one['high_angst']:.2f}",
-            f"{one['floor_angst']:.2f}", f"{one['chance']:.3f}", _percent(one["explained"]),
+            f"{one['floor_angst']:.2f}", f"{one['chance']:.3f}", f"{one['margin']:.2f}", _percent(one["explained"]),
             _percent(one["noise_share"]),
-            "" if moving is None else str(moving["modes"]["count"]), turn if moving else "noise",
+            "" if moving is None else str(moving["modes"]["count"]),
+            turn if moving else "doubtful" if one["doubtful"] else "noise",
         ])  # fmt: skip
     words = (
-        '<p class="note">Chance: share of molecules without the component that vary as much. Of the motion: share of '
-        "the variance without uncertainty. Noise share: of the variance of the images' measured places.</p>"
+        '<p class="note">Chance: share of molecules without the component that vary as much. Margin: how many times '
+        "as uncertain poses would have to be for it to be noise; motion has 1.5 or more. Of the motion: share of the "
+        "variance without uncertainty. Noise share: of the variance of the images' measured places.</p>"
     )
     return rows(head, lines, "numbers") + words
 
