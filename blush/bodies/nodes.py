@@ -20,8 +20,8 @@ from blush.simulate.atoms import Unit, read_unit
 from blush.simulate.settings import Specimen
 
 _LOWPASS_ANGST = 15.0
-_MOST_NODES = 1200
-"""More take minutes, and divide no better."""
+_MOST_NODES = 800
+"""More take long, and divide no better."""
 _MAP_REACH, _MODEL_REACH_ANGST = 2.0, 15.0
 """Length of springs in cells of a map; in Å between residues, all of which are nodes."""
 _LEAST_WEIGHT = 0.05
