@@ -19,6 +19,8 @@ def converge(
     from blush.cluster.client import stop_pool
     from blush.cluster.resident import pool_folder
     from blush.jobs import steps
+    from blush.jobs.body_runs import whole_of
+    from blush.jobs.multibody import next_body
     from blush.report.live import write_live
 
     state = steps.converge(run, iteration)
@@ -26,7 +28,8 @@ def converge(
         f"iteration {iteration}: {state.resolution_angst:.2f} Å, HEALPix order {state.search.healpix_order}, "
         f"offset step {state.search.offset_step_angst:.2f} Å{', converged' if state.converged else ''}"
     )
-    if not state.converged:
-        write_live(run)
+    whole = whole_of(run.absolute())
+    if not state.converged or (whole != run.absolute() and next_body(whole) is not None):
+        write_live(whole)
     else:
-        stop_pool(pool_folder(run))  # postprocessing may be waiting for the very node that its workers keep
+        stop_pool(pool_folder(whole))  # postprocessing may be waiting for the very node that its workers keep

@@ -23,7 +23,7 @@ app = typer.Typer(
 
 
 PANELS = {
-    "Begin and continue": ("init", "import", "run", "refine", "classify"),
+    "Begin and continue": ("init", "import", "run", "refine", "classify", "multibody"),
     "Look": ("status", "watch", "report"),
     "Maps": ("postprocess", "orientation", "fsc", "denoise", "lafter", "external-reconstruct"),
     "Particles and classes": ("select", "subtract", "export-cs", "export-star", "simulate", "classes"),

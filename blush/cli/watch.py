@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from blush.report.watch import Watcher
+    from blush.report.watch_bodies import RunWatcher
 
 
 WHICH = "Configuration, or folder of a run; without it the newest run in or below this folder."
@@ -29,13 +29,13 @@ def watch(
     """Follow a run until it is done, or its process has ended; reads files only, so it works from other machines."""
     from blush.jobs.runs import run_of
     from blush.report.closing import tell_results
-    from blush.report.watch import Watcher
+    from blush.report.watch_bodies import RunWatcher
 
     ended = threading.Event()
     if once:
         ended.set()
     folder = run_of(run)
-    watcher = Watcher(folder)
+    watcher = RunWatcher(folder)
     follow(watcher, ended, interval)
     status = watcher.look(time.time())
     if status.finished:
@@ -44,19 +44,17 @@ def watch(
         raise typer.Exit(1)
 
 
-def follow(watcher: "Watcher", ended: threading.Event, interval: float = 2.0) -> None:
+def follow(watcher: "RunWatcher", ended: threading.Event, interval: float = 2.0) -> None:
     """Show where a run is until it has finished or `ended` is set; a line per iteration, and one that changes."""
     from blush.report.display import Display
-    from blush.report.watch import state_line, status_line
+    from blush.report.watch import status_line
 
-    shown = 1
     with Display() as display:
         while True:
             over = ended.is_set()
             status = watcher.look(time.time())
-            for used, state in zip(watcher.states[shown - 1 :], watcher.states[shown:], strict=False):
-                display.keep(state_line(used, state))
-            shown = max(shown, len(watcher.states))
+            for line in watcher.new_lines():
+                display.keep(line)
             if over or status.finished or status.is_dead:
                 display.keep(status_line(status))
                 return
@@ -67,13 +65,13 @@ def follow(watcher: "Watcher", ended: threading.Event, interval: float = 2.0) ->
 @contextmanager
 def followed(run: Path, quiet: bool = False) -> Iterator[None]:
     """Follow a run beside the work on it; quiet: do not."""
-    from blush.report.watch import Watcher
+    from blush.report.watch_bodies import RunWatcher
 
     if quiet:
         yield
         return
     ended = threading.Event()
-    watching = threading.Thread(target=follow, args=(Watcher(run), ended, 1.0), daemon=True)
+    watching = threading.Thread(target=follow, args=(RunWatcher(run), ended, 1.0), daemon=True)
     watching.start()
     try:
         yield

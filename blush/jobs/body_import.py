@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from blush.io.mrc import read_volume, write_volume
 from blush.io.particles import ParticleSet
 from blush.io.star import Table, write_star
 from blush.jobs.body_inputs import bodies_of
-from blush.jobs.body_runs import BODIES, BodyFacts, body_mask, body_root, half_map
+from blush.jobs.body_runs import BODIES, BodyFacts, body_config, body_mask, body_root, half_map
 from blush.jobs.consensus import half_maps_of
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import blank, checked, read_identity, write_identity, written
@@ -94,7 +93,9 @@ def _import_body(
         with written(folder, folder.imported / name) as beside:
             write_volume(beside, moved(volume, facts.centre_px).numpy(), pixel_angst)
     with written(folder, folder.imported / "config.json") as beside:
-        write_json(beside, body_config(config, whole.root, index, facts, pixel_angst).model_dump(mode="json"))
+        reach_px = facts.radius_px + config.sampling.offset_range_px
+        diameter_angst = min(2 * reach_px * pixel_angst, config.particle_diameter_angst)
+        write_json(beside, body_config(config, whole.root, index, diameter_angst).model_dump(mode="json"))
 
 
 def on_body(particles: ParticleSet, facts: BodyFacts, pixel_angst: float) -> ParticleSet:
@@ -106,31 +107,3 @@ def on_body(particles: ParticleSet, facts: BodyFacts, pixel_angst: float) -> Par
     _, found = body_pose(matrix_from_euler(euler), origin, still, torch.zeros_like(origin), centre)
     x, y = found.numpy().T
     return replace(particles, offset_x_angst=x.copy(), offset_y_angst=y.copy())
-
-
-def body_config(config: RunConfig, run: Path, index: int, facts: BodyFacts, pixel_angst: float) -> RunConfig:
-    """Settings of one body's run: those of the whole, for a small particle about its own centre."""
-    root = body_root(run, index)
-    reach_px = facts.radius_px + config.sampling.offset_range_px
-    refinement = config.refinement.model_copy(
-        update={
-            "norm_correction": False,
-            "scale_correction": False,
-            "reference_is_greyscale": True,
-            "start_from": "poses",
-            "solvent_correct_fsc": True,
-        }
-    )
-    mask = root / "import" / "mask.mrc"
-    return config.model_copy(
-        update={
-            "job": "body",
-            "name": root.name,
-            "output": run,
-            "mask": mask,
-            "particle_diameter_angst": min(2 * reach_px * pixel_angst, config.particle_diameter_angst),
-            "refinement": refinement,
-            "postprocess": config.postprocess.model_copy(update={"mask": mask}),
-            "truth": None,
-        }
-    )

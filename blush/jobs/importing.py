@@ -24,6 +24,7 @@ from blush.io.seal import is_sealed, read_seal
 from blush.io.star import write_star
 from blush.jobs.body_import import import_bodies
 from blush.jobs.body_inputs import check_bodies
+from blush.jobs.body_runs import body_folders
 from blush.jobs.class_inputs import check_folds, check_references
 from blush.jobs.consensus import check_consensus
 from blush.jobs.layout import RunFolder
@@ -148,7 +149,7 @@ def refuse_another(folder: RunFolder, wanted: dict[str, str]) -> None:
     BlushError
         If it does, with what differs.
     """
-    known, started = read_identity(folder), folder.newest() >= 0
+    known, started = read_identity(folder), folder.has_started
     remedy = "give this one another `name`, or remove that folder"
     if started and known is not None:
         changed = sorted(key for key in known.keys() | wanted.keys() if known.get(key) != wanted.get(key))
@@ -166,7 +167,8 @@ def refuse_another(folder: RunFolder, wanted: dict[str, str]) -> None:
 def _claim(folder: RunFolder, wanted: dict[str, str]) -> None:
     """Mark the folder as this run's."""
     refuse_another(folder, wanted)
-    if read_identity(folder) != wanted and folder.newest() < 0:
-        shutil.rmtree(folder.imported, ignore_errors=True)  # another run's, as its seals say
+    if read_identity(folder) != wanted and not folder.has_started:
+        for begun in (folder.imported, *(body.root for body in body_folders(folder.root))):
+            shutil.rmtree(begun, ignore_errors=True)  # another run's, as its seals say
     folder.root.mkdir(parents=True, exist_ok=True)
     write_identity(folder, wanted)

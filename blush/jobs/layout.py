@@ -142,6 +142,11 @@ class RunFolder:
         """Number of the last iteration that left a state; -1 before the start."""
         return max((int(path.parent.name[2:]) for path in self.root.glob("it[0-9]*/state.json")), default=-1)
 
+    @property
+    def has_started(self) -> bool:
+        """Whether the run, or a body of it, has left a state."""
+        return self.newest() >= 0 or any(self.root.glob("body[0-9][0-9][0-9]/it[0-9]*/state.json"))
+
     def first_map(self, k: int | None = None) -> Path:
         """The map that a run starts from; with k, from 0, that of one class where each has its own."""
         return self.imported / ("reference.mrc" if k is None else f"reference_class{k + 1:03d}.mrc")

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from blush.errors import BlushError, Problem
 from blush.io.seal import DamagedFile, LostParts
+from blush.jobs.body_runs import holding, whole_of
 from blush.jobs.job_steps import step_of
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import kept
@@ -52,8 +53,9 @@ def _mending(folder: RunFolder, step: Callable[[], Result], tried: set[Path]) ->
             if damage.path in tried:
                 raise
             tried.add(damage.path)
-            if not kept(folder, damage.path):  # else another process made it again meanwhile
-                _make_again(folder, damage, tried)
+            home = holding(folder, damage.path)  # of one of several bodies, which read each other's
+            if not kept(home, damage.path):  # else another process made it again meanwhile
+                _make_again(home, damage, tried)
 
 
 def _make_again(folder: RunFolder, damage: DamagedFile, tried: set[Path]) -> None:
@@ -86,7 +88,7 @@ def _import(run: Path) -> None:
     from blush.jobs.importing import import_run
     from blush.jobs.settings import SETTINGS, run_settings
 
-    import_run(run_settings(run / SETTINGS))
+    import_run(run_settings(whole_of(run) / SETTINGS))
 
 
 def _start(run: Path) -> None:

@@ -6,12 +6,13 @@ all that the images hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from blush.jobs import steps
 from blush.jobs.body_runs import body_root, read_bodies
-from blush.jobs.recover import recover
+from blush.jobs.recover import recover_run
 
 
 def bodies_of(run: Path) -> list[Path]:
@@ -21,27 +22,41 @@ def bodies_of(run: Path) -> list[Path]:
 
 def begin(run: Path) -> None:
     """Recover and start every body, those that are only subtracted too."""
+    recover_run(run)
     for index in range(len(read_bodies(run))):
-        body = body_root(run, index)
-        recover(body)
-        steps.start(body)
+        steps.start(body_root(run, index))
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How far a body is: its last iteration, and what its state says of the next."""
+
+    iteration: int
+    final: bool
+    converged: bool
 
 
 def next_body(run: Path) -> tuple[Path, int] | None:
     """Folder of the body whose turn it is, and the number of its iteration; None once all have made their last."""
-    waiting: list[tuple[int, Path]] = []
-    open_ones: list[tuple[int, Path]] = []
-    for body in bodies_of(run):
+    bodies, reached = bodies_of(run), []
+    for body in bodies:
         state = steps.latest_state(body)
         if state is None:
             raise ValueError(f"{body} has not started")
-        if not state.converged:
-            (waiting if state.final else open_ones).append((state.iteration + 1, body))
-    due = open_ones or waiting
-    if not due:
-        return None
-    first = min(iteration for iteration, _ in due) if open_ones else due[0][0]
-    return next((body, iteration) for iteration, body in due if iteration == first)
+        reached.append(Reached(state.iteration, state.final, state.converged))
+    turn = whose_turn(reached)
+    return None if turn is None else (bodies[turn], reached[turn].iteration + 1)
+
+
+def whose_turn(bodies: Sequence[Reached]) -> int | None:
+    """Index of the body that makes the next iteration: the first of those that are least far and do not wait.
+
+    Where all wait, they make their last iterations in their order; None once all have.
+    """
+    due = [index for index, one in enumerate(bodies) if not (one.converged or one.final)]
+    if due:
+        return min(due, key=lambda index: bodies[index].iteration)
+    return next((index for index, one in enumerate(bodies) if not one.converged), None)
 
 
 def refine_bodies(run: Path, iterate: Callable[[Path, int], object], after: Callable[[Path], None] | None) -> None:

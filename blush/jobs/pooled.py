@@ -96,7 +96,9 @@ def _task(run: Path, key: str, function: str, *args: int) -> Task:
 
 def _run(run: Path, tasks: Sequence[Task], notify: Notify, pool: Path | None) -> None:
     """Give tasks to a pool; where there is none, to workers of this process, or do a single one here."""
-    compute, folder = _compute(run), pool_folder(run)
+    from blush.jobs.body_runs import whole_of
+
+    compute, folder = _compute(run), pool_folder(whole_of(run.absolute()))
     inline = compute["pool"] == "inline"
     if pool is not None:
         run_tasks(pool, {**compute, "pool": "local"} if inline else compute, tasks, notify, owned=inline)

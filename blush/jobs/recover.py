@@ -10,9 +10,11 @@ from pathlib import Path
 from blush.config import RunConfig
 from blush.io.seal import DamagedFile
 from blush.jobs import steps
+from blush.jobs.body_runs import body_folders, holding, read_bodies, which_are_refined
 from blush.jobs.inputs import read_config, read_plan
 from blush.jobs.layout import RunFolder
 from blush.jobs.mend import mending
+from blush.jobs.other_bodies import files_of_others
 from blush.jobs.references import fields_of, maps_of, n_references
 from blush.jobs.results import SUMMARY, finished_files, halves_kept, is_finished, is_last_table
 from blush.jobs.sealed import as_noted, kept
@@ -34,24 +36,71 @@ def make_ready(config: RunConfig) -> None:
     """
     folder = RunFolder(config.run_dir.absolute())
     _settle_times(folder)
-    for path in folder.root.glob("it[0-9]*/*_shards.json"):
-        path.unlink()
+    for place in (folder, *body_folders(folder.root)):
+        for path in place.root.glob("it[0-9]*/*_shards.json"):
+            path.unlink()
     if not take_up(config):
-        if folder.newest() < 0:
-            for path in frozen_files(folder, config):
-                path.unlink(missing_ok=True)
+        if not folder.has_started:
+            for _, paths in frozen_files(folder, config):
+                for path in paths:
+                    path.unlink(missing_ok=True)
             return
         steps.import_run(config)
-    recover(folder.root)
-    if not is_finished(folder, config):
-        (folder.root / SUMMARY).unlink(missing_ok=True)  # so that what follows the last iteration is done again
+    recover_run(folder.root)
+    _unfinish(folder, config)
+
+
+def _unfinish(folder: RunFolder, config: RunConfig) -> None:
+    """Remove the summaries of what is not finished, so that what follows the last iteration is done again."""
+    finished = True
+    for body, refined in zip(body_folders(folder.root), which_are_refined(config), strict=False):
+        if refined and not is_finished(body, read_config(body.root)):
+            finished = False
+            (body.root / SUMMARY).unlink(missing_ok=True)
+    if not finished or not is_finished(folder, config):
+        (folder.root / SUMMARY).unlink(missing_ok=True)
 
 
 def _settle_times(folder: RunFolder) -> None:
     now = time.time()
-    for path in (*folder.root.glob("*"), *folder.root.glob("*/*")):
+    for path in (*folder.root.glob("*"), *folder.root.glob("*/*"), *folder.root.glob("body[0-9][0-9][0-9]/*/*")):
         if path.is_file() and path.stat().st_mtime > now:
             os.utime(path)
+
+
+def recover_run(run: Path) -> None:
+    """Make the folder of a run of any job fit to be continued from.
+
+    Bodies look at each other. One that goes back makes its iterations again from what the others were like then, in the
+    same bytes, and what followed from them stays; where the others' maps of that time are gone, all go back to the last
+    round from which all can go on.
+    """
+    bodies = body_folders(run)
+    for folder in bodies or [RunFolder(run)]:
+        recover(folder.root)
+    if all(_can_go_on(body) for body in bodies):
+        return
+    newest = [body.newest() for body in bodies]
+    refined = [n for n, one in zip(newest, read_bodies(run), strict=True) if one.refine]
+    back = max(0, *refined and [min(refined)])
+    while back > 0 and not all(_ready(body, min(back, n)) for body, n in zip(bodies, newest, strict=True)):
+        back -= 1
+    for body, n in zip(bodies, newest, strict=True):
+        if n > back:
+            _go_back(body, back + 1, n)
+
+
+def _can_go_on(body: RunFolder) -> bool:
+    """Whether what the next iteration of a body reads of the others is there and good."""
+    n = body.newest()
+    if n < 0 or not kept(body, body.state(n)):
+        return True  # its start makes what is lacking
+    state = load_state(body.state(n))
+    if state.converged:
+        return True
+    subsets = read_plan(body.root).subsets
+    needed = {path for subset in subsets for path in files_of_others(body, state, subset)}
+    return all(kept(holding(body, path), path) for path in sorted(needed))
 
 
 def recover(run: Path) -> None:

@@ -19,7 +19,10 @@ _FINISHED = {
         for name in ("postprocess.mrc", "postprocess_masked.mrc", "postprocess.star", "fsc.xml", "orientation.npz")
     ),
     "classify": ("classes.json", "class_posteriors.npz"),
+    "multibody": ("motions.npz", "run_data.star", "run_model.star", "run_bodies.star"),
 }
+BODY_FINISHED = _FINISHED["body"] = _FINISHED["refine"]
+"""Of one body of a run of several, relative to the body's folder."""
 _HALF_MAP = "_unfil.mrc"
 
 
@@ -30,8 +33,10 @@ def finished_files(config: RunConfig) -> tuple[str, ...]:
 
 def is_finished(folder: RunFolder, config: RunConfig) -> bool:
     """Whether all that is made after the last iteration is there and good; what is damaged is set aside."""
-    if config.job == "refine":
+    if config.job in ("refine", "body"):
         return as_noted(folder, folder.root / "postprocess") and as_noted(folder, folder.root, SUMMARY.__eq__)
+    if config.job == "multibody":
+        return as_noted(folder, folder.root)
     wanted = {SUMMARY, *finished_files(config)}
     return as_noted(folder, folder.root, lambda name: name in wanted or name.endswith(_HALF_MAP))
 

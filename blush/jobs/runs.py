@@ -9,6 +9,7 @@ from pathlib import Path
 from blush.config.training import holds_training, load_training
 from blush.errors import BlushError, Problem
 from blush.io.files import read_record
+from blush.jobs.body_runs import body_folders
 from blush.jobs.layout import RunFolder
 from blush.jobs.settings import SETTINGS, run_settings
 
@@ -85,7 +86,8 @@ def is_training(run: Path) -> bool:
 
 def last_change(run: Path) -> float:
     """When a run was last heard of, in seconds since the epoch."""
-    told = (RunFolder(run).progress, run / SETTINGS, run / ".lock")
+    bodies = (body.progress for body in body_folders(run))
+    told = (RunFolder(run).progress, *bodies, run / SETTINGS, run / ".lock")
     return max((path.stat().st_mtime for path in told if path.exists()), default=0.0)
 
 

@@ -19,7 +19,7 @@ from blush.io.cs_fields import passthrough_files
 from blush.io.cs_table import is_cs
 from blush.io.files import read_json, write_json
 from blush.io.seal import Owner
-from blush.jobs.body_runs import body_root, frozen_of_bodies
+from blush.jobs.body_runs import body_config, body_folders, body_root, frozen_of_bodies, which_are_refined
 from blush.jobs.consensus import half_maps_of
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import kept, read_identity, run_digest, written
@@ -131,26 +131,36 @@ def take_up(config: RunConfig) -> bool:
     refuse_other_settings(config)
     write_settings(folder.root / SETTINGS, config)
     known, wanted = read_identity(folder), decisive_settings(config)
-    if known is None or not kept(folder, *frozen_files(folder, config)):
+    if known is None or not all(kept(each, *paths) for each, paths in frozen_files(folder, config)):
         return False
     if any(known.get(key) != wanted[key] for key in wanted) or _files_changed(config, known):
         return False
+    _bring_up_to_date(folder, config)
+    for index, body in enumerate(body_folders(folder.root) if config.job == "multibody" else ()):
+        own = RunConfig.model_validate(read_json(body.imported / "config.json"))
+        _bring_up_to_date(body, body_config(config, folder.root, index, own.particle_diameter_angst))
+    return True
+
+
+def _bring_up_to_date(folder: RunFolder, config: RunConfig) -> None:
     path, content = folder.imported / "config.json", config.model_dump(mode="json")
     if read_json(path) != content:
         with written(folder, path) as beside:
             write_json(beside, content)
-    return True
 
 
-def frozen_files(folder: RunFolder, config: RunConfig) -> tuple[Path, ...]:
-    """Every file that import leaves of this configuration."""
+def frozen_files(folder: RunFolder, config: RunConfig) -> list[tuple[RunFolder, tuple[Path, ...]]]:
+    """Every file that import leaves of this configuration, with the folder of the run or body that it belongs to."""
     classes = len(config.classification.references) if config.job == "classify" else 0
     own = folder.frozen(mask=isinstance(config.mask, Path), classes=classes)
     if config.job != "multibody":
-        return own
-    count = len(config.multibody.bodies) or len(list(folder.root.glob("body[0-9][0-9][0-9]")))  # as a body file has it
-    each = (RunFolder(body_root(folder.root, index)) for index in range(count))
-    return (*own, *frozen_of_bodies(folder, count), *(path for body in each for path in body.frozen(mask=True)))
+        return [(folder, own)]
+    count = len(which_are_refined(config))
+    bodies = [RunFolder(body_root(folder.root, index)) for index in range(count)]
+    return [
+        (folder, (*own, *frozen_of_bodies(folder, count))),
+        *((body, (body.identity, *body.frozen(mask=True))) for body in bodies),
+    ]
 
 
 def write_settings(path: Path, config: BaseModel) -> None:
@@ -202,7 +212,7 @@ def refuse_other_settings(config: RunConfig) -> None:
 def conflicts(config: RunConfig) -> list[Problem]:
     """Why a run folder cannot be continued with this configuration: decisive settings other than it started with."""
     folder = RunFolder(config.run_dir.absolute())
-    if folder.newest() < 0 or (known := read_identity(folder)) is None:
+    if not folder.has_started or (known := read_identity(folder)) is None:
         return []
     wanted = decisive_settings(config)
     changed = [key for key in wanted if known.get(key) != wanted[key]]

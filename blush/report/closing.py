@@ -42,10 +42,25 @@ def _closing_lines(run: Path) -> list[str]:
     summary = read_record(run / "summary.json", members=_MEMBERS)
     lines = [f"warning: {text}" for text in summary["warnings"]]
     lines += [_titled("verdict", summary["verdict"])] if "verdict" in summary else []
-    lines += [_titled("resolution", _found(summary))]
-    maps = [each["map"] for each in summary.get("classes", ())] or ["postprocess/postprocess.mrc"]
+    parts = [*summary.get("classes", ()), *summary.get("bodies", ())]
+    lines += _of_bodies(summary) or [_titled("resolution", _found(summary))]
+    maps = [each["map"] for each in parts] or ["postprocess/postprocess.mrc"]
     lines += [_titled("" if n else "map", near(run / name)) for n, name in enumerate(maps)]
     return [*lines, _titled("page", near(run / "report.html")), *_ending(summary)]
+
+
+def _of_bodies(summary: dict[str, Any]) -> list[str]:
+    """A line about each body: its resolution in its mask, and how widely it moves; none of another job."""
+    box, pixel, lines = int(summary["box_px"]), float(summary["pixel_size_angst"]), []
+    for one in summary.get("bodies", ()):
+        if not one["refined"]:
+            lines.append(_titled("body", f"{one['name']}: subtracted, not refined"))
+            continue
+        resolution = one["resolution_angst"]
+        found = "none: its halves share nothing" if resolution is None else told(resolution, box, pixel)
+        width = f"motion {one['motion_rotation_deg'][0]:.1f}° and {one['motion_offset_angst'][0]:.1f} Å wide"
+        lines.append(_titled("body", f"{one['name']}: {found}, {width}, {one['iterations']} iterations"))
+    return lines
 
 
 def _titled(title: str, text: str) -> str:

@@ -12,12 +12,14 @@ from pathlib import Path
 from blush.cluster.holder import holder_of
 from blush.errors import BlushError
 from blush.io.files import read_record
+from blush.jobs.progress import Record
 from blush.jobs.runs import is_training, last_change
 from blush.jobs.settings import SETTINGS
 from blush.report.closing import near
 from blush.report.display import tell
 from blush.report.timing import compact
-from blush.report.watch import SILENT_SECONDS, Status, Watcher
+from blush.report.watch import SILENT_SECONDS, Status
+from blush.report.watch_bodies import RunWatcher
 
 _GAP = 2
 
@@ -42,18 +44,22 @@ def row_of(run: Path, now: float) -> Row:
         if is_training(run):
             return Row(near(run), "train", _training_state(run), "", "", changed)
         job = str(settings.get("job", ""))
-        watcher = Watcher(run)
+        watcher = RunWatcher(run)
         status = watcher.look(now)
-        last = watcher.states[-1] if watcher.states else None
-        resolution = last.resolution_angst if last is not None and last.iteration > 0 else None
+        iteration, found = watcher.reached
         if status.finished:
-            resolution = read_record(run / "summary.json", members=("resolution_angst",))["resolution_angst"]
-        found = "" if resolution is None else f"{resolution:.2f} Å"
-        iteration = "" if last is None else str(last.iteration)
+            found = _resolution(read_record(run / "summary.json", members=("resolution_angst",)))
         return Row(near(run), job, _state(status), iteration, found, changed)
     except BlushError as error:
         reason = error.problems[0] if error.problems else error.title
         return Row(near(run), "", f"cannot be read: {reason}", "", "", changed)
+
+
+def _resolution(summary: Record) -> str:
+    """What a finished run resolves, or each of its bodies."""
+    each = [(f"{one['name']} ", one["resolution_angst"]) for one in summary.get("bodies", ()) if one["refined"]]
+    each = each or [("", summary["resolution_angst"])]
+    return ", ".join(f"{name}{found:.2f} Å" for name, found in each if found is not None)
 
 
 def _state(status: Status) -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from blush.jobs.body_runs import body_folders
 from blush.jobs.layout import RunFolder
 from blush.jobs.progress import Record, read_progress
 
@@ -25,7 +26,8 @@ def write_live(run: Path) -> None:
     A page that cannot be drawn is no reason to end a run.
     """
     folder, start = RunFolder(run), time.monotonic()
-    progress = read_progress(folder.progress)
+    logs = (folder, *body_folders(run))
+    progress = [record for one in logs for record in read_progress(one.progress)]
     if not is_due(progress, time.time()):
         return
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

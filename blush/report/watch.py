@@ -9,6 +9,7 @@ from pathlib import Path
 from blush.cluster.holder import Holder, holder_of
 from blush.errors import BlushError, Problem
 from blush.io.files import as_written, load_npz
+from blush.jobs.body_runs import whole_of
 from blush.jobs.layout import RunFolder
 from blush.jobs.progress import Record, progress_of
 from blush.refine.schedule import angular_step_deg
@@ -41,6 +42,8 @@ class Status:
         Whether the run stopped at the largest number of iterations, before it converged.
     holder
         The process that works on the run, or the last that did.
+    body
+        Name of the one whose turn it is, in a run of several bodies.
     """
 
     iteration: int
@@ -54,6 +57,7 @@ class Status:
     classifies: bool
     gave_up: bool = False
     holder: Holder | None = None
+    body: str = ""
 
     @property
     def is_dead(self) -> bool:
@@ -70,6 +74,7 @@ class Watcher:
     records: list[Record] = field(default_factory=list)
     _offset: int = 0
     _total: int = 0
+    _told: int = 0
 
     def __post_init__(self) -> None:
         if not self.root.is_dir():
@@ -101,8 +106,26 @@ class Watcher:
             finished=refined and (self.root / "summary.json").exists(),
             classifies=bool(self.states) and self.states[-1].facts.job == "classify",
             gave_up=refined and self.states[-1].stop_reason == "max_iterations",
-            holder=holder_of(self.root),
+            holder=holder_of(whole_of(self.root)),
         )
+
+    def new_lines(self) -> list[str]:
+        """A line about each iteration that was finished since this was asked for last."""
+        known = max(1, self._told)
+        self._told = len(self.states)
+        return [state_line(*pair) for pair in zip(self.states[known - 1 :], self.states[known:], strict=False)]
+
+    @property
+    def reached(self) -> tuple[str, str]:
+        """Number of the last iteration, and what it resolves, in words; empty before there is one."""
+        last = self.states[-1] if self.states else None
+        found = f"{last.resolution_angst:.2f} Å" if last is not None and last.iteration > 0 else ""
+        return "" if last is None else str(last.iteration), found
+
+    @property
+    def last_heard(self) -> float:
+        """Time of the last line of the log, in seconds since the epoch; 0 before there was one."""
+        return float(self.records[-1]["time"]) if self.records else 0.0
 
     def _read_log(self, path: Path) -> None:
         """Append complete new lines; records of iterations before the last two are dropped."""
@@ -150,13 +173,14 @@ def status_parts(status: Status) -> tuple[str, str]:
     if status.refined:
         done = "classified" if status.classifies else "refined"
         return f"{done} in {status.iteration} iterations{ending}, {status.stage} to come", _silence(status)
+    where = f"{status.body}{status.body and ' '}it {status.iteration:03d} {status.stage}"
     parts = [f"{status.done}/{status.total} particles"] if status.total else []
     if status.seconds_left is not None and status.done < status.total:
         parts.append(f"{duration(status.seconds_left)} left of this step")
     if status.is_dead:
-        return f"it {status.iteration:03d} {status.stage}", ", ".join([*parts[:1], _silence(status)])
+        return where, ", ".join([*parts[:1], _silence(status)])
     silence = _silence(status)
-    return f"it {status.iteration:03d} {status.stage}", ", ".join([*parts, silence] if silence else parts)
+    return where, ", ".join([*parts, silence] if silence else parts)
 
 
 def status_line(status: Status) -> str:

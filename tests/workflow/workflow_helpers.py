@@ -22,6 +22,7 @@ RESULTS = (
     "it*/maps.npz",
     "postprocess/*.*",
     "class*.*",
+    "motions.npz",
 )
 """Files of a run folder that do not depend on who computed them, or when."""
 
@@ -60,7 +61,9 @@ def refused(command):
 
 def digests(folder):
     """SHA-256 of a run's results by name, without the summary's times and the folder's own name."""
-    paths = sorted(path for pattern in RESULTS for path in folder.glob(pattern) if path.name != ".seals.json")
+    places = (folder, *folder.glob("body[0-9][0-9][0-9]"))
+    found = (path for place in places for pattern in RESULTS for path in place.glob(pattern))
+    paths = sorted(path for path in found if path.name != ".seals.json")
     assert paths, folder
     summary = json.loads((folder / "summary.json").read_text())
     del summary["timing"]

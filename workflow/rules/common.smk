@@ -3,7 +3,7 @@ import os
 import shlex
 import socket
 import sys
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 import blush
 from blush.config import RunConfig
@@ -12,7 +12,9 @@ from blush.errors import BlushError
 from blush.io.files import read_json
 from blush.io.json_text import SEAL_KEY
 from blush.io.seal import DamagedFile
+from blush.jobs.body_runs import body_folders, holding, which_are_refined
 from blush.jobs.layout import RunFolder
+from blush.jobs.multibody import Reached, whose_turn
 from blush.jobs.results import finished_files, last_results
 from blush.jobs.sealed import checked
 from blush.jobs.settings import file_digest, run_settings
@@ -81,6 +83,17 @@ def interpreter():
     return f"PYTHONPATH={quoted(str(alone))} exec python"
 
 
+def bodies_of_run():
+    """Of each body of a run, by its folder, whether it is refined; a run of another job is one, in no folder."""
+    try:
+        refined = which_are_refined(RUN_CONFIG)
+    except BlushError as error:
+        raise WorkflowError(str(error)) from None
+    if not refined:
+        return {"": True}
+    return {f"body{index:03d}/": one for index, one in enumerate(refined, 1)}
+
+
 def number(n):
     """An iteration's number as its folder has it."""
     return f"{n:03d}"
@@ -116,7 +129,11 @@ def forget():
     further on are missing: it ended with "100 % done" and no map.
     """
     run = RUN_CONFIG.run_dir
-    for path in (*run.glob("import/*"), *run.glob("it[0-9]*/*")):
+    folders = (run, *(body.root for body in body_folders(run)))
+    names = ("import/*", "it[0-9]*/*")
+    for path in (
+        path for folder in folders for name in names for path in folder.glob(name)
+    ):
         workflow.persistence.cleanup_metadata(IOFile(str(path)))
 
 
@@ -129,14 +146,80 @@ def content_of(*paths):
 def previous_state(wildcards):
     """The state from which an iteration runs."""
     ready()
-    return f"<run>/it{number(int(wildcards.n) - 1)}/state.json"
+    return f"<run>/{wildcards.body}it{number(int(wildcards.n) - 1)}/state.json"
+
+
+def turn(wildcards):
+    """States of the other bodies that an iteration waits for, so that turns are kept; none where there are no bodies.
+
+    Iteration n of a body comes after iteration n of those before it and n - 1 of those after it, or after the one from
+    which they wait.
+    """
+    others = [body for body in REFINED if body != wildcards.body]
+    places = {body: REFINED.index(body) for body in REFINED}
+    found = [f"<run>/{body}it000/state.json" for body in BODIES if body not in REFINED]
+    for body in others:
+        wanted = int(wildcards.n) - (places[body] > places[wildcards.body])
+        n = 0
+        while (
+            n < wanted and state_file(body, n).exists() and not reached(body, n).final
+        ):
+            n += 1
+        waits = state_file(body, n).exists() and reached(body, n).final
+        found.append(f"<run>/{body}it{number(n if waits else wanted)}/state.json")
+    return found
+
+
+def folder_of_body(wildcards):
+    """Folder of the run, or of one of its bodies."""
+    return RUN_CONFIG.run_dir / wildcards.body
+
+
+def imported_of_bodies():
+    """What the import leaves for the rules of every body."""
+    names = ("plan.npz", "particles.npz", "reference.mrc")
+    each = [body for body in BODIES if body]
+    return [f"<run>/{body}import/{name}" for body in each for name in names]
+
+
+def state_file(body, n):
+    """The state after an iteration of the run, or of one of its bodies."""
+    return RunFolder(RUN_CONFIG.run_dir / body).state(n)
+
+
+def reached(body, n):
+    """What a state says of the next iteration."""
+    path = state_file(body, n)
+    stat = path.stat()
+    return reached_by(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=None)
+def reached_by(path, *version):
+    """`reached`, of one version of a file."""
+    content = state_content(path)
+    return Reached(content["iteration"], content["final"], content["converged"])
+
+
+def newest_of(body):
+    """How far the run, or one of its bodies, is on disk, from its first iteration on."""
+    n = 0
+    while state_file(body, n + 1).exists():
+        n += 1
+    return (
+        reached(body, n) if state_file(body, n).exists() else Reached(0, False, False)
+    )
 
 
 def state_content(state):
     """A state file's content, if it is what this run wrote there."""
+    path = Path(state).absolute()
     try:
         return read_json(
-            checked(RunFolder(RUN_CONFIG.run_dir.absolute()), Path(state).absolute())
+            checked(
+                holding(RunFolder(RUN_CONFIG.run_dir.absolute()), path),
+                path,
+            )
         )
     except DamagedFile as damage:
         said = f"blush: {damage.path}: {damage.fault}"
@@ -145,30 +228,31 @@ def state_content(state):
         raise WorkflowError(f"{said}; {damage.remedy}") from None
 
 
-def is_last(state):
-    """Whether a state file says that nothing is left to do."""
-    return state_content(state)["converged"]
+def last_states(wildcards):
+    """The states after the last iterations of all bodies, or of the one run: the only place that asks a checkpoint.
+
+    Iterations on disk are walked over first, so that the initial DAG of a resumed run reaches the interrupted one and
+    Snakemake sees what that left half done. The next is asked for until there is none.
+    """
+    ready()
+    found = [newest_of(body) for body in REFINED]
+    due = whose_turn(found)
+    if due is not None:
+        checkpoints.converge.get(body=REFINED[due], n=number(found[due].iteration + 1))
+    return [
+        checkpoints.converge.get(body=body, n=number(one.iteration)).output.state
+        for body, one in zip(REFINED, found)
+    ]
 
 
 def last_state(wildcards):
-    """The state after the last iteration: the only place that asks a checkpoint.
-
-    Iterations on disk are walked over first, so that the initial DAG of a resumed run reaches the interrupted one and
-    Snakemake sees what that left half done.
-    """
-    ready()
-    folder, n = RunFolder(RUN_CONFIG.run_dir), 1
-    while folder.state(n).exists() and not is_last(folder.state(n)):
-        n += 1
-    state = checkpoints.converge.get(n=number(n)).output.state
-    if not is_last(state):
-        checkpoints.converge.get(n=number(n + 1))
-    return state
+    """That of one body, or of the one run, once all are refined."""
+    return last_states(wildcards)[REFINED.index(wildcards.body)]
 
 
 def results_of_last_iteration(wildcards):
     """What the last iteration writes beside its own folder, under RELION's names."""
-    last_state(wildcards)
+    last_states(wildcards)
     if lost := lost_results():
         raise WorkflowError(
             f"blush: {', '.join(lost)} of a finished run: missing; run the same command again, which makes them again"
@@ -177,10 +261,13 @@ def results_of_last_iteration(wildcards):
 
 
 def results_at_the_end():
-    """Maps and tables that a finished run leaves."""
-    folder = RunFolder(RUN_CONFIG.run_dir)
-    state = load_state(folder.state(folder.newest()))
-    return last_results(folder, state, subsets_of(RUN_CONFIG))
+    """Maps and tables that a finished run leaves, or each of its bodies."""
+    found = []
+    for body in REFINED:
+        folder = RunFolder(RUN_CONFIG.run_dir / body)
+        state = load_state(folder.state(folder.newest()))
+        found += last_results(folder, state, subsets_of(RUN_CONFIG))
+    return found
 
 
 def lost_results():

@@ -8,6 +8,7 @@ rule import_particles:
         particles=update("<run>/import/particles.npz"),
         star=update("<run>/import/particles.star"),
         reference=update("<run>/import/reference.mrc"),
+        bodies=update(imported_of_bodies()),
     log:
         "<run>/logs/import.log",
     benchmark:
@@ -27,16 +28,16 @@ rule import_particles:
 
 rule start:
     input:
-        ancient("<run>/import/plan.npz"),
-        ancient("<run>/import/particles.npz"),
-        ancient("<run>/import/reference.mrc"),
+        ancient("<run>/{body}import/plan.npz"),
+        ancient("<run>/{body}import/particles.npz"),
+        ancient("<run>/{body}import/reference.mrc"),
     output:
-        state=update("<run>/it000/state.json"),
-        poses=update("<run>/it000/poses.npz"),
+        state=update("<run>/{body}it000/state.json"),
+        poses=update("<run>/{body}it000/poses.npz"),
     log:
-        "<run>/logs/start.log",
+        "<run>/logs/{body}start.log",
     benchmark:
-        "<run>/benchmarks/start.tsv"
+        "<run>/benchmarks/{body}start.tsv"
     retries: 2
     conda:
         "../envs/blush.yaml"
@@ -45,6 +46,6 @@ rule start:
         mem_mb=1000,
         runtime=240,
     params:
-        run=RUN_CONFIG.run_dir,
+        run=folder_of_body,
     shell:
         "blush start {params.run:q} > {log:q} 2>&1"

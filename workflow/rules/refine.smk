@@ -5,13 +5,14 @@
 rule expectation:
     input:
         ancient(previous_state),
-        ancient("<run>/import/plan.npz"),
+        ancient(turn),
+        ancient("<run>/{body}import/plan.npz"),
     output:
-        temp("<run>/it{n}/{subset}_shards.json"),
+        temp("<run>/{body}it{n}/{subset}_shards.json"),
     log:
-        "<run>/logs/it{n}_expectation_{subset}.log",
+        "<run>/logs/{body}it{n}_expectation_{subset}.log",
     benchmark:
-        "<run>/benchmarks/it{n}_expectation_{subset}.tsv"
+        "<run>/benchmarks/{body}it{n}_expectation_{subset}.tsv"
     retries: 3
     conda:
         "../envs/blush.yaml"
@@ -20,7 +21,7 @@ rule expectation:
         mem_mb=1000,
         runtime=1440,
     params:
-        run=RUN_CONFIG.run_dir,
+        run=folder_of_body,
         algorithm=ALGORITHM_VERSION,
     shell:
         "blush expectation {params.run:q} --iteration {wildcards.n} --subset {wildcards.subset} > {log:q} 2>&1"
@@ -28,14 +29,16 @@ rule expectation:
 
 rule reduce:
     input:
-        ancient("<run>/it{n}/{subset}_shards.json"),
+        ancient("<run>/{body}it{n}/{subset}_shards.json"),
     output:
-        sums=update(expand("<run>/it{{n}}/{{subset}}_sums{fold}.npz", fold=FOLDS)),
-        statistics=update("<run>/it{n}/{subset}_statistics.npz"),
+        sums=update(
+            expand("<run>/{{body}}it{{n}}/{{subset}}_sums{fold}.npz", fold=FOLDS)
+        ),
+        statistics=update("<run>/{body}it{n}/{subset}_statistics.npz"),
     log:
-        "<run>/logs/it{n}_reduce_{subset}.log",
+        "<run>/logs/{body}it{n}_reduce_{subset}.log",
     benchmark:
-        "<run>/benchmarks/it{n}_reduce_{subset}.tsv"
+        "<run>/benchmarks/{body}it{n}_reduce_{subset}.tsv"
     retries: 3
     conda:
         "../envs/blush.yaml"
@@ -43,7 +46,7 @@ rule reduce:
         mem_mb=1000,
         runtime=240,
     params:
-        run=RUN_CONFIG.run_dir,
+        run=folder_of_body,
         algorithm=ALGORITHM_VERSION,
     shell:
         "blush reduce {params.run:q} --iteration {wildcards.n} --subset {wildcards.subset} > {log:q} 2>&1"
@@ -52,15 +55,19 @@ rule reduce:
 rule denoise_and_trail:
     input:
         ancient(
-            expand("<run>/it{{n}}/{subset}_sums{fold}.npz", subset=SUBSETS, fold=FOLDS)
+            expand(
+                "<run>/{{body}}it{{n}}/{subset}_sums{fold}.npz",
+                subset=SUBSETS,
+                fold=FOLDS,
+            )
         ),
     output:
-        spectra=update("<run>/it{n}/maps.npz"),
-        diagnostics=update("<run>/it{n}/maps.json"),
+        spectra=update("<run>/{body}it{n}/maps.npz"),
+        diagnostics=update("<run>/{body}it{n}/maps.json"),
     log:
-        "<run>/logs/it{n}_denoise_and_trail.log",
+        "<run>/logs/{body}it{n}_denoise_and_trail.log",
     benchmark:
-        "<run>/benchmarks/it{n}_denoise_and_trail.tsv"
+        "<run>/benchmarks/{body}it{n}_denoise_and_trail.tsv"
     retries: 3
     conda:
         "../envs/blush.yaml"
@@ -68,7 +75,7 @@ rule denoise_and_trail:
         mem_mb=1000,
         runtime=240,
     params:
-        run=RUN_CONFIG.run_dir,
+        run=folder_of_body,
         algorithm=ALGORITHM_VERSION,
     shell:
         "blush denoise-and-trail {params.run:q} --iteration {wildcards.n} > {log:q} 2>&1"
@@ -77,15 +84,15 @@ rule denoise_and_trail:
 checkpoint converge:
     input:
         ancient(previous_state),
-        ancient("<run>/it{n}/maps.npz"),
-        ancient(expand("<run>/it{{n}}/{subset}_statistics.npz", subset=SUBSETS)),
+        ancient("<run>/{body}it{n}/maps.npz"),
+        ancient(expand("<run>/{{body}}it{{n}}/{subset}_statistics.npz", subset=SUBSETS)),
     output:
-        state=update("<run>/it{n}/state.json"),
-        poses=update("<run>/it{n}/poses.npz"),
+        state=update("<run>/{body}it{n}/state.json"),
+        poses=update("<run>/{body}it{n}/poses.npz"),
     log:
-        "<run>/logs/it{n}_converge.log",
+        "<run>/logs/{body}it{n}_converge.log",
     benchmark:
-        "<run>/benchmarks/it{n}_converge.tsv"
+        "<run>/benchmarks/{body}it{n}_converge.tsv"
     retries: 1
     conda:
         "../envs/blush.yaml"
@@ -93,7 +100,7 @@ checkpoint converge:
         mem_mb=1000,
         runtime=60,
     params:
-        run=RUN_CONFIG.run_dir,
+        run=folder_of_body,
         algorithm=ALGORITHM_VERSION,
     shell:
         "blush converge {params.run:q} --iteration {wildcards.n} > {log:q} 2>&1"

@@ -6,6 +6,7 @@ from blush.cluster.expecting import expect_pool
 from blush.cluster.resident import pool_folder
 from blush.jobs.recover import make_ready
 from blush.jobs.layout import fold_mark
+from blush.jobs.results import BODY_FINISHED
 from blush.jobs.settings import decisive_settings, input_files
 from blush.refine.state import ALGORITHM_VERSION
 
@@ -13,6 +14,10 @@ RUN_CONFIG = checked_config()
 SUBSETS = [subset.infix for subset in subsets_of(RUN_CONFIG)]
 FOLDS = [fold_mark(fold) for fold in range(folds_of(RUN_CONFIG))]
 FINISHED = finished_files(RUN_CONFIG)
+# What `body` stands for: of a run of several bodies the folder of each, of any other nothing.
+BODIES = bodies_of_run()
+REFINED = [body for body, refined in BODIES.items() if refined]
+FINISHED_EACH = BODY_FINISHED if RUN_CONFIG.job == "multibody" else FINISHED
 
 
 pathvars:
@@ -22,6 +27,7 @@ pathvars:
 wildcard_constraints:
     n=r"(?!000)\d{3}",
     subset="half1|half2|all",
+    body=r"body\d{3}/" if RUN_CONFIG.job == "multibody" else r"(?:)",
 
 
 # Thin clients, which hand their work to the run's pool of workers; without a pool every rule is a job of its own.
@@ -43,6 +49,11 @@ include: "terminal.smk"
 include: "import.smk"
 include: "refine.smk"
 include: "results.smk"
+
+
+if RUN_CONFIG.job == "multibody":
+
+    include: "bodies.smk"
 
 
 onstart:

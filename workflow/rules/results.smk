@@ -3,14 +3,16 @@ rule postprocess:
     input:
         last_state,
     output:
-        expand("<run>/{file}", file=FINISHED),
+        expand("<run>/{{body}}{file}", file=FINISHED_EACH),
         summary=report(
-            "<run>/summary.json", caption="../report/summary.rst", category="Results"
+            "<run>/{body}summary.json",
+            caption="../report/summary.rst",
+            category="Results",
         ),
     log:
-        "<run>/logs/postprocess.log",
+        "<run>/logs/{body}postprocess.log",
     benchmark:
-        "<run>/benchmarks/postprocess.tsv"
+        "<run>/benchmarks/{body}postprocess.tsv"
     retries: 1
     conda:
         "../envs/blush.yaml"
@@ -19,7 +21,7 @@ rule postprocess:
         mem_mb=memory_of_maps_mb,
         runtime=120,
     params:
-        run=RUN_CONFIG.run_dir,
+        run=folder_of_body,
         settings=RUN_CONFIG.postprocess.model_dump(mode="json"),
         truth=RUN_CONFIG.truth and RUN_CONFIG.truth.model_dump(mode="json"),
     shell:
@@ -28,13 +30,19 @@ rule postprocess:
 
 rule report:
     input:
-        "<run>/summary.json",
+        "<run>/{body}summary.json",
     output:
-        report("<run>/report.html", caption="../report/report.rst", category="Results"),
+        report(
+            "<run>/{body}report.html",
+            caption="../report/report.rst",
+            category="Results",
+        ),
     log:
-        "<run>/logs/report.log",
+        "<run>/logs/{body}report.log",
     benchmark:
-        "<run>/benchmarks/report.tsv"
+        "<run>/benchmarks/{body}report.tsv"
+    wildcard_constraints:
+        body=r"(?:body\d{3}/)?" if RUN_CONFIG.job == "multibody" else r"(?:)",
     retries: 1
     conda:
         "../envs/blush.yaml"
@@ -42,6 +50,6 @@ rule report:
         mem_mb=2000,
         runtime=60,
     params:
-        run=RUN_CONFIG.run_dir,
+        run=folder_of_body,
     shell:
         "blush report {params.run:q} > {log:q} 2>&1"
