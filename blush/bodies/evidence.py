@@ -85,7 +85,7 @@ class Evidence:
     score
         (n, d).
     uninformed
-        (F,) share of the images in which nothing but the prior is known of some direction of a body.
+        (F,) mean number of directions, of five, in which nothing but the prior is known of a body.
     """
 
     information: Floats
@@ -100,7 +100,7 @@ def evidence_of(motions: BodyMotions, frame: Frame) -> Evidence:
     """
     size, n = 6 * len(frame.bodies), motions.n_images
     information, score = np.zeros((n, size, size)), np.zeros((n, size))
-    nothing = np.zeros((n, len(frame.bodies)), dtype=bool)
+    nothing = np.zeros((n, len(frame.bodies)))
     views, whole, turned, shifts = _superposed(motions, frame)
     for row, b in enumerate(frame.bodies):
         known, slope, nothing[:, row] = _about_mean(motions, b)
@@ -116,12 +116,12 @@ def evidence_of(motions: BodyMotions, frame: Frame) -> Evidence:
     return Evidence((information + information.swapaxes(1, 2)) / 2, score, nothing.mean(0))
 
 
-def _about_mean(motions: BodyMotions, b: int) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+def _about_mean(motions: BodyMotions, b: int) -> tuple[Floats, Floats, NDArray[np.int64]]:
     """Likelihood of a body in each image about the posterior's mean, in right perturbations and seen shifts.
 
     Returns
     -------
-    (n, 5, 5) information, (n, 5) slope at the mean, and (n,) whether some direction has none.
+    (n, 5, 5) information, (n, 5) slope at the mean, and (n,) the number of directions that have none.
     """
     turn = Rotation.from_matrix(motions.rotations[b]).as_rotvec()
     mean, to_vector = np.concatenate([turn, motions.shift_angst[b]], 1), _to_vector(turn)
@@ -166,7 +166,7 @@ def _shown(views: Floats) -> Floats:
 
 def without_prior(
     mean: Floats, covariance: Floats, of_prior: Floats, error: Floats
-) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+) -> tuple[Floats, Floats, NDArray[np.int64]]:
     """Likelihoods whose products with priors of mean 0 are given posteriors.
 
     A likelihood of information K and maximum m has under a prior of precision P the posterior mean C K m, with
@@ -184,8 +184,8 @@ def without_prior(
 
     Returns
     -------
-    (n, d, d) information and (n, d) score of each likelihood, and (n,) whether some direction has none: there the
-    prior makes up more than `PRIOR_ALONE` of the posterior's precision.
+    (n, d, d) information and (n, d) score of each likelihood, and (n,) the number of directions that have none: there
+    the prior makes up more than `PRIOR_ALONE` of the posterior's precision.
     """
     root = np.linalg.cholesky(covariance)
     share, axes = np.linalg.eigh(root.swapaxes(1, 2) @ of_prior @ root)  # of the precision, that of the prior
@@ -198,7 +198,7 @@ def without_prior(
     weight = kept[:, :, None] * np.linalg.inv(noise)
     back = onto.swapaxes(1, 2) @ weight
     information = back @ (kept[:, :, None] * onto)
-    return information, np.einsum("nij,njk,nk->ni", back * told[:, None, :], onto, mean), np.logical_not(told.all(1))
+    return information, np.einsum("nij,njk,nk->ni", back * told[:, None, :], onto, mean), np.sum(~told, 1)
 
 
 def _error_of_grid(covariance: Floats, cell: Floats) -> Floats:

@@ -80,7 +80,7 @@ class MotionsFound:
     moving
         Those beyond noise, or the first where none is.
     uninformed
-        (F,) by refined body: share of the images of which only the prior knows some direction.
+        (F,) by refined body: mean number of directions, of five, of which only the prior is known.
     n_held_still
         Number of directions of which no image says anything, as the prior held them still.
     """
@@ -138,11 +138,10 @@ class MotionsFound:
     def notes(self) -> list[str]:
         """What the user should know beside the verdict."""
         names = [self.names[b] for b in self.frame.bodies]
-        told = [
-            f"{100 * share:.0f} % of the images say nothing of some direction of {name}: there its prior alone is known"
-            for name, share in zip(names, self.uninformed, strict=True)
-            if share >= 0.1
-        ]
+        few = [f"{count:.1f} of {name}" for name, count in zip(names, self.uninformed, strict=True) if count >= 1]
+        told = []
+        if few:
+            told.append(f"of the five numbers of a pose, images leave {', '.join(few)} to the prior of the refinement")
         if self.n_held_still:
             told.append(
                 f"the prior of the refinement held the bodies still along {self.n_held_still} of "
@@ -189,7 +188,9 @@ class MotionsFound:
             "n_images": self.n_images,
             "directions_held_still": self.n_held_still,
             "components_beyond_noise": self.n_beyond,
-            "prior_alone": dict(zip([self.names[b] for b in self.frame.bodies], self.uninformed.tolist(), strict=True)),
+            "directions_of_prior_alone": dict(
+                zip([self.names[b] for b in self.frame.bodies], self.uninformed.tolist(), strict=True)
+            ),
             "components": [_component(one) for one in self.components],
             "moving": [_moving(one) for one in beyond],
         }

@@ -37,7 +37,7 @@ def motion_sections(folder: Path) -> str:
     parts = [
         f'<p class="verdict">{escape(content["verdict"])}</p>',
         f"<p>{escape(content['reason'])}</p>",
-        warned(content["notes"]),
+        warned([note[0].upper() + note[1:] for note in content["notes"]]),
     ]
     parts += [figure(motion_figures.spread(content["components"]), _SPREAD, "half"), _table(content)]
     parts += [_component(folder, k, content) for k in range(len(content["moving"]))]
@@ -60,6 +60,7 @@ def _table(content: dict[str, Any]) -> str:
         "95 %",
         "Noise up to",
         "Chance",
+        "Margin",
         "Of the motion",
         "Noise share",
         "Modes",

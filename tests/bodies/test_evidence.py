@@ -19,10 +19,9 @@ def test_what_a_posterior_has_of_its_prior_is_divided_out():
     mean = np.einsum("nij,njk,nk->ni", covariance, likelihood, measured)
     information, score, nothing = without_prior(mean, covariance, 1e-2 * prior, np.zeros_like(covariance))
     expected = likelihood + 0.99 * prior
-    keeps = ~nothing
-    np.testing.assert_allclose(information[keeps], expected[keeps], rtol=1e-6)
+    np.testing.assert_allclose(information, expected, rtol=1e-6)
     np.testing.assert_allclose(score, np.einsum("nij,nj->ni", likelihood, measured), rtol=1e-6, atol=1e-6)
-    assert keeps.all()
+    assert not nothing.any()
 
 
 def test_an_image_that_only_knows_the_prior_says_nothing():
@@ -33,7 +32,7 @@ def test_an_image_that_only_knows_the_prior_says_nothing():
     )
     np.testing.assert_allclose(information[0], np.diag([1.0, 0.0]), atol=1e-12)
     np.testing.assert_allclose(score[0], [2.0, 0.0], atol=1e-12)
-    assert nothing.all()
+    assert nothing.tolist() == [1]
 
 
 def test_the_error_of_a_grid_makes_a_measurement_of_the_mean():
