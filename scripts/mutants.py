@@ -38,6 +38,7 @@ NUMERIC_JOBS = (
 )  # fmt: skip
 """Of `tests/jobs`, the rest of which is about files, faults and programs."""
 MAIN = {
+    "bodies": ["tests/bodies/test_analyse.py", "tests/bodies/test_evidence.py"],
     "expectation": [
         "tests/expectation/test_shard.py::test_every_sum_is_that_of_the_formulas_over_all_poses",
         "tests/expectation/test_competition.py",
