@@ -111,3 +111,39 @@ def test_one_refined_body_moves_against_the_consensus():
     assert frame.bodies == (1,)
     assert frame.inside.shape == (6, 6)
     assert frame.whole.shape == (6, 0)
+
+
+def test_each_half_has_the_prior_that_it_was_refined_under():
+    motions = seen(EQUAL, hinge(EQUAL, np.linspace(-10, 10, 8)), 1)
+    mixed = motions.prior * np.array([1.0, 0.3])[:, None, None, None]
+    alone = [replace(motions, prior=np.stack([mixed[half], mixed[half]])) for half in (0, 1)]
+    frame = Frame.of(motions)
+    found = evidence_of(replace(motions, prior=mixed), frame)
+    for half in (0, 1):
+        rows = motions.half == half + 1
+        expected = evidence_of(alone[half], frame)
+        np.testing.assert_allclose(found.information[rows], expected.information[rows])
+        np.testing.assert_allclose(found.score[rows], expected.score[rows])
+        assert np.abs(found.information - expected.information)[~rows].max() > 0.01 * np.abs(found.information).max()
+
+
+@pytest.mark.parametrize(("width", "error"), [(1.0, 1.0), (2.0, 96 * np.pi**2 / 36 * np.exp(-2 * np.pi**2 / 3))])
+def test_posteriors_as_narrow_as_their_grid_may_be_anywhere_in_a_cell(width, error):
+    """Of a pose that is not turned, all widths alike: information (1 - k)^2 / (C (1 - k) + E), k = C / prior."""
+    cell, prior = 1e-4, 4e-4
+    motions = with_body_still(seen(EQUAL, still(3, 2), 1), 0)
+    motions = replace(
+        motions,
+        rotations=still(3, 2)[0],
+        shift_angst=0 * motions.shift_angst,
+        covariance=np.broadcast_to(width * cell * np.eye(5), (2, 3, 5, 5)),
+        prior=np.broadcast_to(prior * np.eye(6), (2, 2, 6, 6)),
+        grid=np.full((2, 5), cell),
+    )
+    frame = Frame.of(motions)
+    share = width * cell / prior
+    value = (1 - share) ** 2 / (width * cell * (1 - share) + error * cell)
+    shown = np.zeros((3, 5, 6))
+    shown[:, :3, :3], shown[:, 3:, 3:] = np.eye(3), motions.views[:, :2]
+    back = shown @ np.linalg.inv(frame.scale[0])
+    np.testing.assert_allclose(evidence_of(motions, frame).information, value * back.swapaxes(1, 2) @ back, rtol=1e-6)
