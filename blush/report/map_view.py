@@ -44,6 +44,9 @@ class Scene:
         (d', h', w') local resolution at every second of these places; None where it was not measured.
     limits_angst
         Local resolutions that are shown in the first and the last colour.
+    parts
+        Names of parts of the molecule and their colours, where these are shown instead: `local_angst` is then the
+        number of the part, from 0.
     """
 
     name: str
@@ -54,13 +57,17 @@ class Scene:
     highest: float
     local_angst: Volume | None
     limits_angst: tuple[float, float]
+    parts: tuple[tuple[str, str], ...] = ()
 
 
 def map_view(run: RunData) -> str:
     """HTML of the section; empty before there is a map."""
     scene = _scene(run)
-    if scene is None:
-        return ""
+    return "" if scene is None else view(scene)
+
+
+def view(scene: Scene) -> str:
+    """HTML of a section that draws a scene."""
     library, script = (
         files("blush.report").joinpath(name).read_text(encoding="utf-8")
         for name in ("data/3Dmol-min.js", "map_view.js")
@@ -82,12 +89,16 @@ def map_view(run: RunData) -> str:
 
 def _told(scene: Scene) -> str:
     colour = "the colour is the local resolution" if scene.local_angst is not None else "not coloured"
+    colour = "coloured by body" if scene.parts else colour
     return f"{scene.name} at a grid of {scene.step_angst:.3g} Å; {colour}. Drag to turn it; hold and scroll to zoom."
 
 
 def _legend(scene: Scene) -> str:
     if scene.local_angst is None:
         return ""
+    if scene.parts:
+        named = (f'<i style="background: {colour}; width: 0.7rem"></i> {escape(name)}' for name, colour in scene.parts)
+        return f'<span class="legend">{" ".join(named)}</span>'
     low, high = scene.limits_angst
     stops = ", ".join(_colours())
     return (
@@ -107,18 +118,30 @@ def _scene(run: RunData) -> Scene | None:
     volume, pixel_angst = read_volume(unchanged(path))
     place = _molecule(run, volume)
     cut = volume[place]
-    step = _step(max(cut.shape))
-    values = _resampled(cut, step)
-    level = surface_level(cut)
+    step = step_of(max(cut.shape))
     local = run.folder / "locres.mrc" if path.parent == run.folder else None
     shown, limits = None, (0.0, 1.0)
     if local is not None and local.exists():
         whole = read_volume(unchanged(local))[0]
         limits = local_limits(run, whole)
-        shown = affine_transform(whole[place], [2 * step] * 3, output_shape=_shape(cut.shape, 2 * step), order=1)
+        shown = affine_transform(whole[place], [2 * step] * 3, output_shape=shape_at(cut.shape, 2 * step), order=1)
+    return scene_of(path.name, cut, pixel_angst, shown, limits)
+
+
+def scene_of(
+    name: str,
+    cut: Volume,
+    pixel_angst: float,
+    colour: Volume | None,
+    limits: tuple[float, float],
+    parts: tuple[tuple[str, str], ...] = (),
+) -> Scene:
+    """A scene of a map that was cut to the molecule, with what colours it, and the ends of its slider."""
+    step, level = step_of(max(cut.shape)), surface_level(cut)
     top = float(np.quantile(cut[cut > 0], 0.999)) if (cut > 0).any() else 1.0
     highest = max(top, 1.5 * level)
-    return Scene(path.name, values, pixel_angst * step, level, min(0.2 * level, highest), highest, shown, limits)
+    lowest, values = min(0.2 * level, highest), _resampled(cut, step)
+    return Scene(name, values, pixel_angst * step, level, lowest, highest, colour, limits, parts)
 
 
 def _molecule(run: RunData, volume: Volume) -> tuple[slice, ...]:
@@ -137,14 +160,15 @@ def _molecule(run: RunData, volume: Volume) -> tuple[slice, ...]:
     return tuple(slice(*one) for one in margins)
 
 
-def _step(side: int) -> float:
-    """Distance of the shown places in voxels."""
+def step_of(side: int) -> float:
+    """Distance of the shown places in voxels, of a map of that many along its longest side."""
     if side > FINEST_PX:
         return (side - 1) / (FINEST_PX - 1)
     return 1 / min(MOST_FINER, max(1, round(COARSEST_PX / side + 0.25)))
 
 
-def _shape(shape: tuple[int, ...], step: float) -> tuple[int, ...]:
+def shape_at(shape: tuple[int, ...], step: float) -> tuple[int, ...]:
+    """How many places there are along each side, so many voxels apart."""
     return tuple(max(2, int((side - 1) / step + 1e-6) + 1) for side in shape)
 
 
@@ -153,7 +177,7 @@ def _resampled(volume: Volume, step: float) -> Volume:
     smooth = gaussian_filter(volume, 0.4 * step) if step > 1 else volume
     if step == 1:
         return smooth
-    found: Volume = affine_transform(smooth, [step] * 3, output_shape=_shape(volume.shape, step), order=3)
+    found: Volume = affine_transform(smooth, [step] * 3, output_shape=shape_at(volume.shape, step), order=3)
     return found
 
 
@@ -162,7 +186,7 @@ def _packed(scene: Scene) -> dict[str, Any]:
     packed: dict[str, Any] = {"map": _whole(scene.values, scene.step_angst, 16), "plain": _PLAIN, "colour": None}
     if scene.local_angst is not None:
         local = _whole(scene.local_angst, 2 * scene.step_angst, 8, scene.limits_angst)
-        packed["colour"] = local | {"colours": _colours()}
+        packed["colour"] = local | {"colours": [colour for _, colour in scene.parts] or _colours()}
     return packed
 
 

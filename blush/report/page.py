@@ -7,7 +7,6 @@ from html import escape
 from pathlib import Path
 
 import blush
-from blush.jobs.body_motions import FOLDER
 from blush.report import (
     captions,
     fsc_figures,
@@ -17,11 +16,11 @@ from blush.report import (
     regulariser_figures,
     tables,
 )
+from blush.report.bodies_page import write_bodies_page
 from blush.report.class_page import write_class_page
 from blush.report.direction_sections import direction_section
 from blush.report.iteration_steps import steps
 from blush.report.map_view import map_view
-from blush.report.motion_sections import motion_sections
 from blush.report.run_data import RunData, read_run
 from blush.report.run_sections import at_work, inputs_section, time_section
 from blush.report.sheet import document, figure, lead, section, warned, write_text
@@ -43,24 +42,21 @@ def write_report(run: Path, goes_on: bool = False) -> Path:
     target, data = run / "report.html", read_run(run, goes_on)
     if data.config.get("job") == "classify":
         return write_class_page(target, data)
+    if data.config.get("job") == "multibody":
+        return write_bodies_page(target, data)
     return write_text(target, page(data))
 
 
 def page(run: RunData) -> str:
     """The whole page."""
     sections: tuple[Callable[[RunData], str], ...] = (
-        _motions, map_view, _resolution, _slices, direction_section, _iterations, _particles, _regulariser,
-        time_section,
+        map_view, _resolution, _slices, direction_section, _iterations, _particles, _regulariser, time_section,
     )  # fmt: skip
     body = "".join(make(run) for make in sections)
     body += inputs_section(run, f'<p class="note">Written by Blush {escape(blush.__version__)}.</p>')
     under = lead(tables.lead(run)) + at_work(run)
     top = tables.tiles(run) + "\n" + warned(tables.warnings(run))
     return document(run.name, under, top + body, reloads=run.at_work)
-
-
-def _motions(run: RunData) -> str:
-    return motion_sections(run.root / FOLDER)
 
 
 def _resolution(run: RunData) -> str:

@@ -133,15 +133,16 @@ def iteration_table(run: RunData) -> str:
             "local" if search.local else "global",
             f"{search.offset_range_angst:.1f}, {search.offset_step_angst:.1f} Å",
             f"{state.average_pmax:.2f}",
-            _pair(accuracy.best_accuracy_rotation_deg, accuracy.best_accuracy_offset_angst),
-            _pair(state.change_rotation_deg, state.change_offset_angst),
+            pair(accuracy.best_accuracy_rotation_deg, accuracy.best_accuracy_offset_angst),
+            pair(state.change_rotation_deg, state.change_offset_angst),
             duration(time.wall) if time else "",
             duration(time.cpu) if time else "",
         ])  # fmt: skip
     return table(_COLUMNS, rows)
 
 
-def _pair(angle_deg: float | None, length_angst: float | None) -> str:
+def pair(angle_deg: float | None, length_angst: float | None) -> str:
+    """An angle in degrees and a length in Å; a dash where either is not known."""
     return "–" if angle_deg is None or length_angst is None else f"{angle_deg:.2f}°, {length_angst:.2f} Å"
 
 

@@ -112,7 +112,7 @@ def test_a_run_that_is_killed_and_damaged_continues_to_the_same_bytes(make_bodie
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     ) as victim:
-        until((folder / "body002/it002/half1_sums.npz").exists)
+        until((folder / "body002/it002/half1_sums.npz").exists, 600.0)
         os.killpg(victim.pid, signal.SIGKILL)
     kill_pool(folder)
     state = folder / "body002/it000/state.json"
