@@ -4,9 +4,9 @@
 
 SET is a folder of `make_sets.py` or `class_sets.py`, whose poses and classes are those of `truth.star`. A set is
 homogeneous where its truth has one class. Prints for every set and seed what was found; then, over all of them, the
-area under the curve of the gain, its z, and the agreement between halves, and how often the number of classes is right.
-Where a set says what an oracle reaches, mixtures that it cannot decide are counted apart. Results are kept in
-OUTPUT.json, and what is there already is not done again.
+area under the curve of the evidence, the gain, its z, and the agreement between halves, and how often the number of
+classes is right. Where a set says what an oracle reaches, mixtures that it cannot decide are counted apart. Results are
+kept in OUTPUT.json, and what is there already is not done again.
 """
 
 import argparse
@@ -77,6 +77,7 @@ def _summary(results: list[dict]) -> list[str]:
     told = []
     if real and other:
         for name, value in (
+            ("evidence", lambda r: max(one["nats"] for one in r["evidence"])),
             ("gain's z", lambda r: r["gain"]["z"]),
             ("gain", lambda r: r["gain"]["mean"]),
             ("ARI", lambda r: r["agreement_between_halves"]["value"]),
@@ -114,6 +115,7 @@ def main() -> None:
                 f"{one['set']:<28} K {k} seed {seed}: {one['supported_classes']} of {one['n_true']} true; "
                 f"ARI halves {one['agreement_between_halves']['value']:.3f} truth {one['true_ari']:.3f}; "
                 f"gain {one['gain']['mean']:+.4f} z {one['gain']['z']:.1f}; "
+                f"evidence {max(k['nats'] for k in one['evidence']):+.1f}; "
                 f"calibration error {one['calibration_error']:.3f}; {one['cpu_s']:.0f} CPU s",
                 flush=True,
             )

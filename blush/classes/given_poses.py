@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from blush.classes.first_classes import LARGEST_RADIUS, MOST_IMAGES, first_classes
+from blush.classes.first_classes import LARGEST_RADIUS, MOST_IMAGES, FirstClasses, first_classes
 from blush.expectation.component import Component, Reference
 from blush.expectation.given_images import Kept, Place
 from blush.expectation.initial_noise import initial_noise
@@ -34,6 +35,8 @@ Labels = NDArray[np.int64]
 MORE_SHELLS = 10
 """Shells beyond the resolution of the mean in which images are compared, so that it can grow."""
 LEAST_SHARE = 1e-6
+FALLS = 2
+"""Numbers of classes without more evidence after which no more are tried."""
 
 
 @dataclass(frozen=True)
@@ -202,18 +205,38 @@ class Division:
         ((_, maps), *_), _ = class_references(sums, prior, mask, (None, *range(self.settings.folds)))
         return Divided(posterior, self.share, [sums.cells.full(one) for one in maps], self.noise, radius)
 
+    def evidence(self, progress: Callable[[int, int], None]) -> list[float]:
+        """Log likelihood of the images under 2, 3, ... classes over that under one, in nats.
+
+        It goes on to K classes, or until `FALLS` more of them in a row bring nothing. Occupancies of parts are
+        integrated out, and shares: a half of ln n for each but one (Schwarz 1978, doi:10.1214/aos/1176344136).
+        """
+        n, most = len(self.particles), self.settings.n_classes
+        sums, _ = self._expect(0, partial(_of_total, progress, n, 0))
+        mask = sums.cells.fit(self.mask).clamp(0, 1)
+        prior = class_prior(sums, self.share, mask, self.settings.difference_power)
+        found: list[float] = []
+        for k in range(2, most + 1):
+            found.append(self._first(sums, prior, mask, k).occupancies.evidence - (k - 1) * math.log(n) / 2)
+            if len(found) > FALLS and max(found[-FALLS:]) <= max(found[:-FALLS]):
+                break
+        return found
+
     def _begin(self, sums: ClassSums, prior: ClassPrior, mask: Tensor) -> None:
         """First maps of classes, from what some images have of the parts of the mean map."""
+        found = self._first(sums, prior, mask, self.settings.n_classes)
+        fields = found.fields(sums.cells.map_px)
+        self.fields, self.share = [sums.cells.full(one) for one in fields], found.occupancies.share.cpu().numpy()
+        means = [mean_map(sums, prior, fold) * mask for fold in range(self.settings.folds)]
+        self.references = [[one * field for field in fields] for one in means]
+
+    def _first(self, sums: ClassSums, prior: ClassPrior, mask: Tensor, n_classes: int) -> FirstClasses:
         settings, mean = self.settings, mean_map(sums, prior, None)
         model = model_of(self.particles, [mean], self.noise, min(prior.shell, LARGEST_RADIUS, self.largest), settings)
         rows = np.random.default_rng(settings.seed).permutation(len(self.particles))[:MOST_IMAGES]
         step = expectation_of(model, self.particles, settings)
         some, temperature = self.particles.take(np.sort(rows)), settings.temperature_of(self.particles)
-        found = first_classes(step, some, mean, mask, settings.n_classes, temperature, settings.seed)
-        fields = found.fields(sums.cells.map_px)
-        self.fields, self.share = [sums.cells.full(one) for one in fields], found.occupancies.share.cpu().numpy()
-        means = [mean_map(sums, prior, fold) * mask for fold in range(settings.folds)]
-        self.references = [[one * field for field in fields] for one in means]
+        return first_classes(step, some, mean, mask, n_classes, temperature, settings.seed)
 
     def _expect(self, iteration: int, progress: Callable[[int], None]) -> tuple[ClassSums, Floats]:
         """Sums by fold and class, and the posterior; the noise is updated."""

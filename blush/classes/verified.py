@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blush.classes.differences import SMALLEST_SHARE, Difference
-from blush.classes.merging import Estimate, Members
+from blush.classes.merging import LEAST_NATS, Estimate, Members
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -81,6 +81,9 @@ class Verified:
         Classes that are left once those are merged that predict nothing apart, and their gain.
     costs
         What merging any two of them would cost, in tempered log likelihood per image.
+    evidence
+        Log likelihood of all images under 2, 3, ... classes over that under one, in nats; what classes are is
+        integrated out.
     given
         Agreement of given labels and those by maps of the other half.
     rows, labels, posterior
@@ -97,6 +100,7 @@ class Verified:
     gain_supported: Estimate
     supported: list[Members]
     costs: list[tuple[Members, Members, Estimate]]
+    evidence: list[float]
     classes: list[ClassFound]
     differences: list[Difference]
     given: Agreement
@@ -107,8 +111,18 @@ class Verified:
     @property
     def n_supported(self) -> int:
         """Classes that the images support; 1 where they do not support any division."""
-        is_real = self.agreement.is_beyond_chance and self.gain_supported.is_decisive
-        return len(self.supported) if is_real else 1
+        return len(self.supported) if self.are_found_again else self.n_evident
+
+    @property
+    def are_found_again(self) -> bool:
+        """Whether halves of the images support classes, each for itself."""
+        return len(self.supported) > 1 and self.agreement.is_beyond_chance and self.gain_supported.is_decisive
+
+    @property
+    def n_evident(self) -> int:
+        """Classes that all images together have most evidence for; 1 where it is not decisive."""
+        most = int(np.argmax(self.evidence))
+        return most + 2 if self.evidence[most] >= LEAST_NATS else 1
 
     @property
     def verdict(self) -> str:
@@ -120,15 +134,18 @@ class Verified:
             is_lost = self.gain_supported.is_decisive and not self.agreement.is_beyond_chance
             why = "are not found again" if is_lost else "predict unseen images no better than one"
             return f"Not supported: {self.n_classes} classes {why} ({told}); {agree}."
-        told = f"{self.gain_supported.mean:+.3f} ± {self.gain_supported.error:.3f} in log likelihood per image"
         number = f"{self.n_supported} of {self.n_classes} classes are"
         if self.n_supported == self.n_classes:
             number = f"All {self.n_classes} classes are"
+        if not self.are_found_again:
+            told = f"all images together speak for {self.n_supported} ({max(self.evidence):.1f} nats over one class)"
+            return f"{number} supported by evidence alone: {told}, but {agree}: they are too few to find them again."
+        told = f"{self.gain_supported.mean:+.3f} ± {self.gain_supported.error:.3f} in log likelihood per image"
         return f"{number} supported: they predict unseen images better than one ({told}), and {agree}."
 
     def group(self, k: int) -> list[int]:
         """Classes that class k is one with, from 1, its own number included."""
-        if self.n_supported == 1:
+        if not self.are_found_again:
             return list(range(1, self.n_classes + 1))
         return [j + 1 for j in sorted(next(one for one in self.supported if k in one))]
 
@@ -142,6 +159,8 @@ class Verified:
             f"agreement between halves: {_interval(self.agreement)}",
             f"agreement of the given classes with those by the other half's maps: {_interval(self.given)}",
             f"gain of {self.n_classes} classes over one: {gain.mean:+.4f} ± {gain.error:.4f} (halves {halves})",
+            "evidence of all images, nats over one class: "
+            + ", ".join(f"{value:+.1f} for {k}" for k, value in enumerate(self.evidence, 2)),
             "",
             "class  given  half 1  half 2   kappa  found again  one with",
             *map(self._line, range(self.n_classes)),
@@ -180,6 +199,7 @@ class Verified:
             "gain": _estimate(self.gain),
             "gain_by_half": [_estimate(one) for one in self.gain_by_half],
             "gain_of_supported": _estimate(self.gain_supported),
+            "evidence": [{"classes": k, "nats": value} for k, value in enumerate(self.evidence, 2)],
             "classes": [
                 {
                     "class": k + 1,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from blush.classes.differences import differences
-from blush.classes.given_poses import ClassSettings
+from blush.classes.given_poses import ClassSettings, Division
 from blush.classes.halves import HeldOut, Progress, divide_halves
 from blush.classes.merging import mean_of, supported
 from blush.classes.verified import Agreement, ClassFound, Verified
@@ -66,6 +68,7 @@ def verify_classes(
     n_first = len(held.halves[0].rows)
     by_half = [mean_of(part, g) for part, g in zip(*(np.split(x, [n_first]) for x in (gain, groups)), strict=True)]
     left, costs = supported(k, held.gain, groups, held.prepare)
+    evidence = _evidence(particles, together, settings, mask, progress)
     known, given = np.unique(labels[held.rows], return_inverse=True)
     with_given = contingency(foreign, given.reshape(-1), k, len(known))
     table = contingency(first, second, k, k)
@@ -78,6 +81,7 @@ def verify_classes(
         gain=mean_of(gain, groups),
         gain_by_half=by_half,
         gain_supported=mean_of(held.gain(left), groups),
+        evidence=evidence,
         supported=left,
         costs=costs,
         classes=_classes(held, table, [int(n) for n in known], matched(with_given)),
@@ -87,6 +91,15 @@ def verify_classes(
         labels=foreign,
         posterior=held.posterior,
     )
+
+
+def _evidence(
+    particles: ParticleSet, together: Labels, settings: ClassSettings, mask: Tensor, progress: Progress
+) -> list[float]:
+    """Evidence for 2, 3, ... classes of all images, one of each group: others share its noise."""
+    rows = np.unique(together, return_index=True)[1]
+    work = Division(particles.take(np.sort(rows)), np.arange(len(rows)), settings, mask)
+    return work.evidence(partial(progress, "all images"))
 
 
 def agreement_of(first: Labels, second: Labels, shape: tuple[int, int], together: Labels, seed: int) -> Agreement:

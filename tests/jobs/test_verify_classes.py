@@ -1,6 +1,7 @@
 """Are the classes real? Images in closed form of two kinds of particles, and of one."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from blob_set import BOX, PIXEL
 from two_kinds import DIAMETER, write_two_kinds
 
 from blush.classes.given_poses import ClassSettings, Division
+from blush.classes.merging import Estimate
 from blush.classes.verify import verify_classes
 from blush.cli.main import main
 from blush.errors import BlushError
@@ -73,6 +75,7 @@ def test_one_kind_is_not_two(tmp_path):
     assert found.verdict.startswith("Not supported: 2 classes predict unseen images no better than one")
     assert (found.n_supported, found.group(0)) == (1, [1, 2])
     assert found.gain.mean < 0.02
+    assert max(found.evidence) < 0
     assert found.given.value < 0.05
     assert all(abs(one.correlation) < 0.5 for one in found.differences)
 
@@ -87,9 +90,20 @@ def test_images_do_not_stay_where_they_were_drawn(tmp_path):
 
 def test_a_class_too_many_is_merged(mixture):
     found = found_in(mixture, n_classes=3)
+    assert found.evidence[0] > found.evidence[1] > 100
     assert found.n_supported == 2
     assert found.verdict.startswith("2 of 3 classes are supported")
     assert sorted(len(one) for one in found.supported) == [1, 2]
+
+
+def test_evidence_of_all_images_stands_where_halves_do_not_find_the_same(mixture):
+    found = found_in(mixture)
+    lost = replace(found, gain_supported=Estimate(0.1, 0.1, found.n_images))
+    assert (lost.n_supported, lost.group(1)) == (2, [1, 2])
+    assert lost.verdict.startswith("All 2 classes are supported by evidence alone: all images together speak for 2 (")
+    weak = replace(lost, evidence=[4.6])  # ln 100 is 4.605
+    assert weak.n_supported == 1
+    assert weak.verdict.startswith("Not supported")
 
 
 def test_the_same_seed_gives_the_same_verdict_and_copies_stay_together(tmp_path):
@@ -104,6 +118,7 @@ def test_the_same_seed_gives_the_same_verdict_and_copies_stay_together(tmp_path)
     np.testing.assert_array_equal(half[:120], half[120:])
     again = found_in(tmp_path / "twice.star", iterations=2)
     assert found.content() == again.content()
+    assert found.evidence == pytest.approx(found_in(star, iterations=2).evidence, rel=1e-6)
     assert (found.labels[np.argsort(found.rows)[:120]] == found.labels[np.argsort(found.rows)[120:]]).all()
 
 
