@@ -125,11 +125,11 @@ def consensus(truth: Truth) -> dict:
     folder = truth.folder
     content = {
         "name": "consensus", "particles": "particles.star", "reference": "reference.mrc",
-        "particle_diameter_angst": truth.settings["particle_diameter_angst"], "output": "blush",
+        "particle_diameter_angst": truth.settings["particle_diameter_angst"], "output": "ours",
     }  # fmt: skip
     (folder / "consensus.yaml").write_text(yaml.safe_dump(content))
     cpu = timed([sys.executable, "-m", "blush", "refine", "consensus.yaml", "--quiet"], folder)
-    run = folder / "blush" / "consensus"
+    run = folder / "ours" / "consensus"
     view, origin = poses_of(read_star(run / "run_data.star")["particles"])
     whole = torch.from_numpy(read_volume(run / "run_class001.mrc")[0])
     found = {}
@@ -144,16 +144,16 @@ def blush(truth: Truth, regulariser: str) -> dict:
     """Refine the bodies with this program."""
     folder, name = truth.folder, f"bodies_{regulariser}"
     content = {
-        "name": name, "job": "multibody", "particles": "blush/consensus/run_data.star",
-        "reference": "blush/consensus/run_class001.mrc", "multibody": {"body_file": "bodies.star"},
-        "particle_diameter_angst": truth.settings["particle_diameter_angst"], "output": "blush",
+        "name": name, "job": "multibody", "particles": "ours/consensus/run_data.star",
+        "reference": "ours/consensus/run_class001.mrc", "multibody": {"body_file": "bodies.star"},
+        "particle_diameter_angst": truth.settings["particle_diameter_angst"], "output": "ours",
         "sampling": {"offset_range_px": RANGE_PX, "offset_step_px": STEP_PX}, "regulariser": {"name": regulariser},
     }  # fmt: skip
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
     cpu = timed([sys.executable, "-m", "blush", "refine", f"{name}.yaml", "--quiet"], folder)
     found = {}
     for index, body in enumerate(truth.bodies):
-        run = folder / "blush" / name / f"body{index + 1:03d}"
+        run = folder / "ours" / name / f"body{index + 1:03d}"
         if body.refine:
             poses = poses_of(read_star(run / "run_data.star")["particles"])
             volume = torch.from_numpy(read_volume(run / "run_class001.mrc")[0])
@@ -165,12 +165,12 @@ def relion(truth: Truth) -> dict:
     """Refine the bodies with RELION 3.1.3, from the same poses and half-sets."""
     folder = truth.folder
     star = folder / "consensus_poses.star"
-    blocks = read_star(folder / "blush/consensus/run_data.star")
+    blocks = read_star(folder / "ours/consensus/run_data.star")
     given = read_star(folder / "particles.star")["particles"]
     blocks["particles"]["rlnImageName"] = given["rlnImageName"]
     write_star(star, blocks)
     first = (
-        f"--auto_refine --split_random_halves --i {star.name} --ref blush/consensus/run_class001.mrc --ctf "
+        f"--auto_refine --split_random_halves --i {star.name} --ref ours/consensus/run_class001.mrc --ctf "
         f"--ctf_corrected_ref --flatten_solvent --zero_mask --offset_range {RANGE_PX} --offset_step {STEP_PX} "
         f"--low_resol_join_halves 40 --norm --scale --particle_diameter {truth.settings['particle_diameter_angst']} "
         "--ini_high 15 --auto_iter_max 2 --random_seed 1"
