@@ -128,9 +128,20 @@ def _without(population: Population, directions: Floats) -> Population:
 
 
 def along(evidence: Evidence, population: Population, direction: Floats) -> Along:
-    """What images say of their places along a component, with all others as the population has them."""
-    score, information = residual(evidence, _without(population, direction[:, None]))
-    return Along(score @ direction, np.einsum("i,nij,j->n", direction, information, direction).clip(0))
+    """What images say of their places along a component.
+
+    A place z along it is one of x = u z + y, where u = S d / d.S d is how all else follows it, as the motion of the
+    whole may, and y is independent of z.
+    """
+    covariance = population.covariance
+    variance = direction @ covariance @ direction
+    if variance <= 0:
+        follows, rest = direction, _without(population, direction[:, None])
+    else:
+        follows = covariance @ direction / variance
+        rest = Population(population.mean, covariance - variance * np.outer(follows, follows))
+    score, information = residual(evidence, rest)
+    return Along(score @ follows, np.einsum("i,nij,j->n", follows, information, follows).clip(0))
 
 
 def _chance(score: Floats, information: Floats, rng: np.random.Generator) -> tuple[float, float, float]:

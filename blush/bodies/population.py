@@ -56,7 +56,9 @@ def fit_population(evidence: Evidence, start: Floats) -> Population:
         return -log_likelihood / n, -np.concatenate([of_mean, of_root.ravel()]) / n
 
     first = np.concatenate([found.mean, found.root.ravel()])
-    best = minimize(lacking, first, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS, "ftol": 1e-10})
+    best = minimize(
+        lacking, first, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS, "ftol": 1e-12, "gtol": 1e-8}
+    )
     root = best.x[size:].reshape(size, size)
     return Population(best.x[:size], root @ root.T)
 

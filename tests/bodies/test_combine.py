@@ -7,6 +7,7 @@ import torch
 from blush.bodies.combine import Part, combine
 from blush.bodies.placing import Pose
 from blush.fourier.filter import gaussian, low_pass
+from blush.fourier.fsc import fsc
 from blush.validate.phase_randomise import masked_fsc
 
 N, PIXEL = 48, 3.0
@@ -46,6 +47,17 @@ def test_seams_and_masks_raise_no_resolution(seed):
     assert masked_fsc(*made.halves, made.mask, seed).corrected[beyond].mean() > 0.25
     assert abs(float(made.curves.corrected[beyond].mean())) < 0.08
     assert made.curves.corrected[1:4].min() > 0.9
+
+
+def test_signal_beyond_the_randomised_shell_stays():
+    """Signal in every shell up to 11 Å, of FSC 0.59 where it is alone: as much is left, though phases are random."""
+    generator = torch.Generator().manual_seed(4)
+    signals = [1.2 * low_pass(noise(generator), 11, PIXEL) for _ in (0, 1)]
+    made = combine(parts(signals, generator, [box_mask(10)] * 2), (noise(generator), noise(generator)), PIXEL, 1)
+    assert made.curves.randomise_from < 4
+    alone = sum(fsc(*one) for one in (parts(signals, generator, [box_mask(10)] * 2)[k].halves for k in (0, 1))) / 2
+    assert float(alone[6:12].mean()) == pytest.approx(1.44 / 2.44, abs=0.03)
+    assert float(made.curves.corrected[6:12].mean()) == pytest.approx(1.44 / 2.44, abs=0.12)
 
 
 def test_equal_maps_are_combined_to_themselves():
