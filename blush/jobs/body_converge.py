@@ -20,7 +20,7 @@ from blush.refine.state import State
 MOTION_COLUMNS = ("motion_mean", "motion_square")
 """(n, 5) and (n, 5, 5) mean and second moment of what each image shows of its motion."""
 
-NARROWING = 0.25
+NARROWING = 0.5
 """By which what is added to the learned covariance falls from an iteration to the next. Maps of the consensus are
 blurred by the motion, and hold the noise of their images at the poses of the consensus: by these alone little seems to
 move, and what is held still by a narrow prior takes long to come free again."""
