@@ -41,6 +41,7 @@ def run_job(config: Path, quiet: bool, job: str | None = None) -> None:
     from blush.cluster.lock import hold_run
     from blush.errors import BlushError, Problem
     from blush.jobs.autorefine import autorefine
+    from blush.jobs.multibody import bodies_of
     from blush.jobs.settings import refuse_other_settings, run_settings
     from blush.report.closing import tell_results
     from blush.report.live import write_live
@@ -56,6 +57,8 @@ def run_job(config: Path, quiet: bool, job: str | None = None) -> None:
     try:
         with followed(settings.run_dir, quiet):
             run = autorefine(settings, write_live)
+        for body in bodies_of(run) if settings.job == "multibody" else ():
+            write_report(body)
         write_report(run)
     except KeyboardInterrupt:
         typer.echo("blush: stopped; the same command continues this run", err=True)

@@ -77,6 +77,8 @@ class StepSize:
         Maps that compete.
     fixed
         Every image keeps its pose: no search.
+    others
+        Other parts of the particle that are taken away from images.
     """
 
     box_px: int
@@ -88,6 +90,7 @@ class StepSize:
     local: bool = False
     references: int = 1
     fixed: bool = False
+    others: int = 0
 
     def pixels(self, radius: int) -> int:
         """Pixels of the half plane within a radius, about pi radius^2 / 2."""
@@ -102,8 +105,9 @@ class StepSize:
 
         - process: 0.29 GB, and where there are several references min(0.2 GB, 16 f c) that the allocator keeps;
         - transform: 2.25 f (2N)^3: the padded map, its transform (as large), the map twice; freed before the rest; and
-          2 f c for each of the other references, the spheres that were made before;
-        - volumes: 6 f c for every reference: the sphere, complex, and the accumulator of four channels;
+          2 f c for each of the other references and parts, the spheres that were made before;
+        - volumes: 6 f c for every reference: the sphere, complex, and the accumulator of four channels; 2 f c for every
+          other part of the particle, whose images are predicted before the passes, block by block;
         - slices: f (2 n(coarse) orientations + 8 n(radius) shifts): the grid's slices, of which two tiles of 1024 are
           held where all are above 2^27 numbers, and the ramps of the fine shifts;
         - first pass: f (8 N^2 + 2 n(coarse) shifts) block + (2 f + 29) P: images, scores, priors, kept poses;
@@ -131,7 +135,7 @@ class StepSize:
         return PeakMemory(
             process=self._process_bytes(),
             transform=self._transform_bytes(),
-            volumes=6 * f * cells * self.references,
+            volumes=(6 * self.references + 2 * self.others) * f * cells,
             slices=f * (kept + 8 * n * self.shifts),
             first_pass=images + 2 * f * coarse * self.shifts * block_size + (2 * f + 29) * poses,
             second_pass=images + 28 * poses + (184 + max(4 * _CHILDREN * f, _CHILDREN * (f + 16))) * pairs,
@@ -159,7 +163,7 @@ class StepSize:
         return PROCESS_BYTES + (kept if self.references > 1 else 0)
 
     def _transform_bytes(self) -> int:
-        before = 2 * self.itemsize * sphere_cells(self.radius) * (self.references - 1)
+        before = 2 * self.itemsize * sphere_cells(self.radius) * (self.references - 1 + self.others)
         return 9 * self.itemsize * (PADDING * self.box_px) ** 3 // 4 + before
 
     def _bytes_of_fixed_image(self) -> int:

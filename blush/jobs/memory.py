@@ -16,6 +16,7 @@ from blush.geometry.healpix import angular_step_deg
 from blush.geometry.sampling import offset_grid
 from blush.geometry.symmetry import operators
 from blush.io.particles import ParticleSet
+from blush.jobs.body_runs import which_are_refined
 from blush.jobs.subsets import folds_of
 from blush.refine.schedule import coarse_size, shell_of_resolution
 
@@ -79,7 +80,7 @@ def _expectation(config: RunConfig, particles: ParticleSet, shard_images: int) -
 def _maps(config: RunConfig, box_px: int, images: int) -> Need:
     """Only SLURM holds a worker to its memory; elsewhere the other workers are idle while maps are made."""
     itemsize = getattr(torch, config.compute.precision).itemsize
-    if config.job == "refine":
+    if config.job != "classify":
         most = maps_bytes(box_px, itemsize)
         terms = "three sums of D and W, one padded transform with its workspace"
     else:
@@ -93,7 +94,7 @@ def _maps(config: RunConfig, box_px: int, images: int) -> Need:
 def step_sizes(config: RunConfig, particles: ParticleSet) -> list[StepSize]:
     """The finest global search that may come, if any, and a local one; both at Nyquist, where the last iteration is.
 
-    A classification searches in one way throughout.
+    A classification searches in one way throughout. Bodies are searched locally, and know the maps of all others.
     """
     if config.job == "classify":
         return [_class_step_size(config, particles)]
@@ -102,6 +103,8 @@ def step_sizes(config: RunConfig, particles: ParticleSet) -> list[StepSize]:
     shifts = len(offset_grid(sampling.offset_range_px, sampling.offset_step_px))
     itemsize = getattr(torch, config.compute.precision).itemsize
     local = StepSize(box_px, box_px // 2, box_px // 2, LOCAL_NEIGHBOURS, shifts, itemsize, local=True)
+    if config.job == "multibody":
+        return [replace(local, others=len(which_are_refined(config)) - 1)]
     if config.refinement.start_from == "poses" or sampling.healpix_order > order:
         return [local]
     coarse_px = coarse_size(box_px, optics.pixel_size_angst, config.particle_diameter_angst, order, box_px)

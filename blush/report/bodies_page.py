@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 import blush
+from blush.io.files import read_record
 from blush.jobs.body_motions import FOLDER
 from blush.jobs.progress import read_progress
 from blush.report import bodies_figures as figures
@@ -76,6 +77,9 @@ def verdict(run: RunData, bodies: Sequence[BodyData]) -> str:
     widest = max(refined, key=lambda body: float(body.widths[-1][0][0]))
     degrees, angst = (float(width[0]) for width in widest.widths[-1])
     begin = "" if run.summary else "So far: "
+    told = run.root / FOLDER / "motions.json"
+    if run.summary and told.exists():
+        return f"{found}. {read_record(told, members=('verdict',))['verdict']}"
     return f"{begin}{found}. {widest.name} moves most: {degrees:.1f}° and {angst:.1f} Å (standard deviation)."
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
 import blush
+from blush.jobs.body_runs import body_index, read_bodies, whole_of
 from blush.report import (
     captions,
     fsc_figures,
@@ -44,7 +46,14 @@ def write_report(run: Path, goes_on: bool = False) -> Path:
         return write_class_page(target, data)
     if data.config.get("job") == "multibody":
         return write_bodies_page(target, data)
-    return write_text(target, page(data))
+    return write_text(target, page(_of_whole(data) if data.config.get("job") == "body" else data))
+
+
+def _of_whole(data: RunData) -> RunData:
+    """A body's data, by the names of the body and of the run that it is of."""
+    whole = whole_of(data.root.absolute())
+    named = read_bodies(whole)[body_index(data.root.absolute())].name
+    return replace(data, config=data.config | {"name": f"{named}, a body of {whole.name}"})
 
 
 def page(run: RunData) -> str:

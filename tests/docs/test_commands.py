@@ -89,11 +89,11 @@ def run(line: str, folder: Path) -> str:
 def tiny_configurations(folder: Path, box_px: int = 32) -> None:
     """The configurations of the clone that the tutorial names, with fewer and smaller images."""
     (folder / "config").mkdir()
-    for name, images in (("simulate_demo", 48), ("simulate_mixture", 120)):
-        content = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
-        content["imaging"] |= {"n_particles": images, "box_px": box_px, "pixel_size_angst": 168 / box_px}
+    for name, images, side in (("demo", 48, 168), ("mixture", 120, 168), ("bodies", 60, 192)):
+        content = yaml.safe_load((ROOT / f"config/simulate_{name}.yaml").read_text())
+        content["imaging"] |= {"n_particles": images, "box_px": box_px, "pixel_size_angst": side / box_px}
         content["noise"]["snr"] = 1.0
-        (folder / f"config/{name}.yaml").write_text(yaml.safe_dump(content))
+        (folder / f"config/simulate_{name}.yaml").write_text(yaml.safe_dump(content))
     demo = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
     (folder / "config/demo.yaml").write_text(yaml.safe_dump(demo | {"refinement": {"max_iterations": 2}}))
 
@@ -124,6 +124,26 @@ def test_the_demo_of_the_tutorial(tmp_path):
     for line in ("refine config/demo.yaml", "postprocess results/demo", "report results/demo"):
         run(f"blush {line}", tmp_path)
     assert (tmp_path / "results/demo/report.html").is_file()
+
+
+@pytest.mark.slow
+def test_from_a_consensus_to_bodies_and_their_motions(tmp_path):
+    tiny_configurations(tmp_path)
+    text = section(4)
+    simulate, propose, motions, report = commands(text)
+    configurations(text, tmp_path)
+    for name in ("consensus", "halves"):
+        path = tmp_path / f"{name}.yaml"
+        short = {"refinement": {"max_iterations": 2}, "compute": {"device": "cpu", "memory_gb": 2}}
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | short))
+    consensus, run_bodies, bodies = (line for line in inline(text) if ".yaml" in line)
+    assert run_bodies == "run halves.yaml"
+    for line in (simulate, f"blush {consensus}", propose, f"blush {bodies}", motions, report):
+        run(line, tmp_path)
+    page = (tmp_path / "results/halves/report.html").read_text(encoding="utf-8")
+    assert '<a href="body001/report.html">' in page
+    assert "<h2>Motions</h2>" in page
+    assert (tmp_path / "results/halves/motions/motions.html").is_file()
 
 
 @pytest.mark.slow
@@ -182,7 +202,7 @@ def test_what_is_done_with_a_result(betagal):
         for page in ("orientation", "cryosparc", "subtraction")
     }
     whole, centred, _, posed, revert = commands(text["subtraction"])
-    [again] = commands(section(5))
+    [again] = commands(section(6))
     again = again.replace("results/part", "results/again")
     symmetric = [line.replace("D2", "D4") for line in commands(text["orientation"])]
     for line in (*symmetric, *commands(text["cryosparc"]), "blush watch results/betagal", whole, centred, again, posed, revert):

@@ -86,3 +86,19 @@ def test_import_refuses_before_anything_is_written(make_config, tmp_path):
     with pytest.raises(BlushError, match=r"compute\.memory_gb: the expectation step"):
         steps.import_run(given)
     assert not (tmp_path / "out").exists()
+
+
+def test_bodies_search_locally_and_hold_the_spheres_of_the_others(make_config, particles, tmp_path):
+    """Complex numbers in a cube of half the transform, to 3 cells beyond Nyquist in padded space, for each of two."""
+    bodies = [{"name": name, "mask": tmp_path / f"{name}.mrc"} for name in ("a", "b")]
+    bodies.append({"name": "c", "mask": tmp_path / "c.mrc", "refine": False})
+    given = make_config(tmp_path, job="multibody", symmetry="C1", multibody={"bodies": bodies})
+    (size,) = step_sizes(given, of_box(particles, 200))
+    alone = replace(size, others=0)
+    assert (size.local, size.fixed) == (True, False)
+    reach = 2 * 100 + 3
+    each = 2 * 4 * (2 * reach + 1) ** 2 * (reach + 1)
+    assert size.peak(8).volumes - alone.peak(8).volumes == 2 * each
+    assert size.peak(8).transform - alone.peak(8).transform == 2 * each
+    assert check_memory(given.model_copy(update={"compute": given.compute.model_copy(update={"memory_gb": 8})}),
+                        of_box(particles, 200), 2500) == []  # fmt: skip

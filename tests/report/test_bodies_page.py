@@ -72,8 +72,8 @@ def test_a_finished_run_tells_of_every_body(made, capsys):
 @pytest.mark.slow
 def test_the_page_begins_with_what_was_found_and_leads_to_each_body(made):
     run, _ = made
-    for body in ("body001", "body002"):
-        write_report(run / body)
+    for body, name in (("body001", "base"), ("body002", "arm")):
+        assert f"<h1>{name}, a body of moving</h1>" in write_report(run / body).read_text(encoding="utf-8")
     text = write_report(run).read_text(encoding="utf-8")
     assert text.index('class="verdict"') < text.index('class="tiles"') < text.index("<h2>Bodies</h2>")
     for body, name in (("body001", "base"), ("body002", "arm")):
