@@ -9,7 +9,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from blush.config.multibody import Body
+from blush.bodies.rest import rest_mask
+from blush.config.multibody import REST, Body
 from blush.errors import BlushError, Problem
 from blush.fourier.filter import low_pass
 from blush.fourier.grid import centred_radius
@@ -29,6 +30,8 @@ _MOST_OUTSIDE, _SOME_OUTSIDE = 0.5, 0.15
 """Share of a mask outside the particle's circle that is refused, and told."""
 _LEFT_OUT = 0.05
 """Share of the solid density in no mask that is told."""
+_NOTHING = 0.01
+"""Share of the solid density below which a body of what no mask covers holds nothing."""
 _LEAST_KDA = 100.0
 _ANGST3_PER_DALTON = 2.4
 """Volume that stands out of the solvent at 15 Å: 1.9 to 2.6 in six simulated molecules of 140 to 780 kDa, with noise as
@@ -66,8 +69,14 @@ class MaskFindings:
     warnings: list[Problem] = field(default_factory=list)
 
 
-def check_masks(bodies: Sequence[Body], consensus: Consensus) -> MaskFindings:
-    """Check the masks of all bodies against the consensus and against each other."""
+def check_masks(bodies: Sequence[Body], consensus: Consensus, *, rest: bool = False) -> MaskFindings:
+    """Check the masks of all bodies against the consensus and against each other.
+
+    Parameters
+    ----------
+    rest
+        Whether what they leave of the consensus is one more body.
+    """
     found = MaskFindings()
     masks: dict[str, Tensor] = {}
     for body in bodies:
@@ -76,12 +85,13 @@ def check_masks(bodies: Sequence[Body], consensus: Consensus) -> MaskFindings:
         if not problems:
             masks[body.name] = torch.from_numpy(read_volume(body.mask)[0])
             _check_place(body, masks[body.name], consensus, found)
+            _check_fulcrum(body, masks[body.name], consensus.optics, found)
     if found.problems:
         return found
     for first, second in combinations(bodies, 2):
         _check_pair(first, second, masks, consensus.optics.pixel_size_angst, found)
     if consensus.volume is not None:
-        _check_density(bodies, masks, consensus, found)
+        _check_density(bodies, masks, consensus, found, rest=rest)
     return found
 
 
@@ -124,6 +134,27 @@ def _check_place(body: Body, mask: Tensor, consensus: Consensus, found: MaskFind
         found.warnings.append(Problem(message, remedy, file, value=f"{width:.1f} px wide"))
 
 
+def _check_fulcrum(body: Body, mask: Tensor, optics: OpticsGroup, found: MaskFindings) -> None:
+    """A chosen fulcrum lies in the box, and the body in the box that has it as its centre."""
+    if body.fulcrum_angst is None or float(mask.max()) <= _INSIDE:
+        return
+    value = "{:g}, {:g}, {:g} Å".format(*body.fulcrum_angst)
+    fulcrum_px = torch.tensor(body.fulcrum_angst, dtype=torch.float64) / optics.pixel_size_angst
+    extent = BodyExtent.of(mask, fulcrum_px)
+    half = optics.box_px // 2
+    if float(extent.centre_px.min()) < -half or float(extent.centre_px.max()) > optics.box_px - half - 1:
+        message = f"fulcrum of body {body.name} lies outside of the box"
+        reach = half * optics.pixel_size_angst
+        remedy = f"give x, y, z in Å from the centre of the box, which reaches {reach:g} Å to either side"
+        found.problems.append(Problem(message, remedy, where="multibody.bodies", value=value))
+    elif extent.radius_px > half - 1:
+        message = f"body {body.name} is turned about its fulcrum in a box that does not hold it"
+        remedy = "choose a fulcrum nearer to the body, or extract the particles in a larger box"
+        reach = extent.radius_px * optics.pixel_size_angst
+        value += f"; it reaches {reach:.0f} Å from there, the box {(half - 1) * optics.pixel_size_angst:g} Å"
+        found.problems.append(Problem(message, remedy, where="multibody.bodies", value=value))
+
+
 def _edge_px(mask: Tensor) -> float:
     """Width of a mask's edge from 0.05 to 0.95 of its height: volume of the edge over its surface."""
     values = (mask / mask.max()).numpy()
@@ -154,7 +185,9 @@ def _check_pair(
             found.warnings.append(Problem(message, remedy, str(second.mask), value=f"{gap:.0f} Å apart"))
 
 
-def _check_density(bodies: Sequence[Body], masks: dict[str, Tensor], consensus: Consensus, found: MaskFindings) -> None:
+def _check_density(
+    bodies: Sequence[Body], masks: dict[str, Tensor], consensus: Consensus, found: MaskFindings, *, rest: bool
+) -> None:
     """The consensus map under the masks: nothing solid is left out, and every body is large enough to be aligned."""
     if consensus.volume is None:
         raise BlushError("masks are checked without a map")
@@ -164,10 +197,12 @@ def _check_density(bodies: Sequence[Body], masks: dict[str, Tensor], consensus: 
     stacked = torch.stack([masks[body.name] for body in bodies])
     left = density * (1 - stacked.amax(0).clamp(max=1))
     share = float(left.sum() / density.sum()) if bool(solid.any()) else 0.0
-    if share > _LEFT_OUT:
+    if rest:
+        _check_rest(rest_mask(consensus.volume, stacked, pixel, consensus.diameter_angst), density, found)
+    elif share > _LEFT_OUT:
         message = "part of the consensus map is in no mask; it is never subtracted, and blurs every body"
         x, y, z = (pixel * BodyExtent.of(left / left.max()).centroid_px).tolist()
-        remedy = "let some mask hold it, with refine: false where it cannot be aligned"
+        remedy = "set multibody.rest: true, or let some mask hold it, with refine: false where it cannot be aligned"
         value = f"{share:.0%} of its density, about {x:.0f}, {y:.0f}, {z:.0f} Å from the centre"
         found.warnings.append(Problem(message, remedy, where="multibody.bodies", value=value))
     for body, kilodalton in zip(bodies, kilodaltons(stacked, solid, pixel), strict=True):
@@ -180,3 +215,19 @@ def _check_density(bodies: Sequence[Body], masks: dict[str, Tensor], consensus: 
             remedy = "use regulariser: {name: blush}, join it with a neighbour, or set refine: false"
             value = f"about {kilodalton:.0f} kDa, less than {_LEAST_KDA:.0f}"
             found.warnings.append(Problem(message, remedy, str(body.mask), value=value))
+
+
+def _check_rest(mask: Tensor, density: Tensor, found: MaskFindings) -> None:
+    """What no mask covers: some density, which stays in the box when it is centred on it."""
+    share = float((density * mask).sum() / density.sum()) if bool((density > 0).any()) else 0.0
+    if share < _NOTHING or float(mask.max()) <= _INSIDE:
+        message = f"body {REST} holds nothing: the masks cover all density of the consensus map"
+        remedy = "set rest: false and list two bodies or more, draw the masks smaller, or use job: refine"
+        found.problems.append(Problem(message, remedy, where="multibody.rest", value=f"{share:.1%} of the density"))
+        return
+    half = len(mask) // 2
+    reach = (((mask > _INSIDE) & (density > 0)).nonzero() - half - BodyExtent.of(mask).centre_px.flip(0)).abs()
+    if len(reach) and int(reach.max()) > half - 1:
+        message = f"body {REST} reaches beyond a box that is centred on it"
+        remedy = "extract the particles in a larger box"
+        found.problems.append(Problem(message, remedy, where="multibody.rest", value=f"{int(reach.max())} px"))

@@ -55,9 +55,11 @@ class Frame:
         volume = motions.volume_angst3[list(bodies)]
         scale = np.zeros((len(bodies), 6, 6))
         for row, b in enumerate(bodies):
-            spread = motions.spread_angst2[b]
+            middle = motions.middle_angst[b]
+            spread = motions.spread_angst2[b] - np.outer(middle, middle)
             share = np.sqrt(volume[row] / volume.sum())
             scale[row, :3, :3] = share * np.real(sqrtm(np.trace(spread) * np.eye(3) - spread))
+            scale[row, 3:, :3] = share * _whole(middle)[3:, :3]  # w x middle: shifts are of the middle
             scale[row, 3:, 3:] = share * np.eye(3)
         if len(bodies) == 1:
             return cls(bodies, scale, np.eye(6), np.zeros((6, 0)))

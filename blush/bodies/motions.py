@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from blush.errors import BlushError, Problem
 from blush.io.files import load_npz, save_npz
@@ -23,8 +24,9 @@ FORMAT = 1
 TITLE = "the record of motions cannot be used"
 _REMADE = "write it again with the multi-body run that it is of"
 _SHAPES = {
-    "centre_angst": "b3", "refined": "b", "volume_angst3": "b", "spread_angst2": "b33", "prior": "2b66", "views": "n33",
-    "rotations": "bn33", "shift_angst": "bn2", "covariance": "bn55", "grid": "b5", "half": "n",
+    "centre_angst": "b3", "refined": "b", "volume_angst3": "b", "middle_angst": "b3", "spread_angst2": "b33",
+    "prior": "2b66", "views": "n33", "rotations": "bn33", "shift_angst": "bn2", "covariance": "bn55", "grid": "b5",
+    "half": "n",
 }  # fmt: skip
 """Axes of each array: b bodies, n images."""
 
@@ -41,8 +43,9 @@ class BodyMotions:
         (B, 3) centres c.
     refined
         (B,) bool: whether poses of the body were searched; those that were not stay with the consensus.
-    volume_angst3, spread_angst2
-        (B,) and (B, 3, 3): integral of the body's mask, and the mean of (x - c)(x - c)^T over it.
+    volume_angst3, middle_angst, spread_angst2
+        (B,), (B, 3) and (B, 3, 3): integral of the body's mask, and the means of x - c and (x - c)(x - c)^T over it.
+        x - c has a mean of its own where c is a chosen fulcrum.
     prior
         (2, B, 6, 6) covariance of the Gaussian prior of (log R, t), mean 0, that the posteriors of either half were
         computed under; rad and Å.
@@ -65,6 +68,7 @@ class BodyMotions:
     centre_angst: Floats
     refined: NDArray[np.bool_]
     volume_angst3: Floats
+    middle_angst: Floats
     spread_angst2: Floats
     prior: Floats
     views: Floats
@@ -107,6 +111,8 @@ def read_motions(path: Path) -> BodyMotions:
         The file is missing, damaged or of another kind, or an array has another shape or impossible values.
     """
     arrays = load_npz(path, _REMADE)
+    if "centre_angst" in arrays and "middle_angst" not in arrays:  # from before a centre could be other than the middle
+        arrays["middle_angst"] = np.zeros_like(arrays["centre_angst"])
     wanted = {"names", "format", *_SHAPES}
     if missing := sorted(wanted - set(arrays)):
         problem = Problem("is no record of motions: arrays are missing", _REMADE, str(path), value=", ".join(missing))
@@ -129,8 +135,10 @@ def read_motions(path: Path) -> BodyMotions:
     return motions
 
 
-def mask_extent(mask: NDArray[np.float32], centre_angst: Floats, pixel_size_angst: float) -> tuple[float, Floats]:
-    """Integral of a mask in Å³, and the mean (3, 3) of (x - c)(x - c)^T over it in Å².
+def mask_extent(
+    mask: NDArray[np.float32], centre_angst: Floats, pixel_size_angst: float
+) -> tuple[float, Floats, Floats]:
+    """Integral of a mask in Å³, and the means (3,) and (3, 3) of x - c and (x - c)(x - c)^T over it in Å and Å².
 
     Parameters
     ----------
@@ -152,12 +160,34 @@ def mask_extent(mask: NDArray[np.float32], centre_angst: Floats, pixel_size_angs
         for size, middle in zip(mask.shape[::-1], centre_angst, strict=True)
     )
     in_yx, in_zx, in_zy = weight.sum(0), weight.sum(1), weight.sum(2)
+    sums = [x @ in_yx.sum(0), y @ in_yx.sum(1), z @ in_zy.sum(1)]
     squares = [x**2 @ in_yx.sum(0), y**2 @ in_yx.sum(1), z**2 @ in_zy.sum(1)]
     moment = np.diag(squares)
     moment[0, 1] = moment[1, 0] = y @ in_yx @ x
     moment[0, 2] = moment[2, 0] = z @ in_zx @ x
     moment[1, 2] = moment[2, 1] = z @ in_zy @ y
-    return total * pixel_size_angst**3, moment / total
+    return total * pixel_size_angst**3, np.array(sums) / total, moment / total
+
+
+def exponential(vectors: Floats) -> Floats:
+    """(n, 3, 3) rotations exp([w]x) of rotation vectors (n, 3) in rad."""
+    matrices: Floats = Rotation.from_rotvec(vectors).as_matrix()
+    return matrices
+
+
+def right_jacobian(vectors: Floats) -> Floats:
+    """(n, 3, 3) J of rotation vectors (n, 3): exp([w + d]x) = exp([w]x) exp([J d]x) for small d."""
+    angle = np.linalg.norm(vectors, axis=1)[:, None, None]
+    cross = np.zeros((len(vectors), 3, 3))
+    x, y, z = vectors.T
+    cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = -z, y, -x
+    cross -= cross.transpose(0, 2, 1)
+    small = angle < 1e-4
+    safe = np.where(small, 1.0, angle)
+    first = np.where(small, 0.5, (1 - np.cos(safe)) / safe**2)
+    second = np.where(small, 1 / 6, (safe - np.sin(safe)) / safe**3)
+    jacobian: Floats = np.eye(3) - first * cross + second * cross @ cross
+    return jacobian
 
 
 def _check(path: Path, motions: BodyMotions) -> None:

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from blush.config.sections import Section
 
+REST = "rest"
+"""Name of the body that holds what no mask covers."""
+
 
 class Body(Section):
     """One part that moves as a rigid body; the order in the list is that of the bodies, the largest first."""
@@ -26,6 +29,10 @@ class Body(Section):
     sigma_offset_angst: float = Field(
         default=3, gt=0, description="Width of the prior of its shift along each axis, of the whole motion"
     )
+    fulcrum_angst: tuple[float, float, float] | None = Field(
+        default=None,
+        description="Point x, y, z from the box centre about which it turns; null: the centroid of its mask",
+    )
     refine: bool = Field(
         default=True, description="Whether its poses are refined; false: it is subtracted, and never aligned"
     )
@@ -39,6 +46,10 @@ class Multibody(Section):
     )
     body_file: Path | None = Field(default=None, description="STAR file of bodies, RELION's, instead of `bodies`")
     bodies: tuple[Body, ...] = Field(default=(), description="The bodies, the largest first")
+    rest: bool = Field(
+        default=False,
+        description="Whether the density that no mask covers is one more body, `rest`, subtracted and never aligned",
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -46,7 +57,7 @@ class Multibody(Section):
             raise ValueError(f"half_maps names {len(self.half_maps)} maps; give both, or none of them")
         if self.body_file is not None and self.bodies:
             raise ValueError("body_file and bodies exclude each other; leave one of them out")
-        mistake = next(body_mistakes(self.bodies), None) if self.bodies else None
+        mistake = next(body_mistakes(self.bodies, rest=self.rest), None) if self.bodies else None
         if mistake is not None:
             raise ValueError(mistake)
         return self
@@ -59,9 +70,18 @@ class Multibody(Section):
         return named | {f"bodies.{k}.mask": body.mask for k, body in enumerate(self.bodies, 1)}
 
 
-def body_mistakes(bodies: tuple[Body, ...]) -> Iterator[str]:
-    """What is wrong with a list of bodies as a whole, each with its remedy; a body file is held to the same."""
-    names = [body.name for body in bodies]
+def body_mistakes(bodies: tuple[Body, ...], *, rest: bool) -> Iterator[str]:
+    """What is wrong with a list of bodies as a whole, each with its remedy; a body file is held to the same.
+
+    Parameters
+    ----------
+    rest
+        Whether the density in none of their masks is one more body.
+    """
+    if rest and REST in (body.name for body in bodies):
+        yield f"a body is called {REST}, as that which multibody.rest makes; give it another name, or set rest: false"
+        return
+    names = [body.name for body in bodies] + [REST] * rest
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"two bodies are called {name}; give each a name of its own"
     for body in bodies:
@@ -71,6 +91,6 @@ def body_mistakes(bodies: tuple[Body, ...]) -> Iterator[str]:
             yield f"body {body.name} hinges with {body.hinge_with}, which is no body; name one of {', '.join(names)}"
     if not any(body.refine for body in bodies):
         yield "no body is refined; set refine: true for one"
-    if len(bodies) < 2:
-        remedy = "add what is subtracted as a body with refine: false (local refinement), or use job: refine"
+    if len(names) < 2:
+        remedy = "set multibody.rest: true to subtract what its mask leaves (local refinement), or use job: refine"
         yield f"body {names[0] if names else ''} is the only one; {remedy}"

@@ -26,11 +26,11 @@ class BodyExtent:
     Parameters
     ----------
     centre_px
-        (3,) float64, x, y, z from voxel N/2: the centroid, rounded to whole voxels, ties away from zero.
+        (3,) float64, x, y, z from voxel N/2: centroid or fulcrum, rounded to whole voxels, ties away from zero.
     centroid_px
-        (3,) the same before rounding.
+        (3,) the centroid before rounding.
     radius_px
-        Largest distance from the centroid at which the mask is above 0.05.
+        Largest distance from the centroid, or from the voxel of the fulcrum, at which the mask is above 0.05.
     """
 
     centre_px: Tensor
@@ -38,13 +38,15 @@ class BodyExtent:
     radius_px: float
 
     @classmethod
-    def of(cls, mask: Tensor) -> "BodyExtent":
+    def of(cls, mask: Tensor, fulcrum_px: Tensor | None = None) -> "BodyExtent":
         """Extent of a mask.
 
         Parameters
         ----------
         mask
             (N, N, N) values from 0 to 1, axes z, y, x.
+        fulcrum_px
+            (3,) x, y, z from voxel N/2 of a point to take for its centre; None: the centroid.
 
         Raises
         ------
@@ -59,8 +61,10 @@ class BodyExtent:
             raise ValueError(f"no value of the mask is above {_INSIDE}")
         centroid = torch.stack([line @ total / total.sum() for line, total in zip(lines, sums, strict=True)])
         points = torch.stack([line[inside[:, axis]] for axis, line in enumerate(lines)], 1)
-        radius = float(torch.linalg.vector_norm(points - centroid, dim=1).max())
-        return cls(_rounded(centroid.flip(0)), centroid.flip(0), radius)
+        centre = _rounded(centroid.flip(0) if fulcrum_px is None else fulcrum_px.to(centroid))
+        about = centroid if fulcrum_px is None else centre.flip(0)
+        radius = float(torch.linalg.vector_norm(points - about, dim=1).max())
+        return cls(centre, centroid.flip(0), radius)
 
 
 def body_pose(

@@ -24,13 +24,15 @@ _FIXED = 1e-3
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def read_bodies(star: Path, pixel_size_angst: float) -> tuple[tuple[Body, ...], list[Problem]]:
+def read_bodies(star: Path, pixel_size_angst: float, *, rest: bool = False) -> tuple[tuple[Body, ...], list[Problem]]:
     """Read a list of bodies, one row each, in the order of their numbers: as `write_bodies` or RELION's users write it.
 
     Parameters
     ----------
     pixel_size_angst
         That of the consensus map, for widths that the file gives in pixels.
+    rest
+        Whether the density in none of their masks is one more body, which the file does not list.
 
     Returns
     -------
@@ -70,7 +72,7 @@ def read_bodies(star: Path, pixel_size_angst: float) -> tuple[tuple[Body, ...], 
         Body(name=names[b], mask=masks[b], hinge_with=partners[b], refine=bool(refined[b]), **widths[b])
         for b in range(count)
     )
-    mistakes = [Problem(text, file=str(star)) for text in body_mistakes(bodies)]
+    mistakes = [Problem(text, file=str(star)) for text in body_mistakes(bodies, rest=rest)]
     if mistakes:
         raise BlushError("bodies cannot be used", mistakes)
     return bodies, told

@@ -9,13 +9,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from blush.bodies.motions import BodyMotions, mask_extent, write_motions
+from blush.bodies.motions import BodyMotions, exponential, mask_extent, right_jacobian, write_motions
 from blush.config.multibody import Body
 from blush.errors import BlushError
-from blush.geometry.bodies import body_axis, body_frame, body_motion, relion_offset, residual_euler
+from blush.geometry.bodies import (
+    BodyExtent,
+    body_axis,
+    body_frame,
+    body_motion,
+    relion_offset,
+    residual_euler,
+    seen_shift,
+)
 from blush.geometry.rotation import matrix_from_euler
 from blush.io.bodies import write_bodies
 from blush.io.files import load_npz, read_json, write_json
@@ -116,8 +123,9 @@ def motions_of(root: Path, bodies: Sequence[Finished]) -> BodyMotions:
         names=tuple(body.facts.name for body in bodies),
         centre_angst=centres,
         refined=np.array([body.facts.refine for body in bodies]),
-        volume_angst3=np.array([volume for volume, _ in extents]),
-        spread_angst2=np.stack([spread for _, spread in extents]),
+        volume_angst3=np.array([volume for volume, _, _ in extents]),
+        middle_angst=np.stack([middle for _, middle, _ in extents]),
+        spread_angst2=np.stack([spread for _, _, spread in extents]),
         prior=np.stack([body.before.control_of(BodyControl).motion for body in bodies], 1),
         views=matrix_from_euler(torch.from_numpy(euler)).numpy(),
         rotations=np.stack([rotations for rotations, _, _ in found]),
@@ -155,27 +163,6 @@ def _cell(state: State) -> Floats:
     return np.array([step, step, step, *[search.offset_step_angst / 2**search.oversampling] * 2]) ** 2 / 12
 
 
-def exponential(vectors: Floats) -> Floats:
-    """(n, 3, 3) rotations exp([w]x) of rotation vectors (n, 3) in rad."""
-    matrices: Floats = Rotation.from_rotvec(vectors).as_matrix()
-    return matrices
-
-
-def right_jacobian(vectors: Floats) -> Floats:
-    """(n, 3, 3) J of rotation vectors (n, 3): exp([w + d]x) = exp([w]x) exp([J d]x) for small d."""
-    angle = np.linalg.norm(vectors, axis=1)[:, None, None]
-    cross = np.zeros((len(vectors), 3, 3))
-    x, y, z = vectors.T
-    cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = -z, y, -x
-    cross -= cross.transpose(0, 2, 1)
-    small = angle < 1e-4
-    safe = np.where(small, 1.0, angle)
-    first = np.where(small, 0.5, (1 - np.cos(safe)) / safe**2)
-    second = np.where(small, 1 / 6, (safe - np.sin(safe)) / safe**3)
-    jacobian: Floats = np.eye(3) - first * cross + second * cross @ cross
-    return jacobian
-
-
 def _write_maps(folder: RunFolder, bodies: Sequence[Finished]) -> list[Path]:
     """Maps, half-maps and masks of all bodies in the frame of the consensus, by RELION's names."""
     made = []
@@ -200,18 +187,23 @@ def _maps_of(body: Finished) -> dict[str, Path]:
 
 
 def _write_tables(folder: RunFolder, bodies: Sequence[Finished]) -> list[Path]:
-    """`run_data.star`, `run_model.star` and `run_bodies.star` as RELION 3.1 and later have them."""
+    """`run_data.star`, `run_model.star` and `run_bodies.star` as RELION 3.1 and later have them.
+
+    RELION knows no fulcrum: its bodies turn about the centroids of their masks, and so do those of its tables.
+    """
     particles, root = read_frozen_particles(folder.root), folder.root
     pixel = particles.optics[0].pixel_size_angst
     euler = torch.from_numpy(np.stack([particles.rot_deg, particles.tilt_deg, particles.psi_deg], 1))
     origin_angst = torch.from_numpy(np.stack([particles.offset_x_angst, particles.offset_y_angst], 1))
     view = matrix_from_euler(euler)
-    centres = torch.tensor([body.facts.centre_px for body in bodies], dtype=torch.float64) * pixel
+    centres = torch.stack([_centroid_px(folder, body) for body in bodies]) * pixel
     tables = []
     for body, centre in zip(bodies, centres, strict=True):
         partner = None if body.facts.hinge_with is None else centres[body.facts.hinge_with]
-        axis = body_axis(centre, partner, body.facts.name)
+        axis = _axis(centre, partner, body.facts.name)
         turned, origin_of_body = body.pose()
+        own = torch.tensor(body.facts.centre_px, dtype=torch.float64) * pixel
+        origin_of_body = origin_of_body - seen_shift(turned, centre - own)
         rotation, _ = body_motion(view, origin_angst, turned, origin_of_body, centre)
         offset = relion_offset(view, origin_angst, origin_of_body, centre, pixel)
         angles = residual_euler(rotation, body_frame(axis))
@@ -228,6 +220,19 @@ def _write_tables(folder: RunFolder, bodies: Sequence[Finished]) -> list[Path]:
     listed = [_as_listed(folder, body, bodies) for body in bodies]
     write_bodies(root / "run_bodies.star", listed, Path.cwd() if root.is_relative_to(Path.cwd()) else None)
     return [root / "run_data.star", root / "run_model.star", root / "run_bodies.star"]
+
+
+def _centroid_px(folder: RunFolder, body: Finished) -> Tensor:
+    """(3,) x, y, z of the centroid of a body's mask, in whole voxels."""
+    mask = read_volume(checked(folder, body_mask(folder.root, body.index)))[0]
+    return BodyExtent.of(torch.from_numpy(mask)).centre_px
+
+
+def _axis(centre: Tensor, partner: Tensor | None, name: str) -> Tensor:
+    """Axis of RELION's angles of a body; Z, which serves as well, where its centre is the point that it turns to."""
+    if torch.equal(centre, torch.zeros_like(centre) if partner is None else partner):
+        return torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    return body_axis(centre, partner, name)
 
 
 def _as_listed(folder: RunFolder, body: Finished, bodies: Sequence[Finished]) -> Body:

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from blush.bodies.rest import rest_mask
 from blush.config import RunConfig
+from blush.config.multibody import REST, Body
 from blush.geometry.bodies import BodyExtent, body_pose
 from blush.geometry.rotation import matrix_from_euler
 from blush.io.files import load_npz, save_npz, write_json
@@ -38,15 +40,19 @@ def moved(volume: Tensor, by_px: tuple[int, int, int]) -> Tensor:
 def import_bodies(folder: RunFolder, config: RunConfig, particles: ParticleSet, blocks: dict[str, Table]) -> None:
     """Freeze half-maps, masks and what is known of every body, and give each the folder of a run, ready to start."""
     pixel_angst = particles.optics[0].pixel_size_angst
-    bodies, _ = bodies_of(config, pixel_angst)
+    listed, _ = bodies_of(config, pixel_angst)
     maps = {half_map(folder.root, half): path for half, path in zip(HALVES, half_maps_of(config), strict=True)}
-    maps |= {body_mask(folder.root, index): body.mask for index, body in enumerate(bodies)}
+    maps |= {body_mask(folder.root, index): body.mask for index, body in enumerate(listed)}
     for target, source in maps.items():
         with written(folder, target) as beside:
             write_volume(beside, read_volume(source)[0], pixel_angst)
+    bodies = (*listed, _rest(folder, config, len(listed), pixel_angst)) if config.multibody.rest else listed
     names, facts = [one.name for one in bodies], []
     for index, body in enumerate(bodies):
-        extent = BodyExtent.of(torch.from_numpy(read_volume(checked(folder, body_mask(folder.root, index)))[0]))
+        mask = torch.from_numpy(read_volume(checked(folder, body_mask(folder.root, index)))[0])
+        chosen = body.fulcrum_angst
+        fulcrum_px = None if chosen is None else torch.tensor(chosen, dtype=torch.float64) / pixel_angst
+        extent = BodyExtent.of(mask, fulcrum_px)
         x, y, z = (int(value) for value in extent.centre_px)
         partner = None if body.hinge_with is None else names.index(body.hinge_with)
         widths = (body.sigma_rotation_deg, body.sigma_offset_angst)
@@ -55,6 +61,17 @@ def import_bodies(folder: RunFolder, config: RunConfig, particles: ParticleSet, 
         write_json(beside, {"bodies": [asdict(one) for one in facts]})
     for index, one in enumerate(facts):
         _import_body(folder, config, index, one, particles, blocks)
+
+
+def _rest(folder: RunFolder, config: RunConfig, n_listed: int, pixel_angst: float) -> Body:
+    """The body of what no mask covers, the last one, with its mask written."""
+    target = body_mask(folder.root, n_listed)
+    covered = [read_volume(checked(folder, body_mask(folder.root, index)))[0] for index in range(n_listed)]
+    consensus = torch.from_numpy(read_volume(checked(folder, folder.first_map()))[0])
+    mask = rest_mask(consensus, torch.from_numpy(np.stack(covered)), pixel_angst, config.particle_diameter_angst)
+    with written(folder, target) as beside:
+        write_volume(beside, mask.numpy(), pixel_angst)
+    return Body(name=REST, mask=target, refine=False)
 
 
 def _import_body(
@@ -94,7 +111,10 @@ def _import_body(
             write_volume(beside, moved(volume, facts.centre_px).numpy(), pixel_angst)
     with written(folder, folder.imported / "config.json") as beside:
         reach_px = facts.radius_px + config.sampling.offset_range_px
-        diameter_angst = min(2 * reach_px * pixel_angst, config.particle_diameter_angst)
+        # A body about a fulcrum apart from it may need a larger circle than the particle about its centre.
+        own_px = min(2 * facts.radius_px, particles.optics[0].box_px)
+        most_angst = max(config.particle_diameter_angst, own_px * pixel_angst)
+        diameter_angst = min(2 * reach_px * pixel_angst, most_angst)
         write_json(beside, body_config(config, whole.root, index, diameter_angst).model_dump(mode="json"))
 
 

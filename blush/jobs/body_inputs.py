@@ -18,7 +18,7 @@ _LEARNED = ("blush", "cref")
 
 
 def bodies_of(config: RunConfig, pixel_size_angst: float) -> tuple[tuple[Body, ...], list[Problem]]:
-    """Bodies of a configuration or of its body file, and what of that file is taken otherwise than it is written.
+    """Bodies that a configuration or its body file lists, and what of that file is taken otherwise than it is written.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def bodies_of(config: RunConfig, pixel_size_angst: float) -> tuple[tuple[Body, .
     """
     if config.multibody.body_file is None:
         return config.multibody.bodies, []
-    return read_bodies(config.multibody.body_file, pixel_size_angst)
+    return read_bodies(config.multibody.body_file, pixel_size_angst, rest=config.multibody.rest)
 
 
 def check_bodies(config: RunConfig, like: OpticsGroup) -> tuple[list[Problem], list[Problem]]:
@@ -57,5 +57,6 @@ def check_bodies(config: RunConfig, like: OpticsGroup) -> tuple[list[Problem], l
         pixel = config.reference_pixel_size_angst or header_angst
         volume = resize_volume(torch.from_numpy(stored), pixel, like.box_px, like.pixel_size_angst)
     learned = bool(set(config.regulariser.used) & set(_LEARNED))
-    found = check_masks(bodies, Consensus(like, config.particle_diameter_angst, volume, learned))
+    consensus = Consensus(like, config.particle_diameter_angst, volume, learned)
+    found = check_masks(bodies, consensus, rest=config.multibody.rest)
     return found.problems, told + found.warnings

@@ -28,7 +28,7 @@ class BodyFacts:
     Attributes
     ----------
     centre_px
-        x, y, z of its centre, in whole voxels from the centre of the box.
+        x, y, z of its centre, in whole voxels from the centre of the box: the centroid of its mask or its fulcrum.
     radius_px
         Largest distance from its centre at which its mask is above 0.05.
     hinge_with
@@ -84,8 +84,9 @@ def which_are_refined(config: RunConfig) -> tuple[bool, ...]:
     if config.job != "multibody":
         return ()
     star = config.multibody.body_file
-    bodies = config.multibody.bodies if star is None else read_list(star, 1.0)[0]  # widths do not matter here
-    return tuple(body.refine for body in bodies)
+    rest = config.multibody.rest
+    listed = config.multibody.bodies if star is None else read_list(star, 1.0, rest=rest)[0]  # of any widths
+    return (*(body.refine for body in listed), *[False] * rest)
 
 
 def body_config(config: RunConfig, run: Path, index: int, diameter_angst: float) -> RunConfig:

@@ -82,6 +82,7 @@ def decisive_settings(config: RunConfig) -> dict[str, str]:
         parts |= {f"classification.{k}": v for k, v in classification.items() if k not in FREE_CLASSIFICATION}
     if config.job == "multibody":
         parts["multibody.bodies"] = [{k: v for k, v in body.items() if k != "mask"} for body in bodies["bodies"]]
+        parts["multibody.rest"] = bodies["rest"]
     parts["regulariser"] = _regulariser(config)
     parts["algorithm"] = ALGORITHM_VERSION
     return {key: json.dumps(value, sort_keys=True) for key, value in sorted(parts.items())}

@@ -87,6 +87,7 @@ def seen(bodies, moved, seed, noise=(3.0, 1.0), consensus=(1.0, 0.5)):
         centre_angst=bodies.centres.copy(),
         refined=np.ones(len(bodies.radii), dtype=bool),
         volume_angst3=np.array(volume),
+        middle_angst=np.zeros((len(spread), 3)),
         spread_angst2=np.array(spread),
         prior=np.broadcast_to(prior, (2, len(bodies.radii), 6, 6)).copy(),
         views=views,

@@ -32,13 +32,13 @@ DENSITY = (distance(-34) < 38).float() + (distance(34) < 38).float()
 LEFT, RIGHT = ball(-34, 42), ball(34, 42)
 
 
-def check(folder: Path, masks, hinge=True, learned=False, pixel=PIXEL, diameter=200.0):
+def check(folder: Path, masks, hinge=True, learned=False, pixel=PIXEL, diameter=200.0, rest=False, fulcrum=None):
     bodies = []
     for number, mask in enumerate(masks):
         write_volume(folder / f"{number}.mrc", mask.numpy(), pixel)
         partner = "a" if number == 1 and hinge else None
-        bodies.append(Body(name="ab"[number], mask=folder / f"{number}.mrc", hinge_with=partner))
-    found = check_masks(bodies, Consensus(OPTICS, diameter, DENSITY, learned))
+        bodies.append(Body(name="ab"[number], mask=folder / f"{number}.mrc", hinge_with=partner, fulcrum_angst=fulcrum))
+    found = check_masks(bodies, Consensus(OPTICS, diameter, DENSITY, learned), rest=rest)
     return [str(one) for one in found.problems], [str(one) for one in found.warnings]
 
 
@@ -128,3 +128,45 @@ def test_small_bodies_need_a_learned_prior(tmp_path):
     assert any("body b is small, and may not be aligned by itself (found about" in one for one in warnings)
     _, warnings = check(tmp_path, (LEFT, ball(38, 18)), learned=True)
     assert not any("is small" in one for one in warnings)
+
+
+def test_of_what_no_mask_covers_rest_takes_care(tmp_path):
+    assert check(tmp_path, (LEFT,), rest=True) == ([], [])
+    _, warnings = check(tmp_path, (LEFT,), rest=False)
+    assert any("part of the consensus map is in no mask" in one for one in warnings)
+
+
+def test_a_rest_that_holds_nothing_is_refused(tmp_path):
+    [problem], warnings = check(tmp_path, (LEFT, RIGHT), rest=True)
+    assert problem.startswith(
+        "multibody.rest: body rest holds nothing: the masks cover all density of the consensus map (found 0."
+    )
+    assert "set rest: false and list two bodies or more, draw the masks smaller, or use job: refine" in problem
+    assert warnings == []
+
+
+def test_a_rest_that_its_own_box_would_cut_is_refused(tmp_path):
+    """A small ball to the left and a large one to the right, whose common centre lies in the large one."""
+    volume = sum((distance(x) < radius).float() for x, radius in ((-92, 22), (0, 24), (84, 36)))
+    write_volume(tmp_path / "0.mrc", ball(0, 36).numpy(), PIXEL)
+    body = Body(name="a", mask=tmp_path / "0.mrc")
+    [problem] = check_masks([body], Consensus(OPTICS, 250, volume, learned_prior=True), rest=True).problems
+    assert str(problem).startswith("multibody.rest: body rest reaches beyond a box that is centred on it (found ")
+
+
+@pytest.mark.parametrize(
+    ("fulcrum", "expected"),
+    [
+        ((0.0, 0.0, 0.0), None),
+        ((20.0, -10.0, 8.0), None),
+        ((0.0, 0.0, 130.0), "fulcrum of body a lies outside of the box (found 0, 0, 130 Å)"),
+        ((-129.9, 0.0, 0.0), "body a is turned about its fulcrum in a box that does not hold it"),
+        ((90.0, 0.0, 0.0), "body a is turned about its fulcrum in a box that does not hold it (found 90, 0, 0 Å; it"),
+        ((-130.1, 0.0, 0.0), "fulcrum of body a lies outside of the box"),
+    ],
+)
+def test_a_fulcrum_lies_in_the_box_and_its_body_about_it_too(tmp_path, fulcrum, expected):
+    """Of 256 Å: voxels from -128 to 124 Å. The body ends 91 Å to the left, so that about x = 33 it reaches 124 Å."""
+    problems, _ = check(tmp_path, (LEFT,), rest=True, fulcrum=fulcrum)
+    assert len(problems) == (expected is not None)
+    assert expected is None or problems[0].startswith(f"multibody.bodies: {expected}")

@@ -8,6 +8,7 @@ from drawn import EQUAL, THREE, about_hinge, hinge, right_jacobian, seen, still,
 from scipy.spatial.transform import Rotation
 
 from blush.bodies.evidence import Frame, evidence_of, without_prior
+from blush.bodies.motions import mask_extent
 
 
 def test_what_a_posterior_has_of_its_prior_is_divided_out():
@@ -147,3 +148,24 @@ def test_posteriors_as_narrow_as_their_grid_may_be_anywhere_in_a_cell(width, err
     shown[:, :3, :3], shown[:, 3:, 3:] = np.eye(3), motions.views[:, :2]
     back = shown @ np.linalg.inv(frame.scale[0])
     np.testing.assert_allclose(evidence_of(motions, frame).information, value * back.swapaxes(1, 2) @ back, rtol=1e-6)
+
+
+@pytest.mark.parametrize("centre", [(0.0, 0.0, 0.0), (-14.0, 6.0, 20.0)])
+def test_coordinates_are_displacements_of_the_density_about_any_centre(centre):
+    """A small turn w and shift t about c move the point x by w x (x - c) + t; its mean square over the mask."""
+    rng = np.random.default_rng(5)
+    mask = rng.uniform(size=(8, 8, 8)).astype(np.float32)
+    mask[:, :3] = 0
+    volume, middle, spread = mask_extent(mask, np.array(centre), 2.0)
+    drawn = seen(EQUAL, still(4, 2), 1)
+    one = replace(
+        drawn, refined=np.array([True, False]), volume_angst3=np.array([volume, 1.0]),
+        centre_angst=np.array([centre, (0.0, 0.0, 0.0)]), middle_angst=np.array([middle, np.zeros(3)]),
+        spread_angst2=np.stack([spread, drawn.spread_angst2[1]]),
+    )  # fmt: skip
+    turn, shift = rng.normal(0, 0.1, 3), rng.normal(0, 2, 3)
+    z, y, x = np.indices(mask.shape) - 4
+    moved = np.cross(turn, np.stack([x, y, z], -1) * 2.0 - centre) + shift
+    expected = (mask * (moved**2).sum(-1)).sum() / mask.sum()
+    found = Frame.of(one).scale[0] @ np.concatenate([turn, shift])
+    assert found @ found == pytest.approx(expected, rel=1e-5)

@@ -48,7 +48,7 @@ def test_half_maps_and_body_file_are_paths_too(tmp_path):
         ([CORE, "{name: head, mask: h.mrc, hinge_with: neck}"], "hinges with neck, which is no body; name one of core"),
         ([CORE, "{name: head, mask: h.mrc, hinge_with: head}"], "body head hinges with itself"),
         ([CORE.replace("}", ", refine: false}"), "{name: head, mask: h.mrc, refine: false}"], "no body is refined"),
-        ([CORE], "body core is the only one; add what is subtracted as a body with refine: false"),
+        ([CORE], "body core is the only one; set multibody.rest: true to subtract what its mask leaves"),
         ([], "job: multibody has no bodies; list them in multibody.bodies"),
         (
             [CORE, "{name: head, mask: h.mrc, sigma_offset_angst: 0}"],
@@ -66,6 +66,37 @@ def test_what_does_not_fit_is_told_with_its_remedy(tmp_path, bodies, expected):
 def test_one_refined_body_with_a_fixed_rest_is_local_refinement(tmp_path):
     config = load(tmp_path, [CORE, "{name: rest, mask: rest.mrc, refine: false}"])
     assert [body.refine for body in config.multibody.bodies] == [True, False]
+
+
+REST = "  rest: true\n"
+
+
+def test_one_body_and_what_its_mask_leaves_are_local_refinement(tmp_path):
+    head = "{name: head, mask: h.mrc, hinge_with: rest, fulcrum_angst: [10, -2.5, 30]}"
+    path = tmp_path / "run.yaml"
+    path.write_text(f"{HEAD}multibody:\n  bodies: [{head}]\n{REST}")
+    found = load_config(path).multibody
+    assert found.rest
+    [body] = found.bodies
+    assert (body.hinge_with, body.fulcrum_angst) == ("rest", (10.0, -2.5, 30.0))
+    assert found.files == {"bodies.1.mask": tmp_path / "h.mrc"}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("{name: rest, mask: h.mrc}", "a body is called rest, as that which multibody.rest makes; give it another"),
+        ("{name: head, mask: h.mrc, refine: false}", "no body is refined; set refine: true for one"),
+        ("{name: head, mask: h.mrc, hinge_with: neck}", "which is no body; name one of head, rest"),
+        ("{name: head, mask: h.mrc, fulcrum_angst: [1, 2]}", "multibody.bodies.0.fulcrum_angst.2: is missing"),
+    ],
+)
+def test_mistakes_of_local_refinement_are_told(tmp_path, body, expected):
+    path = tmp_path / "run.yaml"
+    path.write_text(f"{HEAD}multibody:\n  bodies: [{body}]\n{REST}")
+    with pytest.raises(BlushError) as caught:
+        load_config(path)
+    assert expected in str(caught.value)
 
 
 def test_symmetry_has_to_be_expanded_first(tmp_path):
