@@ -132,18 +132,21 @@ def test_from_a_consensus_to_bodies_and_their_motions(tmp_path):
     text = section(4)
     simulate, propose, motions, report = commands(text)
     configurations(text, tmp_path)
-    for name in ("consensus", "halves"):
+    for name in ("consensus", "halves", "local"):
         path = tmp_path / f"{name}.yaml"
         short = {"refinement": {"max_iterations": 2}, "compute": {"device": "cpu", "memory_gb": 2}}
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | short))
-    consensus, run_bodies, bodies = (line for line in inline(text) if ".yaml" in line)
+    consensus, run_bodies, bodies, local = (line for line in inline(text) if ".yaml" in line)
     assert run_bodies == "run halves.yaml"
-    for line in (simulate, f"blush {consensus}", propose, f"blush {bodies}", motions, report):
+    for line in (simulate, f"blush {consensus}", propose, f"blush {bodies}", motions, report, f"blush {local}"):
         run(line, tmp_path)
     page = (tmp_path / "results/halves/report.html").read_text(encoding="utf-8")
     assert '<a href="body001/report.html">' in page
     assert "<h2>Motions</h2>" in page
     assert (tmp_path / "results/halves/motions/motions.html").is_file()
+    for name in ("import/mask_body002.mrc", "body001/report.html", "run_body001.mrc"):
+        assert f"results/local/{name}" in text
+        assert (tmp_path / "results/local" / name).is_file()
 
 
 @pytest.mark.slow
