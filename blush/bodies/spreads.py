@@ -19,6 +19,9 @@ from blush.bodies.along import Along
 Floats = NDArray[np.float64]
 _LEAST_WIDTH = 0.05
 """Least standard deviation of a Gaussian or an edge over that of all."""
+VALLEY = 0.9
+"""Least depth of a valley, as its height over that of the lower top: where two Gaussians follow a steep flank and a
+long tail, they may have a second top that is hardly one."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,13 @@ class Pair:
         return share[order], mean[order], np.sqrt(variance[order])
 
     def has_two_tops(self, least_share: float) -> bool:
-        """Whether the density has two tops, and both Gaussians their share of the images."""
+        """Whether the density has two tops with a valley between, and both Gaussians their share of the images."""
         share, mean, variance = (part.numpy() for part in self.parts(_tensor(self.free)))
         if share.min() < least_share:
             return False
         x = np.linspace(mean.min(), mean.max(), 512)[:, None]
         height = (share * np.exp(-((x - mean) ** 2) / (2 * variance)) / np.sqrt(variance)).sum(1)
-        return bool(height.min() < 0.999 * min(height[0], height[-1]))
+        return bool(height.min() < VALLEY * min(height[0], height[-1]))
 
 
 @dataclass(frozen=True)
