@@ -9,7 +9,6 @@ import numpy as np
 from blush.config import RunConfig
 from blush.errors import BlushError, Problem
 from blush.io.check_map import check_map
-from blush.io.half_maps import read_half_maps
 from blush.io.particles import ParticleSet
 
 _WHOLE, _HALF = "class001.mrc", "half{}_class001_unfil.mrc"
@@ -38,6 +37,8 @@ def half_maps_of(config: RunConfig) -> tuple[Path, Path]:
 
 def check_consensus(config: RunConfig, particles: ParticleSet) -> list[Problem]:
     """Problems of the poses, half-sets and half-maps of a run of several bodies."""
+    from blush.io.half_maps import read_half_maps  # with torch, which whoever only looks for the files can do without
+
     problems: list[Problem] = []
     star = str(config.particles)
     if not particles.has_poses:

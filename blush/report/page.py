@@ -18,7 +18,6 @@ from blush.report import (
     regulariser_figures,
     tables,
 )
-from blush.report.bodies_page import write_bodies_page
 from blush.report.class_page import write_class_page
 from blush.report.direction_sections import direction_section
 from blush.report.iteration_steps import steps
@@ -45,6 +44,8 @@ def write_report(run: Path, goes_on: bool = False) -> Path:
     if data.config.get("job") == "classify":
         return write_class_page(target, data)
     if data.config.get("job") == "multibody":
+        from blush.report.bodies_page import write_bodies_page  # with torch, which the pages of other runs do without
+
         return write_bodies_page(target, data)
     return write_text(target, page(_of_whole(data) if data.config.get("job") == "body" else data))
 

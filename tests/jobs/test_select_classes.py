@@ -125,7 +125,7 @@ def test_the_command_says_how_many_of_how_many(star, monkeypatch, capsys):
 def test_a_run_is_selected_from_as_its_last_iteration_divided_it(make_config, simulated, tmp_path):
     """It has not ended, and its table is not written yet."""
     classify = {"job": "classify", "name": "classes", "particles": simulated / "truth.star",
-                "classification": {"classes": 2}}  # fmt: skip
+                "classification": {"classes": 2, "start_from": "random"}}  # fmt: skip
     config = make_config(tmp_path, **classify)
     steps.import_run(config)
     run = config.run_dir
