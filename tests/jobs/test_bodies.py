@@ -23,6 +23,7 @@ from blush.jobs.inputs import read_plan
 from blush.jobs.layout import RunFolder
 from blush.jobs.multibody import begin, next_body
 from blush.jobs.other_bodies import others_of
+from blush.jobs.shards import shard_key
 from blush.refine.state import load_state
 from blush.refine.subset import HALVES, Subset
 
@@ -78,6 +79,21 @@ def test_a_run_that_is_stopped_anywhere_ends_with_the_same_bytes(whole, blobs, t
     assert len(found) > 60
     assert expected.keys() == found.keys()
     assert [name for name in expected if expected[name] != found[name]] == []
+
+
+def test_results_of_shards_are_named_by_what_they_saw_of_other_bodies(whole, tmp_path):
+    """Other poses, or another map of the same half, of the other body: another name; of the other half: the same."""
+    run = shutil.copytree(whole, tmp_path / "copy")
+    folder, other = (RunFolder(body_root(run, index)) for index in (0, 1))
+    state = load_state(folder.state(1))
+    named = shard_key(folder, state, Subset.FIRST, 0)
+    shutil.copy(other.map(2, Subset.SECOND, "reference"), other.map(1, Subset.SECOND, "reference"))
+    assert shard_key(folder, state, Subset.FIRST, 0) == named
+    shutil.copy(other.map(2, Subset.FIRST, "reference"), other.map(1, Subset.FIRST, "reference"))
+    renamed = shard_key(folder, state, Subset.FIRST, 0)
+    assert renamed != named
+    shutil.copy(other.poses(2), other.poses(1))
+    assert shard_key(folder, state, Subset.FIRST, 0) not in (named, renamed)
 
 
 def test_a_body_is_about_its_own_centre(whole, blobs):
