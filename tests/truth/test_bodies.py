@@ -43,7 +43,7 @@ def refined(truth: Hinged):
     halves = tuple(consensus / f"run_half{half}_class001_unfil.mrc" for half in (1, 2))
     moving = shared | {
         "name": "bodies", "job": "multibody", "particles": folder / "consensus.star",
-        "sampling": {"offset_range_px": 1.2, "offset_step_px": 0.6},
+        "sampling": {"offset_range_px": 1.2, "offset_step_px": 0.6}, "refinement": {"max_iterations": 7},
         "multibody": {"half_maps": halves, "bodies": bodies},
     }  # fmt: skip
     return autorefine(RunConfig.model_validate(moving))
