@@ -59,7 +59,7 @@ def mask(points: np.ndarray) -> np.ndarray:
 
 
 def make_hinged(folder: Path, widths_deg: tuple, seed: int) -> Hinged:
-    """Write images of signal as strong as their noise, the map at rest and both masks.
+    """Write images of signal as strong as their noise, maps at rest and masks of both bodies.
 
     Parameters
     ----------
@@ -102,8 +102,9 @@ def make_hinged(folder: Path, widths_deg: tuple, seed: int) -> Hinged:
     noise = clean.std()
     noisy = (clean / noise + rng.normal(size=clean.shape)).astype(np.float32)
     write_stack(folder / "images.mrcs", noisy, PIXEL)
-    scale = WIDTH_ANGST * np.sqrt(2 * np.pi) / PIXEL / noise
+    scale = WIDTH_ANGST * np.sqrt(2 * np.pi) / PIXEL * noise  # sums of voxels along a line are the images' values
     write_volume(folder / "map.mrc", ((density(first) + density(second)) / scale).astype(np.float32), PIXEL)
-    for name, cloud_of_body in (("first", first), ("second", second)):
-        write_volume(folder / f"{name}.mrc", mask(cloud_of_body).astype(np.float32), PIXEL)
+    for name, points_of_body in (("first", first), ("second", second)):
+        write_volume(folder / f"true_{name}.mrc", (density(points_of_body) / scale).astype(np.float32), PIXEL)
+        write_volume(folder / f"{name}.mrc", mask(points_of_body).astype(np.float32), PIXEL)
     return Hinged(folder, views, turns)

@@ -1,20 +1,29 @@
 """Bodies against the truth: what is still stays, what moves is found, and a molecule cut in two does not move."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from hinged import Hinged, N, make_hinged
+from hinged import BOX, HINGE, PIXEL, Hinged, N, make_hinged
 from scipy.spatial.transform import Rotation
 
 from blush.bodies.analyse import analyse
 from blush.bodies.motions import read_motions
 from blush.config import RunConfig
-from blush.geometry.rotation import matrix_from_euler
+from blush.expectation.background import Background
+from blush.expectation.prepare import packed_transform
+from blush.fourier.packed import packed, shell_sums
+from blush.fourier.transform import transform
+from blush.geometry.bodies import BodyExtent, body_pose, hinge_shift, seen_shift
+from blush.geometry.rotation import euler_from_matrix, matrix_from_euler
 from blush.io.files import load_npz
+from blush.io.mrc import read_volume
+from blush.io.particles import read_particles
 from blush.io.star import read_star, write_star
 from blush.jobs.autorefine import autorefine
+from blush.jobs.body_import import moved
 from blush.jobs.body_runs import body_root
 from blush.jobs.inputs import latest_state
 from blush.jobs.layout import RunFolder
@@ -91,3 +100,38 @@ def test_a_rigid_molecule_cut_in_two_does_not_move(tmp_path):
     found = analyse(read_motions(run / "motions.npz"), 1)
     assert found.verdict == "No motion beyond the uncertainty of the poses."
     assert not found.moving[0].component.is_beyond_noise
+
+
+def test_true_bodies_at_true_poses_leave_the_noise(tmp_path):
+    """Power of every shell without both, over that of white noise of variance 1: within 2 % and three of its errors."""
+    truth = make_hinged(tmp_path, (2.0, 2.0, 9.0), seed=7)
+    particles, _ = read_particles(tmp_path / "particles.star")
+    view, turn = torch.from_numpy(truth.views), torch.from_numpy(truth.turns)
+    origin = torch.from_numpy(np.stack([particles.offset_x_angst, particles.offset_y_angst], 1))
+    left = torch.from_numpy(particles.images()).double()
+    still = torch.eye(3, dtype=torch.float64).expand(N, 3, 3)
+    pixels = packed(BOX)
+    whole, _ = power(left, pixels)
+    for name, rotation in (("first", still), ("second", turn)):
+        density = torch.from_numpy(read_volume(tmp_path / f"true_{name}.mrc")[0]).double()
+        extent = BodyExtent.of(torch.from_numpy(read_volume(tmp_path / f"{name}.mrc")[0]))
+        centre, hinge = extent.centre_px * PIXEL, torch.from_numpy(HINGE)
+        shift = seen_shift(view, hinge_shift(rotation, centre.expand(N, 3), hinge.expand(N, 3)))
+        turned, moved_to = body_pose(view, origin, rotation, shift, centre)
+        rot, tilt, psi = euler_from_matrix(turned).numpy().T
+        x, y = moved_to.numpy().T
+        posed = replace(particles, rot_deg=rot, tilt_deg=tilt, psi_deg=psi, offset_x_angst=x, offset_y_angst=y)
+        about = moved(density, tuple(int(one) for one in extent.centre_px))
+        left = left - Background(transform(about, BOX // 2), particles).images(posed, torch.ones(N).double())
+    assert whole[:4].min() > 10
+    rest, error = power(left, pixels)
+    assert np.all(np.abs(rest - 1) < 0.02 + 3 * error)
+
+
+def power(images: torch.Tensor, pixels) -> tuple[np.ndarray, np.ndarray]:
+    """Mean power of each shell from 1 on, over that of white noise of variance 1, and the standard error of noise."""
+    spectrum = torch.view_as_real(packed_transform(images, pixels)).square().sum(-1)
+    shells = BOX // 2 + 1
+    count = shell_sums(torch.ones_like(spectrum[:1]), pixels.shell, shells)[0]
+    found = (shell_sums(spectrum, pixels.shell, shells).mean(0) * BOX**2 / count).numpy()
+    return found[1:], 1 / np.sqrt(count.numpy()[1:] * len(images))
