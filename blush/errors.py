@@ -67,6 +67,18 @@ class BlushError(Exception):
         return "\n".join([self.title, *(f"  {line}" for line in condensed(self.problems))])
 
 
+def problems_of(error: BlushError, where: str | None = None) -> list[Problem]:
+    """The mistakes that an error carries, or the error as one: none is lost where checks go on after it.
+
+    Parameters
+    ----------
+    where
+        Row, column or key of an error that names no mistakes of its own.
+    """
+    stated = [problem if isinstance(problem, Problem) else Problem(problem) for problem in error.problems]
+    return stated or [Problem(error.title, where=where)]
+
+
 def condensed(problems: Sequence[Problem | str]) -> list[str]:
     """Lines that tell mistakes: of those alike but for file, value and numbers, the first three and how many more.
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from blush.config import RunConfig
-from blush.errors import BlushError, Problem
+from blush.errors import BlushError, Problem, problems_of
 from blush.io.check_classes import check_classes, check_unused
 from blush.io.check_images import check_images
 from blush.io.check_map import MapScale, check_map
@@ -67,7 +67,7 @@ def check_particles(
         check_own(star)
         blocks = read_table(star, cs, findings.problems, findings.warnings)
     except BlushError as error:
-        findings.problems += [problem for problem in error.problems if isinstance(problem, Problem)]
+        findings.problems += problems_of(error)
         return findings
     _check_table_and_images(findings, blocks, star, particle_diameter_angst)
     if is_cs(star):
@@ -200,7 +200,7 @@ def _check_true_poses(star: Path, particles: ParticleSet | None) -> list[Problem
     try:
         true, blocks = read_particles(star, find_stacks=False)
     except BlushError as error:
-        return [problem for problem in error.problems if isinstance(problem, Problem)]
+        return problems_of(error)
     problems: list[Problem] = []
     require(blocks["particles"], POSE_COLUMNS, BLOCK, star, problems)
     if particles is not None and len(true) != len(particles):

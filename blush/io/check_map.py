@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from blush.errors import BlushError, Problem
+from blush.errors import BlushError, Problem, problems_of
 from blush.io.header import PIXEL_TOLERANCE, Header
 from blush.io.mrc import SAME_PIXEL, map_header, read_volume
 from blush.io.noted import check_own
@@ -59,7 +59,7 @@ def check_map(
         check_own(path)
         header = map_header(path)
     except BlushError as error:
-        return [problem for problem in error.problems if isinstance(problem, Problem)]
+        return problems_of(error)
     problems: list[Problem] = []
 
     def report(message: str, remedy: str, value: str) -> None:
@@ -122,7 +122,7 @@ def _value_problems(path: Path, role: str, is_mask: bool) -> list[Problem]:
     try:
         values, _ = read_volume(path)
     except BlushError as error:
-        return [problem for problem in error.problems if isinstance(problem, Problem)]
+        return problems_of(error)
     lowest, highest = float(values.min()), float(values.max())
     if lowest == highest:
         return [Problem(f"{role} is constant", "give a map with density", str(path), where, f"{lowest:g}")]

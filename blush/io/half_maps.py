@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from blush.errors import BlushError, Problem
+from blush.errors import BlushError, Problem, problems_of
 from blush.io.header import Header
 from blush.io.mrc import SAME_PIXEL, Placement, map_header, read_map
 from blush.io.noted import check_own
@@ -122,7 +122,7 @@ def _collected(read: Callable[[Path], _Read], path: Path, problems: list[Problem
     try:
         return read(path)
     except BlushError as error:
-        problems += [problem for problem in error.problems if isinstance(problem, Problem)]
+        problems += problems_of(error)
         return None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blush.errors import BlushError, Problem
+from blush.errors import BlushError, Problem, problems_of
 from blush.io.columns import n_rows, number, numbers, require, row_problems, shown
 from blush.io.files import read_record
 from blush.io.star import Table, read_star
@@ -283,5 +283,5 @@ def _mtf_problems(path: Path) -> list[Problem]:
     try:
         read_mtf(path)
     except BlushError as error:
-        return [problem for problem in error.problems if isinstance(problem, Problem)]
+        return problems_of(error)
     return []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blush.errors import BlushError, Problem
+from blush.errors import BlushError, Problem, problems_of
 from blush.io.columns import ROWS_LISTED, n_rows, numbers, row_problems, row_ranges, shown
 from blush.io.mrc import stack_header
 from blush.io.optics import IMAGE_SIGN, resolve
@@ -119,7 +119,7 @@ def _find_stacks(names: Sequence[str], rows: Sequence[np.ndarray], star: Path, p
             if path is not None:
                 stack_header(path)
         except BlushError as error:
-            problems += [problem for problem in error.problems if isinstance(problem, Problem)]
+            problems += problems_of(error)
     paths = zip(names, found, strict=True)
     return [str(star.absolute().parent / name) if path is None else str(path) for name, path in paths]
 

@@ -7,7 +7,7 @@ import torch
 from blush.bodies.check_masks import Consensus, check_masks
 from blush.config import RunConfig
 from blush.config.multibody import Body
-from blush.errors import BlushError, Problem
+from blush.errors import BlushError, Problem, problems_of
 from blush.fourier.filter import resize_volume
 from blush.io.bodies import read_bodies
 from blush.io.check_map import check_map
@@ -50,7 +50,7 @@ def check_bodies(config: RunConfig, like: OpticsGroup) -> tuple[list[Problem], l
     try:
         bodies, told = bodies_of(config, like.pixel_size_angst)
     except BlushError as error:
-        return [one for one in error.problems if isinstance(one, Problem)], []
+        return problems_of(error, "multibody.body_file"), []
     volume = None
     if not check_map(config.reference, "reference"):
         stored, header_angst = read_volume(config.reference)

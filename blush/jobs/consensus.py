@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from blush.config import RunConfig
-from blush.errors import BlushError, Problem
+from blush.errors import BlushError, Problem, problems_of
 from blush.io.check_map import check_map
 from blush.io.particles import ParticleSet
 
@@ -54,5 +54,5 @@ def check_consensus(config: RunConfig, particles: ParticleSet) -> list[Problem]:
         if not problems:
             read_half_maps(*halves)
     except BlushError as error:
-        problems += [one for one in error.problems if isinstance(one, Problem)]
+        problems += problems_of(error, "multibody.half_maps")
     return problems

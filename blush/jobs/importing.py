@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from blush.config import RunConfig
-from blush.errors import BlushError, Problem, condensed
+from blush.errors import BlushError, condensed, problems_of
 from blush.fourier.filter import resize_volume
 from blush.io.check import Findings, check_inputs
 from blush.io.copies import drawn_together
@@ -100,7 +100,7 @@ def check_run(config: RunConfig) -> Findings:
         if particles is not None and particles.optics[0].box_px > 0 and particles.optics[0].pixel_size_angst > 0:
             problems += check_method(config, method, particles.optics[0].box_px, particles.optics[0].pixel_size_angst)
     except BlushError as error:
-        problems += _problems(error, "regulariser")
+        problems += problems_of(error, "regulariser")
     if particles is not None and not problems:
         try:
             together = drawn_together(particles, findings.blocks["particles"])
@@ -112,14 +112,8 @@ def check_run(config: RunConfig) -> Findings:
                 findings.warnings += [*warnings, *check_folds(plan)]
             refuse_another(RunFolder(config.run_dir.absolute()), identity(config, particles))
         except BlushError as error:
-            problems += _problems(error, None)
+            problems += problems_of(error)
     return findings
-
-
-def _problems(error: BlushError, where: str | None) -> list[Problem]:
-    """The mistakes of an error, or the error as one."""
-    stated = [problem for problem in error.problems if isinstance(problem, Problem)]
-    return stated or [Problem(str(error), where=where)]
 
 
 def _import_map(source: Path, target: Path, box_px: int, pixel_size_angst: float, stated_angst: float | None) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, zoom
 
-from blush.errors import BlushError
+from blush.errors import BlushError, problems_of
 from blush.io.files import read_record
 from blush.io.mrc import read_volume
 from blush.jobs.propose_bodies import RECORD
@@ -37,16 +37,18 @@ def write_body_page(folder: Path) -> Path:
     """Write FOLDER/bodies.html from bodies.json and the masks beside it."""
     content = read_record(folder / RECORD, "propose the bodies again", ("bodies", "map"))
     masks = np.stack([read_volume(folder / entry["mask"])[0] for entry in content["bodies"]])
+    warnings = list(content["warnings"])
     try:
         volume = read_volume(Path(content["map"]))[0]
-    except BlushError:
-        volume = masks.max(0)  # the map was moved: the masks are still there to be seen
+    except BlushError as error:
+        volume = masks.max(0)  # the masks are still there to be seen
+        warnings += [f"masks are shown instead of the map: {problem}" for problem in problems_of(error)]
     body = section("Where they are", _legend(content), _pictures(volume, masks)) + _table(content) + _modes(content)
     body += section("To go on with", _settings(folder))
     masses = ", ".join(f"{entry['kilodalton']:.0f}" for entry in content["bodies"])
     lead = f"{len(masks)} bodies of about {masses} kDa"
     note = "Numbers: bodies.json. For RELION: bodies.star."
-    return write_sheet(folder / "bodies.html", "Proposed bodies", lead, body, note, content["warnings"])
+    return write_sheet(folder / "bodies.html", "Proposed bodies", lead, body, note, warnings)
 
 
 def _legend(content: dict[str, Any]) -> str:

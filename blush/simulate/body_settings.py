@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
@@ -41,9 +42,9 @@ class _Motion(Section):
         return self
 
     @property
+    @abstractmethod
     def gap(self) -> float:
         """Distance between the modes."""
-        raise NotImplementedError
 
 
 class Turn(_Motion):

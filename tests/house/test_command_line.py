@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import blush
 from blush.cli import main as command
-from blush.errors import BlushError, Problem, condensed
+from blush.errors import BlushError, Problem, condensed, problems_of
 
 
 def test_help_loads_no_heavy_library():
@@ -123,3 +123,10 @@ def test_four_mistakes_of_one_cause_and_rows_that_are_summed_up_already_are_told
     rest = Problem("is no number", "correct it", "a.star", "data_particles 96 more rows: 4-90, 95-99")
     assert condensed([*rows, rest]) == [str(problem) for problem in (*rows, rest)]
     assert len(condensed([Problem("is odd", file=name) for name in "abcd"])) == 4
+
+
+def test_an_error_without_mistakes_is_one_itself():
+    """Checks that go on after an error would else find nothing wrong."""
+    assert problems_of(BlushError("cannot be read"), "mask") == [Problem("cannot be read", where="mask")]
+    stated = Problem("is empty", file="map.mrc")
+    assert problems_of(BlushError("two", [stated, "and a text"])) == [stated, Problem("and a text")]

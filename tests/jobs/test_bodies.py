@@ -12,6 +12,7 @@ from numpy.testing import assert_array_equal
 
 from blush.errors import BlushError
 from blush.fourier.filter import multiply_shells
+from blush.io import half_maps
 from blush.io.files import load_npz
 from blush.io.mrc import map_stack, read_volume, write_stack
 from blush.io.star import read_star, write_star
@@ -183,3 +184,12 @@ def test_half_maps_are_found_beside_the_reference_or_asked_for(blobs, tmp_path):
         (folder / f"half{half}.mrc").rename(folder / f"run_half{half}_class001_unfil.mrc")
     steps.import_run(config_of(folder, tmp_path, **found))
     assert (tmp_path / "moving/import/half2.mrc").is_file()
+
+
+def test_half_maps_that_cannot_be_read_are_told_whatever_the_error_holds(blobs, tmp_path, monkeypatch):
+    def fails(*_):
+        raise BlushError("the disk is gone")
+
+    monkeypatch.setattr(half_maps, "read_half_maps", fails)
+    with pytest.raises(BlushError, match="the disk is gone"):
+        steps.import_run(config_of(blobs, tmp_path))
