@@ -18,9 +18,10 @@ from blush.fourier.mask import soft_sphere
 from blush.io.files import load_npz, save_npz, write_json
 from blush.io.mrc import read_volume, write_volume
 from blush.jobs.class_parts import classes_of_run
-from blush.jobs.denoise_and_trail import DIAGNOSTICS, MASK_EDGE_PX, regularised
+from blush.jobs.denoise_and_trail import DIAGNOSTICS, regularised
 from blush.jobs.inputs import environment, read_config, read_plan
 from blush.jobs.layout import RunFolder, Stopwatch
+from blush.jobs.map_rules import MASK_EDGE_PX
 from blush.jobs.reduce import load_sums
 from blush.jobs.references import fields_of, maps_of, n_references
 from blush.jobs.sealed import checked, kept, written

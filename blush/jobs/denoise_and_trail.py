@@ -17,15 +17,15 @@ from torch import Tensor
 from blush.config import RunConfig
 from blush.fourier.backproject import Accumulator
 from blush.fourier.filter import low_pass
-from blush.fourier.mask import auto_mask, soft_sphere
 from blush.io.files import load_npz, save_npz, write_json
-from blush.io.mrc import read_volume, write_volume
+from blush.io.mrc import write_volume
 from blush.jobs.inputs import environment, read_config
 from blush.jobs.layout import SLICES, RunFolder, Stopwatch
+from blush.jobs.map_rules import MapRules, Pair
 from blush.jobs.reduce import load_sums
 from blush.jobs.references import maps_of
 from blush.jobs.sealed import checked, kept, written
-from blush.maximization.halves import add_halves, half_sum_fsc, join_low_resolution, join_shell, shared_part
+from blush.maximization.halves import add_halves, half_sum_fsc, join_low_resolution, join_shell
 from blush.maximization.reconstruct import reconstruct
 from blush.maximization.spectra import reference_noise, signal_to_noise
 from blush.refine.state import State, load_state
@@ -36,15 +36,18 @@ from blush.regularise.select import regulariser
 from blush.validate.phase_randomise import solvent_corrected_fsc
 
 Floats = NDArray[np.float64]
-Pair = tuple[Accumulator, Accumulator]
-MASK_EDGE_PX = 5.0
 DIAGNOSTICS = "diagnostics_json"
 SLICE_PX = 128
 """Widest slices that are kept of a map."""
 
 
-def denoise_and_trail(root: Path, iteration: int) -> Path:
+def denoise_and_trail(root: Path, iteration: int, rules: type[MapRules] = MapRules) -> Path:
     """Make the maps of an iteration; after the last, joined one, the final maps.
+
+    Parameters
+    ----------
+    rules
+        What a job knows of its maps.
 
     Returns
     -------
@@ -59,7 +62,7 @@ def denoise_and_trail(root: Path, iteration: int) -> Path:
     config = read_config(root)
     device, _ = environment(config)
     make = _final_maps if state.final else _references
-    spectra, diagnostics = make(folder, config, state, device)
+    spectra, diagnostics = make(rules(folder, config, state), device)
     timing = diagnostics.pop("timing", {})
     diagnostics |= {"iteration": iteration, "final": state.final}
     with written(folder, folder.diagnostics(iteration)) as beside:
@@ -101,26 +104,25 @@ def _load(folder: RunFolder, state: State, device: torch.device) -> Pair:
     return one, two
 
 
-def _references(
-    folder: RunFolder, config: RunConfig, state: State, device: torch.device
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _references(rules: MapRules, device: torch.device) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Order of docs/algorithm.md, section 5: join, FSC, tau2, regularise, filter after cross-correlation, flatten."""
+    folder, config, state = rules.folder, rules.config, rules.state
     facts, search, iteration = state.facts, state.search, state.iteration + 1
     shell = _shared_shell(config, state)
-    joined = join_low_resolution(*_load(folder, state, device), shell)
-    mask = solvent_mask(folder, config, state, add_halves(*joined), shell)
+    joined = join_low_resolution(*rules.symmetric(_load(folder, state, device)), shell)
+    mask = rules.solvent_mask(add_halves(*joined), shell)
     watch = Stopwatch()
-    made, spectra = regularised(config, state, joined, mask, folder.scratch(iteration))
+    made, spectra = regularised(config, state, joined, mask, folder.scratch(iteration), rules.fsc_mask(mask))
     seconds = watch.read()
     seen = []
     for half, reference in zip(HALVES, made.references, strict=True):
         if search.first_cc:
             reference = low_pass(reference, config.initial_lowpass_angst, facts.pixel_size_angst)
-        masked = (reference * mask).cpu().numpy()
+        masked = (rules.repeated(reference) * mask).cpu().numpy()
         with written(folder, folder.map(iteration, half, "reference")) as beside:
             write_volume(beside, masked, facts.pixel_size_angst)
         seen.append(central_slices(masked))
-    return spectra | {SLICES: np.mean(seen, axis=0, dtype=np.float32)}, {
+    return spectra | rules.found() | {SLICES: np.mean(seen, axis=0, dtype=np.float32)}, {
         "regulariser": made.diagnostics,
         "join_shell": shell,
         "timing": {f"regulariser_{key}": seconds[key] for key in ("seconds", "cpu_seconds")},
@@ -128,7 +130,7 @@ def _references(
 
 
 def regularised(
-    config: RunConfig, state: State, pair: Pair, mask: Tensor, scratch: Path
+    config: RunConfig, state: State, pair: Pair, mask: Tensor, scratch: Path, fsc_mask: Tensor | None = None
 ) -> tuple[Regularised, dict[str, Floats]]:
     """References from the sums of two halves by the regulariser that was asked for, and the halves' spectra.
 
@@ -138,10 +140,12 @@ def regularised(
         The one before the iteration that made the sums.
     scratch
         Folder for what the regulariser exchanges with another program.
+    fsc_mask
+        Where the halves are compared; None: in `mask`.
     """
     facts, search = state.facts, state.search
     maps = [cache(_maker(half, None)) for half in pair]
-    fsc, unmasked = half_map_fsc(config, state, pair, mask, maps)
+    fsc, unmasked = half_map_fsc(config, state, pair, mask if fsc_mask is None else fsc_mask, maps)
     noise = np.stack([reference_noise(half) for half in pair])
     ssnr = signal_to_noise(fsc, joined=False)
     tau2 = ssnr * noise
@@ -194,13 +198,11 @@ def _maker(half: Accumulator, tau2: Floats | None) -> Callable[[], Tensor]:
     return lambda: reconstruct(half, tau2)
 
 
-def _final_maps(
-    folder: RunFolder, config: RunConfig, state: State, device: torch.device
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _final_maps(rules: MapRules, device: torch.device) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Unregularised, unjoined halves; their FSC; and the Wiener-filtered map of all particles."""
-    shell = _shared_shell(config, state)
-    halves = _load(folder, state, device)
-    mask = solvent_mask(folder, config, state, add_halves(*halves), shell)
+    folder, config, state = rules.folder, rules.config, rules.state
+    halves = rules.symmetric(_load(folder, state, device))
+    mask = rules.fsc_mask(rules.solvent_mask(add_halves(*halves), _shared_shell(config, state)))
     maps = [cache(_maker(half, None)) for half in halves]
     fsc, unmasked = half_map_fsc(config, state, halves, mask, maps)
     for half, unfiltered in zip(HALVES, maps, strict=True):
@@ -214,7 +216,7 @@ def _final_maps(
     final = reconstruct(total, tau2).cpu().numpy()
     with written(folder, folder.map(None, Subset.ALL, "final")) as beside:
         write_volume(beside, final, state.facts.pixel_size_angst)
-    spectra = {
+    spectra = rules.found() | {
         SLICES: central_slices(final),
         "fsc": fsc,
         "fsc_unmasked": unmasked,
@@ -223,29 +225,6 @@ def _final_maps(
         "sigma2_ref": np.stack([noise, noise]),
     }
     return spectra, {"join_shell": 0}
-
-
-def solvent_mask(folder: RunFolder, config: RunConfig, state: State, total: Accumulator, shell: int) -> Tensor:
-    """The mask that flattens references and corrects the FSC; written to the iteration's folder.
-
-    With `mask: auto` it is made from the shells that both halves share anyway (`join_low_resolution`), so that it
-    carries nothing from one half to the other.
-    """
-    facts = state.facts
-    n, pixel = facts.box_px, facts.pixel_size_angst
-    like = total.grid
-    sphere = soft_sphere(n, facts.particle_diameter_angst / (2 * pixel), MASK_EDGE_PX).to(like)
-    if config.mask == "sphere":
-        return sphere
-    if config.mask != "auto":
-        given, _ = read_volume(checked(folder, folder.imported / "mask.mrc"))
-        return torch.from_numpy(given).to(like)
-    lowpass_angst = n * pixel / shell
-    shared = low_pass(reconstruct(shared_part(total, shell)), lowpass_angst, pixel)
-    mask = auto_mask(shared * sphere, pixel, facts.particle_diameter_angst, lowpass_angst).to(like) * sphere
-    iteration = state.iteration + 1
-    write_volume(folder.iteration(iteration) / "mask.mrc", mask.cpu().numpy(), pixel)
-    return mask
 
 
 def half_map_fsc(

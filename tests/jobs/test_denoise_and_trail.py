@@ -16,6 +16,7 @@ from blush.jobs import denoise_and_trail as module
 from blush.jobs import steps
 from blush.jobs.inputs import read_config
 from blush.jobs.layout import RunFolder
+from blush.jobs.map_rules import MapRules
 from blush.jobs.reduce import load_sums
 from blush.maximization.halves import half_sum_fsc, join_low_resolution
 from blush.maximization.reconstruct import reconstruct
@@ -30,7 +31,7 @@ from blush.validate.phase_randomise import solvent_corrected_fsc
 def again(run, iteration, monkeypatch):
     """The iteration's references once more, without the solvent mask, which would spread their spectra."""
     folder = RunFolder(run)
-    monkeypatch.setattr(module, "solvent_mask", lambda *_: torch.ones(()))
+    monkeypatch.setattr(MapRules, "solvent_mask", lambda *_: torch.ones(()))
     monkeypatch.setattr(module, "half_map_fsc", lambda *_: (np.full(17, 0.9), np.full(17, 0.9)))
     folder.spectra(iteration).unlink()
     steps.denoise_and_trail(run, iteration)
@@ -140,7 +141,7 @@ def test_the_automatic_mask_sees_joined_shells_alone(run):
     total = Accumulator(first.grid + second.grid, 32, first.r_max)
     beyond = sphere_k2(total.radius) > (2 * 5) ** 2
     other = Accumulator(torch.where(beyond[..., None], 100 * total.grid.flip(0), total.grid), 32, first.r_max)
-    masks = [module.solvent_mask(folder, config, state, sums, 5) for sums in (total, other)]
+    masks = [MapRules(folder, config, state).solvent_mask(sums, 5) for sums in (total, other)]
     assert torch.equal(*masks)
     assert 0 < float(masks[0].mean()) < 0.9
 
