@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from blush.fourier.backproject import Accumulator
 from blush.fourier.fsc import power_spectrum
-from blush.fourier.transform import sphere_k2
 from blush.io.files import load_npz, read_json
 from blush.io.half_maps import read_half_maps
 from blush.io.mrc import read_volume
@@ -130,20 +128,6 @@ def test_a_regulariser_is_given_each_half_s_own_and_each_half_gets_its_own(run, 
         assert torch.equal(given.wiener(half), reconstruct(joined[half], given.tau2[half]))
         assert read_volume(folder.map(2, Subset(half + 1), "reference"))[0].max() == half + 1
     assert not np.array_equal(given.tau2[0], given.tau2[1])
-
-
-def test_the_automatic_mask_sees_joined_shells_alone(run):
-    """Sums beyond them are exchanged for others, a hundred times as strong."""
-    folder, config = RunFolder(run), read_config(run)
-    state = load_state(folder.state(1))
-    assert config.mask == "auto"
-    first, second = (load_sums(folder, 2, Subset(half), 32, torch.device("cpu")) for half in (1, 2))
-    total = Accumulator(first.grid + second.grid, 32, first.r_max)
-    beyond = sphere_k2(total.radius) > (2 * 5) ** 2
-    other = Accumulator(torch.where(beyond[..., None], 100 * total.grid.flip(0), total.grid), 32, first.r_max)
-    masks = [MapRules(folder, config, state).solvent_mask(sums, 5) for sums in (total, other)]
-    assert torch.equal(*masks)
-    assert 0 < float(masks[0].mean()) < 0.9
 
 
 def test_slices_are_those_through_the_centre_and_large_ones_are_averaged():
