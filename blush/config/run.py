@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from blush.config.classification import Classification
 from blush.config.files import checked, merged, read_yaml, resolved
+from blush.config.helix import HelixSettings
 from blush.config.multibody import Multibody
 from blush.config.regulariser import RegulariserSettings
 from blush.config.sections import (
@@ -50,10 +51,11 @@ class RunConfig(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
         description="Name of the run, of letters, digits, dots, _ and -; its results go to output/name"
     )
-    job: Literal["refine", "classify", "multibody", "body"] = Field(
+    job: Literal["refine", "classify", "multibody", "body", "helix"] = Field(
         default="refine",
         description="refine: one map, in two halves; classify: several maps that compete for images; multibody: parts "
-        "of one map that move; body: one of these, as a multibody run writes it in the folder of each",
+        "of one map that move; body: one of these, as a multibody run writes it in the folder of each; helix: one map "
+        "of a filament",
     )
     particles: Path = Field(description="Particle table: a STAR file of RELION, or a .cs file of cryoSPARC")
     reference: Path = Field(description="Initial map, of any box and pixel size")
@@ -78,6 +80,7 @@ class RunConfig(Section):
     refinement: Refinement = Field(default=Refinement(), description="Iterations")
     classification: Classification = Field(default=Classification(), description="Classes; for job: classify")
     multibody: Multibody = Field(default=Multibody(), description="Bodies that move; for job: multibody")
+    helix: HelixSettings = Field(default=HelixSettings(), description="Filaments; for job: helix")
     postprocess: Postprocess = Field(default=Postprocess(), description="Final maps and resolution")
     compute: Compute = Field(default=Compute(), description="Devices, workers, memory")
     cryosparc: Cryosparc = Field(default=Cryosparc(), description="Reading of particles from cryoSPARC")
@@ -96,6 +99,22 @@ class RunConfig(Section):
             raise ValueError(
                 f"symmetry {self.symmetry}: bodies move each for itself, which no symmetry holds; {remedy}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _helix_fits(self) -> Self:
+        if self.job != "helix":
+            return self
+        if self.helix.missing:
+            raise ValueError(f"job: helix lacks {', '.join(self.helix.missing)}; give them in the section helix")
+        if not self.symmetry.startswith("C"):
+            remedy = "set symmetry: C1, or Cn about the axis of the filament"
+            raise ValueError(f"symmetry {self.symmetry}: a filament with one polarity has none such; {remedy}")
+        tube = self.helix.tube_diameter_angst or 0
+        if tube > self.particle_diameter_angst:
+            message = f"helix.tube_diameter_angst {tube:g} is over particle_diameter_angst"
+            most = f"{self.particle_diameter_angst:g}"
+            raise ValueError(f"{message} {most}; give at most {most}, or a larger circle around each segment")
         return self
 
     @property

@@ -6,6 +6,7 @@ from pathlib import Path
 from blush.config import RunConfig
 from blush.errors import BlushError, Problem, problems_of
 from blush.io.check_classes import check_classes, check_unused
+from blush.io.check_helix import check_helix
 from blush.io.check_images import check_images
 from blush.io.check_map import MapScale, check_map
 from blush.io.check_stacks import check_stacks
@@ -15,6 +16,7 @@ from blush.io.columns import require
 from blush.io.copies import check_contents, expansion
 from blush.io.cs_fields import AS_IT_IS, CsOptions
 from blush.io.cs_table import in_cs_words, is_cs
+from blush.io.filaments import check_ignored_filaments, with_filaments
 from blush.io.noted import check_own
 from blush.io.particle_columns import BLOCK, POSE_COLUMNS
 from blush.io.particles import ParticleSet, parse_particles, read_particles
@@ -128,11 +130,23 @@ def check_inputs(config: RunConfig) -> Findings:
     if particles is not None:
         findings.problems += _check_settings(config, particles)
         findings.problems += _check_expansion(config, particles)
+        if config.job == "helix":
+            _read_filaments(config, findings, particles)
+        else:
+            findings.warnings += check_ignored_filaments(findings.blocks["particles"], Path(config.particles))
         if config.job == "classify":
             problems, warnings = check_classes(config, particles, findings.blocks["particles"])
             findings.problems += problems
             findings.warnings += warnings
     return findings
+
+
+def _read_filaments(config: RunConfig, findings: Findings, particles: ParticleSet) -> None:
+    """Add to the findings the columns of filaments, and what is wrong with them or with the helix."""
+    table, star = findings.blocks["particles"], Path(config.particles)
+    found, completed = with_filaments(particles, table, star, findings.problems, findings.warnings)
+    findings.particles, findings.blocks = found, findings.blocks | {"particles": completed}
+    findings.problems += check_helix(config, found)
 
 
 def _check_settings(config: RunConfig, particles: ParticleSet) -> list[Problem]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from blush.config import RunConfig
 from blush.config.classification import Classification
+from blush.config.helix import HelixSettings
 from blush.config.multibody import Multibody
 from blush.errors import Problem
 from blush.io.particle_columns import BLOCK
@@ -18,7 +19,7 @@ _LABELS = "rlnClassNumber"
 
 
 def check_unused(config: RunConfig) -> list[Problem]:
-    """A warning where classes or bodies are described and none are asked for."""
+    """A warning where classes, bodies or a helix are described and none are asked for."""
     found: list[Problem] = []
     if config.job != "classify" and config.classification != Classification():
         remedy = "set job: classify, or remove the section"
@@ -27,6 +28,9 @@ def check_unused(config: RunConfig) -> list[Problem]:
     if config.job != "multibody" and config.multibody != Multibody():
         remedy = "set job: multibody, or remove the section"
         found.append(Problem("describes bodies, and the job has none", remedy, where="multibody", value=config.job))
+    if config.job != "helix" and config.helix != HelixSettings():
+        remedy = "set job: helix, or remove the section"
+        found.append(Problem("describes a helix, and the job has none", remedy, where="helix", value=config.job))
     return found
 
 

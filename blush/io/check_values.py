@@ -185,10 +185,6 @@ def _unused(table: Table, star: Path) -> list[Problem]:
         message = "columns are kept, and nothing is refined by them"
         remedy = "bring in what they say before the import, or remove them"
         warnings.append(Problem(message, remedy, str(star), BLOCK, ", ".join(names)))
-    if "rlnHelicalTubeID" in table:
-        message = "segments of filaments are refined as single particles, without helical symmetry or priors"
-        remedy = "refine by helical symmetry in another program"
-        warnings.append(Problem(message, remedy, str(star), f"{BLOCK}, rlnHelicalTubeID"))
     return warnings
 
 

@@ -63,6 +63,11 @@ class ParticleSet:
         there is none.
     background
         (n, parts, 5) pose of each other part of the particle that the image shows; None: it shows nothing else.
+    filament
+        0-based, int32, numbered by their first rows; None, as the columns after it: images are no segments.
+    track_angst, track_psi_deg, track_tilt_deg, psi_flip_ratio
+        Distance of the segment from the start of its filament, at least 0; direction of the track in the image, tilt
+        of the axis, and probability that the structure runs against the track.
     """
 
     image_index: np.ndarray
@@ -89,6 +94,11 @@ class ParticleSet:
     confined_to: np.ndarray | None = None
     anchor: np.ndarray | None = None
     background: np.ndarray | None = None
+    filament: np.ndarray | None = None
+    track_angst: np.ndarray | None = None
+    track_psi_deg: np.ndarray | None = None
+    track_tilt_deg: np.ndarray | None = None
+    psi_flip_ratio: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.image_index)

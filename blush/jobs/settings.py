@@ -75,7 +75,8 @@ def decisive_settings(config: RunConfig) -> dict[str, str]:
     parts: dict[str, Any] = {f"refinement.{k}": v for k, v in refinement.items() if k not in FREE_REFINEMENT}
     parts |= {key: value for key, value in settings.items() if key not in left_out}
     parts |= {f"compute.{key}": compute[key] for key in DECISIVE_COMPUTE}
-    classification, cryosparc, bodies = (parts.pop(name) for name in ("classification", "cryosparc", "multibody"))
+    own = ("classification", "cryosparc", "multibody", "helix")
+    classification, cryosparc, bodies, helix = (parts.pop(name) for name in own)
     if is_cs(config.particles):
         parts["cryosparc.aberrations"] = cryosparc["aberrations"]
     if config.job == "classify":
@@ -83,6 +84,8 @@ def decisive_settings(config: RunConfig) -> dict[str, str]:
     if config.job == "multibody":
         parts["multibody.bodies"] = [{k: v for k, v in body.items() if k != "mask"} for body in bodies["bodies"]]
         parts["multibody.rest"] = bodies["rest"]
+    if config.job == "helix":
+        parts |= {f"helix.{k}": v for k, v in helix.items()}
     parts["regulariser"] = _regulariser(config)
     parts["algorithm"] = ALGORITHM_VERSION
     return {key: json.dumps(value, sort_keys=True) for key, value in sorted(parts.items())}
