@@ -3,7 +3,7 @@
 import torch
 
 from blush.fourier.backproject import Accumulator
-from blush.fourier.grid import sphere_k2
+from blush.fourier.transform import sphere_k2
 from blush.jobs.inputs import read_config
 from blush.jobs.layout import RunFolder
 from blush.jobs.map_rules import MapRules
