@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,58 @@ from blush.validate.postprocess import Postprocessed, Sharpening
 from blush.validate.postprocess_files import MaskSource, postprocess_files
 
 
-def postprocess(root: Path) -> Path:
+@dataclass
+class Ending:
+    """What a job measures at its end beside what every refinement does; here nothing more.
+
+    A job with an end of its own has a class of its own, which its step `finish` names.
+    """
+
+    folder: RunFolder
+    config: RunConfig
+    state: State
+
+    def mask(self) -> Path | None:
+        """Mask in which the halves are compared; None: one is made from them."""
+        options = self.config.postprocess
+        return options.mask if isinstance(options.mask, Path) else None
+
+    def measured(self) -> dict[str, Any]:
+        """Numbers for the summary, by name, with more `warnings`; files are written on the way."""
+        return {"warnings": []}
+
+    def compared(self) -> dict[str, Any]:
+        """Map and poses against the truth of simulated data; empty for real data."""
+        truth = self.config.truth
+        if truth is None:
+            return {}
+        volumes = [read_volume(path)[0] for path in (self.final_map, truth.map)]
+        mask = None if truth.mask is None else torch.from_numpy(read_volume(truth.mask)[0])
+        true: ParticleSet = read_particles(truth.particles, find_stacks=False)[0]
+        volume, wanted = (torch.from_numpy(v) for v in volumes)
+        facts = self.state.facts
+        return compare_with_truth(volume, wanted, mask, facts.pixel_size_angst, self.found, true, facts.symmetry)
+
+    @property
+    def final_map(self) -> Path:
+        """The map of all particles."""
+        return checked(self.folder, self.folder.map(None, Subset.ALL, "final"))
+
+    @property
+    def found(self) -> ParticleSet:
+        """Particles with the poses of the end."""
+        poses = load_npz(checked(self.folder, self.folder.poses(self.state.iteration)))
+        columns: dict[str, Any] = {name: poses[name] for name in POSE_COLUMNS}
+        return replace(read_frozen_particles(self.folder.root), **columns)
+
+
+def postprocess(root: Path, kind: type[Ending] = Ending) -> Path:
     """Write RUN/postprocess and RUN/summary.json.
+
+    Parameters
+    ----------
+    kind
+        What a job measures beside.
 
     Raises
     ------
@@ -47,9 +97,11 @@ def postprocess(root: Path) -> Path:
         raise BlushError(f"{root} has not finished refining; run the same command again to continue it")
     config = read_config(root)
     environment(config)
+    ending = kind(folder, config, state)
     options, target = config.postprocess, root / "postprocess"
+    target.mkdir(exist_ok=True)
     source = MaskSource(
-        path=options.mask if isinstance(options.mask, Path) else None,
+        path=ending.mask(),
         particle_diameter_angst=config.particle_diameter_angst,
         lowpass_angst=options.mask_lowpass_angst,
         extend_px=options.mask_extend_px,
@@ -61,7 +113,6 @@ def postprocess(root: Path) -> Path:
         autob_lowres_angst=options.autob_lowres_angst,
         autob_highres_angst=options.autob_highres_angst,
     )
-    target.mkdir(exist_ok=True)
     first, second = (checked(folder, folder.map(None, half, "unfiltered")) for half in HALVES)
     result = postprocess_files(
         target, first, second, source, config.seed, sharpening, randomise_from_fsc=options.randomise_from_fsc
@@ -74,7 +125,7 @@ def postprocess(root: Path) -> Path:
     directions = measure(seen, result.curves.corrected)
     made.append(write_curves(target / FILE, directions.orientation, seen))
     compared = target / "truth.json"
-    if truth := _compare(folder, config, state):
+    if truth := ending.compared():
         write_json(compared, truth)
         made.append(compared)
     else:
@@ -82,8 +133,9 @@ def postprocess(root: Path) -> Path:
     (target / NOTES).unlink(missing_ok=True)
     note(folder, made)
     folder.log(iteration=state.iteration, stage="postprocess", done=1, total=1, **watch.read())
-    found = [*doubts(_evidence(config, state, result)), *directions.warnings]
-    measured = _measured(result, state, found) | directions.record()
+    own = ending.measured()
+    found = [*doubts(_evidence(config, state, result)), *directions.warnings, *own.pop("warnings")]
+    measured = _measured(result, state, found) | directions.record() | own
     summary = write_summary(folder, config, state, measured, truth)
     note(folder, [summary])
     return summary
@@ -127,18 +179,3 @@ def _measured(result: Postprocessed, state: State, doubts: list[str]) -> dict[st
 def _finite(value: float) -> float | None:
     """The value, or None where nothing was resolved."""
     return value if math.isfinite(value) else None
-
-
-def _compare(folder: RunFolder, config: RunConfig, state: State) -> dict[str, Any]:
-    """Map and poses against the truth of simulated data; empty for real data."""
-    if config.truth is None:
-        return {}
-    final = checked(folder, folder.map(None, Subset.ALL, "final"))
-    volumes = [read_volume(path)[0] for path in (final, config.truth.map)]
-    mask = None if config.truth.mask is None else torch.from_numpy(read_volume(config.truth.mask)[0])
-    poses = load_npz(checked(folder, folder.poses(state.iteration)))
-    columns: dict[str, Any] = {name: poses[name] for name in POSE_COLUMNS}
-    found = replace(read_frozen_particles(folder.root), **columns)
-    true: ParticleSet = read_particles(config.truth.particles, find_stacks=False)[0]
-    volume, truth = (torch.from_numpy(v) for v in volumes)
-    return compare_with_truth(volume, truth, mask, state.facts.pixel_size_angst, found, true, state.facts.symmetry)

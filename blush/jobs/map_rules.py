@@ -23,7 +23,7 @@ MASK_EDGE_PX = 5.0
 Pair = tuple[Accumulator, Accumulator]
 
 
-@dataclass(frozen=True)
+@dataclass
 class MapRules:
     """Those of a single particle: it does not repeat, and both halves are compared where they are density.
 
