@@ -1,6 +1,6 @@
 # make demo    simulate particles, refine them, and compare with the truth
 # make setup   install into .venv, at the pinned versions
-# make test    pass the tests
+# make test    pass the tests, on every core; make test SUITE="slow and not gpu" those that take longer
 # make faults  200 faults of small refinements, each judged by the bytes in the end
 # make fuzz    a million damaged files, each read or refused in words
 # make docs    the pages of docs/ as a site, in site/
@@ -12,6 +12,10 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP_FLAGS ?=
 BIN := $(VENV)/bin
+SUITE ?= not slow and not gpu
+# Workers of one thread, as many as there are cores. Each begins with a stretch of neighbours, which share what a module
+# makes once; one that has no more takes of another's.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 STAMP := $(VENV)/.blush-installed
 
 .PHONY: demo setup test lint faults fuzz docs reference
@@ -31,7 +35,7 @@ results/demo_particles/simulation.json: config/simulate_demo.yaml | setup
 	$(BIN)/blush simulate $<
 
 test: setup
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "$(SUITE)"
 
 faults: setup
 	$(BIN)/python scripts/faults.py --count 160 --workflow 40

@@ -1,9 +1,11 @@
 """Fixtures of every room: one thread, and each kernel in each precision."""
 
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -50,9 +52,11 @@ def local_slurm(tmp_path: Path):
         pytest.skip(f"needs {', '.join(lacking)}: apt-get install slurm-wlm munge")
     if os.geteuid() != 0:
         pytest.skip("needs root, to start SLURM's daemons")
-    if Path("/etc/slurm/slurm.conf").exists():
-        pytest.skip("this machine has a SLURM of its own")
     script, folder = Path(__file__).parents[1] / "scripts" / "local_slurm.sh", tmp_path / "slurm"
-    subprocess.run([script, "start", folder], check=True, stdout=subprocess.DEVNULL, timeout=120)
-    yield
-    subprocess.run([script, "stop", folder], check=True, timeout=60)
+    with (Path(tempfile.gettempdir()) / "blush-local-slurm.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one at a time: a machine has one configuration of SLURM
+        if Path("/etc/slurm/slurm.conf").exists():
+            pytest.skip("this machine has a SLURM of its own")
+        subprocess.run([script, "start", folder], check=True, stdout=subprocess.DEVNULL, timeout=120)
+        yield
+        subprocess.run([script, "stop", folder], check=True, timeout=60)

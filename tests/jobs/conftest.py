@@ -17,6 +17,7 @@ from blush.jobs import steps
 from blush.jobs.autorefine import iterate
 from blush.simulate.particle_set import simulate
 from blush.simulate.settings import load_settings
+from blush.validate import directional_fsc, isotropic_halves
 
 LAST = 3
 
@@ -55,6 +56,15 @@ def make_config(simulated: Path) -> Callable[..., RunConfig]:
         return RunConfig.model_validate(settings | changes)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def few_directions():
+    """Directions are measured along fewer axes: half the time of a tiny run, for tests that make many and compare."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(directional_fsc, "AXES", 24)
+        patch.setattr(isotropic_halves, "MAPS", 3)
+        yield
 
 
 def run_to(run: Path, last: int) -> None:

@@ -25,13 +25,13 @@ def blobs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(blobs, tmp_path_factory):
+def whole(blobs, few_directions, tmp_path_factory):
     """Results of a run that was never stopped."""
     return results(autorefine(config_of(blobs, tmp_path_factory.mktemp("whole"))))
 
 
 @pytest.fixture(scope="module")
-def begun(blobs, tmp_path_factory):
+def begun(blobs, few_directions, tmp_path_factory):
     """A run that was stopped in iteration 3 of its first body, of which it has made a shard."""
     config = config_of(blobs, tmp_path_factory.mktemp("begun"))
     take_up(config)
