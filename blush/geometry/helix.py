@@ -24,14 +24,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-Array = TypeVar("Array", NDArray[np.float64], Tensor)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = TypeVar("Array", NDArray[np.float64], "Tensor")
 
 STARTS = (1, 2, 3)
 """Numbers of units that may make one step of a filament's slow twist."""
@@ -154,7 +155,7 @@ class Helix:
         return (rot_deg + sign * self.slope_deg_per_angst * along_angst) % self.chain_period_deg
 
 
-Angle = TypeVar("Angle", float, NDArray[np.float64], Tensor)
+Angle = TypeVar("Angle", float, NDArray[np.float64], "Tensor")
 
 
 def nearest_zero(angle_deg: Angle, period_deg: float) -> Angle:
@@ -178,22 +179,22 @@ def in_frame(offsets: Array, psi_deg: Array) -> Array:
     """
     cosine, sine = _cosine_sine(psi_deg)
     x, y = offsets[..., 0], offsets[..., 1]
-    return _pair(x * cosine - y * sine, x * sine + y * cosine)
+    return _stacked(x * cosine - y * sine, x * sine + y * cosine)
 
 
 def from_frame(along_across: Array, psi_deg: Array) -> Array:
     """Offsets in the image, x and y, of components along and across a filament: the inverse of `in_frame`."""
     cosine, sine = _cosine_sine(psi_deg)
     along, across = along_across[..., 0], along_across[..., 1]
-    return _pair(along * cosine + across * sine, across * cosine - along * sine)
+    return _stacked(along * cosine + across * sine, across * cosine - along * sine)
 
 
 def polarity(psi_deg: Array, track_psi_deg: Array) -> Array:
     """0 where psi is less than 90 degrees from that of the track, else 1: int64, of the shape of the input."""
     opposite = abs(nearest_zero(psi_deg - track_psi_deg, 360.0)) >= 90
-    if isinstance(opposite, Tensor):
-        return opposite.long()
-    return np.asarray(opposite, dtype=np.int64)
+    if isinstance(opposite, np.ndarray | np.generic):
+        return np.asarray(opposite, dtype=np.int64)
+    return opposite.long()
 
 
 def reversed_pose(euler_deg: Array) -> Array:
@@ -212,20 +213,20 @@ def reversed_pose(euler_deg: Array) -> Array:
     """
     rot, tilt, psi = euler_deg[..., 0], euler_deg[..., 1], euler_deg[..., 2]
     turned = nearest_zero(psi + 180, 360.0)
-    if isinstance(euler_deg, Tensor):
-        return torch.stack((rot, 180 - tilt, turned), -1)
-    return np.stack((rot, 180 - tilt, turned), -1)
+    return _stacked(rot, 180 - tilt, turned)
 
 
 def _cosine_sine(angle_deg: Array) -> tuple[Array, Array]:
-    if isinstance(angle_deg, Tensor):
-        radians = torch.deg2rad(angle_deg)
-        return radians.cos(), radians.sin()
-    radians = np.deg2rad(angle_deg)
-    return np.cos(radians), np.sin(radians)
+    if isinstance(angle_deg, np.ndarray):
+        radians = np.deg2rad(angle_deg)
+        return np.cos(radians), np.sin(radians)
+    return angle_deg.deg2rad().cos(), angle_deg.deg2rad().sin()
 
 
-def _pair(first: Array, second: Array) -> Array:
-    if isinstance(first, Tensor):
-        return torch.stack((first, second), -1)
-    return np.stack((first, second), -1)
+def _stacked(*parts: Array) -> Array:
+    """Arrays side by side along a new last axis. torch is imported for tensors alone: the control of a run has none."""
+    if isinstance(parts[0], np.ndarray):
+        return np.stack(parts, -1)
+    import torch
+
+    return torch.stack(parts, -1)

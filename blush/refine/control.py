@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Self
 
+from blush.geometry.helix import Helix
 from blush.refine.record import Axes, Floats, freeze_arrays
 
 
@@ -135,3 +136,46 @@ class BodyControl(RefineControl):
 
     def __post_init__(self) -> None:
         freeze_arrays(self)
+
+
+@dataclass(frozen=True, eq=False)
+class HelixControl(RefineControl):
+    """What decides about a refinement of filaments, beside what a refinement of single particles goes by.
+
+    Attributes
+    ----------
+    rise_angst, twist_deg, fold
+        Symmetry of the map; the two halves share it.
+    slope_error_deg_per_angst
+        Standard error of the slow twist that the filaments tell; None: they told nothing yet.
+    walk_deg2_per_angst
+        (subsets,) variance per distance of rot about the slow twist.
+    sigma_psi_deg, sigma_tilt_deg
+        (subsets,) widths of the priors about the smoothed track.
+    along_range_angst, along_step_angst
+        Reach and step of offsets along the filament.
+    bins
+        In which rot is told over the period of the slow twist.
+    at_limit
+        Names of what ended at a limit of its range.
+    """
+
+    rise_angst: float = field(kw_only=True)
+    twist_deg: float = field(kw_only=True)
+    fold: int = field(kw_only=True)
+    slope_error_deg_per_angst: float | None = field(default=None, kw_only=True)
+    walk_deg2_per_angst: Annotated[Floats, Axes("subsets")] = field(kw_only=True)
+    sigma_psi_deg: Annotated[Floats, Axes("subsets")] = field(kw_only=True)
+    sigma_tilt_deg: Annotated[Floats, Axes("subsets")] = field(kw_only=True)
+    along_range_angst: float = field(kw_only=True)
+    along_step_angst: float = field(kw_only=True)
+    bins: int = field(kw_only=True)
+    at_limit: tuple[str, ...] = field(default=(), kw_only=True)
+
+    def __post_init__(self) -> None:
+        freeze_arrays(self)
+
+    @property
+    def helix(self) -> Helix:
+        """The symmetry as an operator."""
+        return Helix(self.rise_angst, self.twist_deg, self.fold)

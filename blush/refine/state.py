@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from blush.errors import BlushError, Problem
 from blush.io.files import read_record, write_json
-from blush.refine.control import BodyControl, ClassifyControl, Control, ControlSettings, RefineControl
+from blush.refine.control import BodyControl, ClassifyControl, Control, ControlSettings, HelixControl, RefineControl
 from blush.refine.estimates import ImageModel, ReferenceModel
 from blush.refine.record import as_json, axis_lengths, from_json
 
@@ -25,6 +25,7 @@ CONTROLS: Mapping[str, type[Control]] = {
     "refine": RefineControl,
     "classify": ClassifyControl,
     "body": BodyControl,
+    "helix": HelixControl,
 }
 """The record of each job's control, by the name of the job."""
 
@@ -195,7 +196,7 @@ def _require_lengths(state: State) -> None:
     """Raise ValueError where axes of one name differ in length, or from what the run and its job say."""
     facts = state.facts
     wanted = {"shells": facts.n_shells, "optics groups": facts.n_optics_groups, **state.control.AXES}
-    for part in ("images", "references"):
+    for part in ("images", "references", "control"):
         for name, axis, length in axis_lengths(getattr(state, part)):
             if wanted.setdefault(axis, length) != length:
                 raise ValueError(f"{part}.{name} has {length} {axis}, but {wanted[axis]} are expected")
