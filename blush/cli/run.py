@@ -80,6 +80,6 @@ def check(config: Path) -> Path | None:
 
 def snakemake_command(config: Path, profile: str, options: list[str]) -> list[str]:
     """The call of Snakemake, with the rules and a profile of the package."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE)]
+    command = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(SNAKEFILE)]
     command += ["--profile", str(PROFILES / profile), "--configfile", str(config.absolute())]
     return [*command, *options]

@@ -233,7 +233,7 @@ def _spawn(folder: Path, owned: bool) -> int:
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     return os.posix_spawn(
         sys.executable,
-        [sys.executable, "-m", "blush.cluster.pool", str(folder)],
+        [sys.executable, "-P", "-m", "blush.cluster.pool", str(folder)],
         environment,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

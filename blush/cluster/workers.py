@@ -63,7 +63,7 @@ def worker_command(
     folder: Path, name: str, scratch: str | None, interface: str | None = None, *, tell_time: bool = False
 ) -> list[str]:
     """Command line of one worker."""
-    command = [sys.executable, "-m", "blush.cluster.worker", str(folder), name]
+    command = [sys.executable, "-P", "-m", "blush.cluster.worker", str(folder), name]
     for option, value in (("--scratch", scratch), ("--interface", interface)):
         command += [option, value] if value else []
     return [*command, "--tell-time"] if tell_time else command

@@ -31,7 +31,7 @@ def write_live(run: Path) -> None:
     if not is_due(progress, time.time()):
         return
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "blush", "report", "--at-work", str(run)]
+    command = [sys.executable, "-P", "-m", "blush", "report", "--at-work", str(run)]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if made.returncode:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
-from workflow_helpers import blush, digests
+from workflow_helpers import BIN, blush, digests, run
 
 SIMULATION = {
     "specimen": {"model": "demo", "symmetry": "D4", "copies": "expand"},
@@ -72,7 +72,8 @@ def finished(run_from_its_folder):
 
 @pytest.fixture(scope="session")
 def run_from_its_folder(particles, tmp_path_factory):
-    """Configuration, folder and words of `blush run`, in a folder that holds nothing else."""
+    """Configuration, folder and words of `blush run`, beside a folder of the user's that is called as the package."""
     config = write_config(tmp_path_factory.mktemp("finished"), particles)
-    said = blush("run", config.name, cwd=config.parent)
+    (config.parent / "blush").mkdir()
+    said = run([str(BIN / "blush"), "run", config.name], config.parent)
     return config, config.parent / "results" / "tiny", said

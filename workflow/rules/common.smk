@@ -71,16 +71,16 @@ def interpreter():
     """What runs the steps: this Python, or with `--sdm conda` that of the environment.
 
     The environment has all that this package needs, and not the package itself: it sees that through a folder which
-    holds nothing else.
+    holds nothing else. `-P` keeps Python from taking a user's folder that is called `blush` for the package.
     """
     if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
-        return f"exec {quoted(sys.executable)}"
+        return f"exec {quoted(sys.executable)} -P"
     alone = Path(".snakemake/blush").absolute()
     alone.mkdir(parents=True, exist_ok=True)
     beside = alone / f"{socket.gethostname()}-{os.getpid()}"
     beside.symlink_to(Path(blush.__file__).parent.absolute())
     beside.replace(alone / "blush")
-    return f"PYTHONPATH={quoted(str(alone))} exec python"
+    return f"PYTHONPATH={quoted(str(alone))} exec python -P"
 
 
 def bodies_of_run():
