@@ -5,7 +5,8 @@
 TARGET is a folder outside the repository; MODELS holds the wwPDB entries named below as `1abc.cif.gz`. Each set is what
 `blush simulate` writes, with `set.json` for the refinement programs. Sets named `mixture_...` (`mixtures.py`) are for
 classification: their truth has classes, and `set.json` names the true maps and the mask around what differs. Sets named
-`bodies_...` (`moving.py`) are for multi-body refinement: `set.json` names the list of their bodies.
+`bodies_...` (`moving.py`) are for multi-body refinement: `set.json` names the list of their bodies. Sets named
+`filament_...` (`filaments.py`) are segments of filaments: `set.json` has their helix.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filaments import FILAMENTS
 from mixtures import MIXTURES
 from moving import MOVING
 
@@ -140,13 +142,15 @@ SETS: dict[str, dict] = (
     }
     | MIXTURES
     | MOVING
+    | FILAMENTS
 )
 
 
 def make_set(name: str, target: Path, models: Path, changes: dict, seed: int = 1) -> Path:
     """Simulate one set and write its `set.json`; seeds other than 1 go to folders of their own."""
     content = json.loads(json.dumps(SETS[name])) | {"seed": seed}
-    content["specimen"]["model"] = str(models / content["specimen"]["model"])
+    if "specimen" in content:
+        content["specimen"]["model"] = str(models / content["specimen"]["model"])
     name = name if seed == 1 else f"{name}_seed{seed}"
     content["output"] = str(target / name)
     for key, value in changes.items():
@@ -160,7 +164,7 @@ def make_set(name: str, target: Path, models: Path, changes: dict, seed: int = 1
         "reference": "reference.mrc",
         "mask": "mask.mrc",
         "particle_diameter_angst": summary["derived"]["particle_diameter_angst"],
-        "symmetry": content["specimen"].get("symmetry", "C1"),
+        "symmetry": content.get("specimen", {}).get("symmetry", "C1"),
         "initial_lowpass_angst": content.get("initial_lowpass_angst", 40),
         "truth": {"particles": "truth.star", "map": "true_map.mrc", "mask": "mask.mrc"},
     }
@@ -169,6 +173,10 @@ def make_set(name: str, target: Path, models: Path, changes: dict, seed: int = 1
         settings["focus_mask"] = "focus_mask.mrc" if (target / name / "focus_mask.mrc").exists() else None
     if "bodies" in summary["derived"]:
         settings["bodies"] = "bodies.star"
+    if "filaments" in content:
+        helix = {key: content["filaments"][key] for key in ("rise_angst", "twist_deg")}
+        settings["helix"] = helix | {"tube_diameter_angst": summary["derived"]["tube_diameter_angst"]}
+        settings["symmetry"] = f"C{content['filaments'].get('fold', 1)}"
     (target / name / "set.json").write_text(json.dumps(settings, indent=1) + "\n")
     return target / name
 

@@ -16,7 +16,7 @@ def simulate(
     config: Annotated[
         Path | None,
         typer.Argument(
-            help="YAML file, as config/simulate_demo.yaml, _mixture.yaml or _bodies.yaml; none: the embedded demo."
+            help="YAML file, as config/simulate_demo.yaml, _mixture, _bodies or _filaments; none: the demo."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the particle set.")] = None,
@@ -27,7 +27,7 @@ def simulate(
 ) -> None:
     """Simulate a particle set with its truth: stacks, STAR files, true maps, masks.
 
-    Its images show one particle, a mixture, or a molecule in bodies that move.
+    Its images show one particle, a mixture, a molecule in bodies that move, or segments of filaments.
     """
     from blush.simulate.settings import load_settings
 
@@ -37,7 +37,8 @@ def simulate(
     from blush.simulate.particle_set import simulate as run
 
     star = run(settings, _show if sys.stderr.isatty() else lambda stage, done, total: None)
-    typer.echo(f"{settings.imaging.n_particles} particles: {star}")
+    images = settings.imaging.n_particles if settings.filaments is None else settings.filaments.images
+    typer.echo(f"{images} particles: {star}")
     if settings.is_mixture:
         from blush.io.files import read_json
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from blush.simulate.settings import Imaging, SimulateConfig, Views
 
 # One stream of random numbers per purpose, so that a change in one leaves the others as they are.
-_POSES, _DEFOCUS, _NOISE, _TEXTURE, _SPECIES, _JUNK, _BODIES = range(7)
+_POSES, _DEFOCUS, _NOISE, _TEXTURE, _SPECIES, _JUNK, _BODIES, _FILAMENTS, _PHASES = range(9)
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,22 @@ def junk_generator(seed: int, micrograph: int, kind: int) -> np.random.Generator
 def body_generator(seed: int, micrograph: int, body: int, motion: int) -> np.random.Generator:
     """Random numbers for one motion of one body in one micrograph, each by its number."""
     return np.random.default_rng([seed, micrograph, _BODIES, body, motion])
+
+
+def filament_generator(seed: int, filament: int) -> np.random.Generator:
+    """Random numbers for the course of one filament, by its number."""
+    return np.random.default_rng([seed, filament, _FILAMENTS])
+
+
+def phase_generator(seed: int, filament: int) -> np.random.Generator:
+    """Random numbers for the phases of one filament's image."""
+    return np.random.default_rng([seed, filament, _PHASES])
+
+
+def micrograph_defocus(settings: SimulateConfig, micrograph: int) -> tuple[np.ndarray, np.ndarray]:
+    """(1, 2) defocus U and V in Å, and (1,) angle of U in degrees, of a micrograph as a whole."""
+    flat = settings.imaging.model_copy(update={"defocus_sd_angst": 0.0})
+    return _defocus(flat, 1, np.random.default_rng([settings.seed, micrograph, _DEFOCUS]))
 
 
 def _micrograph(settings: SimulateConfig, number: int) -> Acquisition:

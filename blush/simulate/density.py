@@ -21,7 +21,8 @@ from blush.simulate.atoms import Atoms
 
 OVERSAMPLING = 2
 # Blur in units of pixel²: aliases at Nyquist are below exp(-12) of the density there.
-_BLUR_PER_PIXEL2 = 24.0
+BLUR_PER_PIXEL2 = 24.0
+"""Least B-factor of what is sampled, in units of pixel²."""
 _REACH_SIGMA = 4.8
 _ATOMS_AT_ONCE = 2000
 
@@ -55,7 +56,7 @@ def atoms_spectrum(atoms: Atoms, box_px: int, pixel_size_angst: float, dtype: to
     (M, M, M/2 + 1) complex, rfftn layout, M = `wide_box`.
     """
     narrowest = float(atoms.bfactor_angst2.min())
-    blur = max(0.0, _BLUR_PER_PIXEL2 * pixel_size_angst**2 - narrowest)
+    blur = max(0.0, BLUR_PER_PIXEL2 * pixel_size_angst**2 - narrowest)
     grid = splat(atoms, blur, box_px, pixel_size_angst, dtype)
     return wide_spectrum(grid, box_px) * bfactor_decay(box_px, pixel_size_angst, -blur).to(dtype)
 
@@ -68,15 +69,50 @@ def splat(atoms: Atoms, blur_angst2: float, box_px: int, pixel_size_angst: float
     for rows in torch.split(order, _ATOMS_AT_ONCE):
         amplitude, width = form_factors(atoms.element[rows])
         width = width + (atoms.bfactor_angst2[rows] + blur_angst2)[:, None]
-        amplitude = amplitude * atoms.occupancy[rows, None] * (4 * math.pi / width) ** 1.5
-        reach = math.ceil(_REACH_SIGMA * math.sqrt(float(width.max()) / (8 * math.pi**2)) / step)
-        index, distance = block_points(atoms.position_angst[rows] / step, reach, size)
-        profile = torch.exp(-4 * math.pi**2 / width[:, None, None, :] * (distance * step)[..., None] ** 2).to(dtype)
-        plane = profile[:, 1, :, None] * profile[:, 0, None, :]  # (n, y, x, 5)
-        column = profile[:, 2] * amplitude[:, None].to(dtype)
-        values = column @ plane.flatten(1, 2).transpose(1, 2)
-        grid.index_add_(0, flat_index(index, size).flatten(), values.flatten())
+        _add(grid, atoms.position_angst[rows], amplitude * atoms.occupancy[rows, None], width, step)
     return grid.view(size, size, size)
+
+
+def splat_gaussians(
+    position_angst: Tensor,
+    amplitude: Tensor,
+    width_angst2: Tensor,
+    box_px: int,
+    pixel_size_angst: float,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Density of Gaussians f(k) = Σ a exp(-b k²/4) on the oversampled grid (2N, 2N, 2N), the origin at index 0.
+
+    Parameters
+    ----------
+    position_angst
+        (n, 3) x, y, z.
+    amplitude, width_angst2
+        (n, g) a in Å and b in Å², wide enough for the grid (`BLUR_PER_PIXEL2`).
+    """
+    size, step = OVERSAMPLING * box_px, pixel_size_angst / OVERSAMPLING
+    grid = torch.zeros(size**3, dtype=dtype)
+    for rows in torch.split(torch.arange(len(position_angst)), _ATOMS_AT_ONCE):
+        _add(grid, position_angst[rows], amplitude[rows], width_angst2[rows], step)
+    return grid.view(size, size, size)
+
+
+def _add(grid: Tensor, position_angst: Tensor, amplitude: Tensor, width: Tensor, step: float) -> None:
+    """Add Gaussians to a flattened cubic grid."""
+    dtype, size = grid.dtype, round(grid.numel() ** (1 / 3))
+    amplitude = amplitude * (4 * math.pi / width) ** 1.5
+    reach = gaussian_reach(width, step)
+    index, distance = block_points(position_angst / step, reach, size)
+    profile = torch.exp(-4 * math.pi**2 / width[:, None, None, :] * (distance * step)[..., None] ** 2).to(dtype)
+    plane = profile[:, 1, :, None] * profile[:, 0, None, :]  # (n, y, x, g)
+    column = profile[:, 2] * amplitude[:, None].to(dtype)
+    values = column @ plane.flatten(1, 2).transpose(1, 2)
+    grid.index_add_(0, flat_index(index, size).flatten(), values.flatten())
+
+
+def gaussian_reach(width_angst2: Tensor, step_angst: float) -> int:
+    """Grid steps beyond which nothing is left of the widest of some Gaussians exp(-b k²/4)."""
+    return math.ceil(_REACH_SIGMA * math.sqrt(float(width_angst2.max()) / (8 * math.pi**2)) / step_angst)
 
 
 def block_points(position_px: Tensor, reach: int, size: int) -> tuple[Tensor, Tensor]:

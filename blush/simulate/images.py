@@ -80,13 +80,20 @@ def signal_variance(clean: Tensor, radius_px: float) -> float:
 
 def noise_images(noise: Noise, count: int, imaging: Imaging, generator: np.random.Generator) -> Tensor:
     """Noise of unit variance, (n, N, N) float32: a white part, and a background of Lorentzian spectrum."""
-    box = imaging.box_px
-    white = torch.from_numpy(generator.standard_normal((count, box, box), dtype=np.float32))
-    q = torch.from_numpy(np.fft.fftfreq(box, imaging.pixel_size_angst))
-    full = 1 / (1 + (q[:, None] ** 2 + q**2) * (2 * math.pi * noise.coloured_angst) ** 2)
+    shape = imaging.box_px, imaging.box_px
+    return noise_field(noise, count, shape, imaging.pixel_size_angst, generator)
+
+
+def noise_field(
+    noise: Noise, count: int, shape: tuple[int, int], pixel_size_angst: float, generator: np.random.Generator
+) -> Tensor:
+    """The same of any shape (h, w), w even: (n, h, w)."""
+    white = torch.from_numpy(generator.standard_normal((count, *shape), dtype=np.float32))
+    qy, qx = (torch.from_numpy(np.fft.fftfreq(size, pixel_size_angst)) for size in shape)
+    full = 1 / (1 + (qy[:, None] ** 2 + qx**2) * (2 * math.pi * noise.coloured_angst) ** 2)
     power = (1 - noise.coloured_fraction) + noise.coloured_fraction * full / full.mean()
-    gain = power[:, : box // 2 + 1].sqrt().float()
-    return torch.fft.irfft2(torch.fft.rfft2(white) * gain, s=(box, box))
+    gain = power[:, : shape[1] // 2 + 1].sqrt().float()
+    return torch.fft.irfft2(torch.fft.rfft2(white) * gain, s=shape)
 
 
 def normalise(images: Tensor, radius_px: float) -> Tensor:

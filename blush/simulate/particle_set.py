@@ -1,4 +1,4 @@
-"""A simulated particle set on disk, of one particle, a mixture or bodies that move, with the truth beside."""
+"""A simulated particle set on disk: one particle, a mixture, bodies that move or filaments, with the truth beside."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from blush.io.files import write_json
 from blush.io.mrc import write_volume
 from blush.simulate.acquisition import Acquisition, draw_acquisition, texture_generator
 from blush.simulate.body_set import simulate_bodies
+from blush.simulate.filament_set import simulate_filaments
 from blush.simulate.images import clean_images, signal_variance
 from blush.simulate.mixture_set import simulate_mixture
 from blush.simulate.particle import Particle, build_particle
@@ -44,6 +45,8 @@ def simulate(
         return simulate_mixture(settings, progress)
     if settings.bodies and particle is None:
         return simulate_bodies(settings, progress)
+    if settings.filaments is not None:
+        return simulate_filaments(settings, settings.filaments, progress)
     out = settings.output
     progress("density", 0, 1)
     particle, seen = particle or build_particle(settings), draw_acquisition(settings)

@@ -54,9 +54,17 @@ def rows_of(number: int, settings: SimulateConfig) -> slice:
     return slice(number * count, (number + 1) * count)
 
 
-def write_tables(out: Path, seen: Acquisition, settings: SimulateConfig, truth: Table) -> None:
-    """particles.star, and truth.star with poses, half sets and other columns."""
-    optics, particles = _optics_table(settings), _particle_table(seen, settings)
+def write_tables(
+    out: Path, seen: Acquisition, settings: SimulateConfig, truth: Table, noted: Table | None = None
+) -> None:
+    """particles.star, and truth.star with poses, half sets and other columns.
+
+    Parameters
+    ----------
+    truth, noted
+        More columns of the truth alone, and of both.
+    """
+    optics, particles = _optics_table(settings), _particle_table(seen, settings) | (noted or {})
     write_star(out / "particles.star", {"optics": optics, "particles": particles})
     poses = {
         "rlnAngleRot": seen.euler_deg[:, 0].numpy(),
@@ -72,16 +80,20 @@ def write_tables(out: Path, seen: Acquisition, settings: SimulateConfig, truth: 
 def _optics_table(settings: SimulateConfig) -> Table:
     """Block `data_optics`."""
     imaging, count = settings.imaging, len(settings.imaging.optics)
-    return {
+    pixel = imaging.pixel_size_angst
+    table: Table = {
         "rlnOpticsGroup": np.arange(1, count + 1),
         "rlnOpticsGroupName": np.array([f"opticsGroup{number + 1}" for number in range(count)], dtype=object),
         "rlnVoltage": np.array([o.voltage_kv for o in imaging.optics]),
         "rlnSphericalAberration": np.array([o.spherical_aberration_mm for o in imaging.optics]),
         "rlnAmplitudeContrast": np.array([o.amplitude_contrast for o in imaging.optics]),
-        "rlnImagePixelSize": np.full(count, imaging.pixel_size_angst),
+        "rlnImagePixelSize": np.full(count, pixel),
         "rlnImageSize": np.full(count, imaging.box_px),
         "rlnImageDimensionality": np.full(count, 2),
     }
+    if settings.filaments is not None:  # coordinates are in pixels of the micrograph
+        table["rlnMicrographOriginalPixelSize"] = np.full(count, pixel)
+    return table
 
 
 def _particle_table(seen: Acquisition, settings: SimulateConfig) -> Table:
@@ -102,7 +114,9 @@ def _particle_table(seen: Acquisition, settings: SimulateConfig) -> Table:
 def settings_content(settings: SimulateConfig) -> dict[str, Any]:
     """Settings without paths outside the set, and without those of mixtures and bodies where there are none."""
     left_out = {"output"} if settings.is_mixture else {"output", "species", "junk", "counts"}
-    content = settings.model_dump(mode="json", exclude=left_out if settings.bodies else left_out | {"bodies"})
+    left_out |= set() if settings.bodies else {"bodies"}
+    left_out |= set() if settings.filaments else {"filaments"}
+    content = settings.model_dump(mode="json", exclude=left_out)
     specimens = [content["specimen"], *(one["specimen"] for one in content.get("species", ()) if one["specimen"])]
     for specimen in specimens:
         specimen["model"] = Path(specimen["model"]).name

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from blush.config.files import checked, merged, read_yaml
 from blush.config.sections import PointGroup, Section
 from blush.simulate.body_settings import MovingBody, check_bodies
+from blush.simulate.filament_settings import Filaments
 from blush.simulate.mixture_settings import Change, Junk, Rotate, Vector
 
 Positive = Annotated[float, Field(gt=0)]
@@ -162,6 +163,7 @@ class SimulateConfig(Section):
     bodies: tuple[MovingBody, ...] = Field(
         default=(), description="Parts of `specimen` that move against each other; empty: it is rigid"
     )
+    filaments: Filaments | None = Field(default=None, description="Segments of filaments; null: single particles")
     counts: Literal["exact", "drawn"] = Field(
         default="exact",
         description="exact: shares of a mixture hold to one image; drawn: each image is drawn by them, so that a "
@@ -194,6 +196,18 @@ class SimulateConfig(Section):
             raise ValueError("bodies and a mixture (species, junk) exclude each other; leave one of them out")
         if self.bodies and self.specimen.belt is not None:
             raise ValueError("bodies have no micelle; leave specimen.belt out")
+        return self
+
+    @model_validator(mode="after")
+    def _filaments_are_alone(self) -> Self:
+        if self.filaments is None:
+            return self
+        others = {"bodies": self.bodies, "species": self.species, "junk": self.junk.share, "belt": self.specimen.belt}
+        if there := [name for name, value in others.items() if value]:
+            raise ValueError(f"filaments do not go with {', '.join(there)}; leave one of them out")
+        if "n_particles" in self.imaging.model_fields_set:
+            images = self.filaments.images
+            raise ValueError(f"filaments.count times segments makes {images} images; leave imaging.n_particles out")
         return self
 
     @field_validator("species")
