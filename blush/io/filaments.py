@@ -135,11 +135,16 @@ def units_per_segment(particles: ParticleSet, rise_angst: float) -> int:
 
     Returns
     -------
-    1 at least. The distance is the median of all filaments'; 1 where none has two segments.
+    1 at least, and no more than lie in the box. The distance is the median of all filaments'; 1 where none has two
+    segments.
     """
     if particles.filament is None or particles.track_angst is None:
         return 1
     order = np.lexsort((particles.track_angst, particles.filament))
     step = np.diff(particles.track_angst[order])[np.diff(particles.filament[order]) == 0]
     step = step[step > LEAST_STEP_ANGST * 2]  # copies of one image are no new segments
-    return max(round(float(np.median(step)) / rise_angst), 1) if len(step) else 1
+    if not len(step):
+        return 1
+    optics = particles.optics[0]
+    most = 2 * int(optics.box_px * optics.pixel_size_angst / (2 * rise_angst)) + 1
+    return min(max(round(float(np.median(step)) / rise_angst), 1), most)

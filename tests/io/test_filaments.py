@@ -117,6 +117,8 @@ def test_units_of_a_segment_are_its_distance_from_the_one_before(segments):
     assert units_per_segment(found, 21.0) == 2
     assert units_per_segment(found, 4.75) == 9
     assert units_per_segment(found, 500.0) == 1
+    far = replace(found, track_angst=10 * found.track_angst)
+    assert units_per_segment(far, 21.0) == 3  # as many as a box of 48 Å holds
     copies = replace(found, track_angst=np.repeat([0.0, 42.0, 0.0, 42.0], 2) + np.tile([0, 0.001], 4))
     assert units_per_segment(copies, 21.0) == 2
 
