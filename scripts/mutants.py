@@ -34,7 +34,7 @@ NUMERIC_ROOMS = ("maximization", "refine", "expectation", "regularise", "oracle"
 NUMERIC_JOBS = (
     "test_expect", "test_denoise_and_trail", "test_converge", "test_reduce", "test_half_independence", "test_import",
     "test_planning", "test_layout", "test_start", "test_inputs", "test_memory", "test_subtract",
-    "test_subtraction_source", "test_bodies",
+    "test_subtraction_source", "test_bodies", "test_helix_converge",
 )  # fmt: skip
 """Of `tests/jobs`, the rest of which is about files, faults and programs."""
 MAIN = {
@@ -46,6 +46,7 @@ MAIN = {
     ],
     "maximization": ["tests/jobs/test_denoise_and_trail.py"],
     "regularise": ["tests/regularise/test_driver.py", "tests/regularise/test_contract.py"],
+    "helix": ["tests/jobs/test_helix_converge.py"],
     "refine": ["tests/refine/test_convergence.py", "tests/refine/test_outputs.py"],
     "jobs": ["tests/jobs/test_half_independence.py", "tests/jobs/test_converge.py"],
 }

@@ -28,7 +28,8 @@ move, and what is held still by a narrow prior takes long to come free again."""
 
 def converge(root: Path, iteration: int) -> State:
     """Write poses, motions and the state of an iteration; each half learns its covariance of motions by itself."""
-    return refinement.converge(root, iteration, (*TABLE_COLUMNS, *MOTION_COLUMNS), lambda *known: _moved(root, *known))
+    kept = refinement.Keeping((*TABLE_COLUMNS, *MOTION_COLUMNS), lambda *known: _moved(root, *known))
+    return refinement.converge(root, iteration, kept)
 
 
 def _moved(root: Path, state: State, columns: dict[str, NDArray[Any]]) -> State:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.sealed import checked, kept, written
 from blush.maximization.noise import update_noise, update_scale, update_sigma_offset
 from blush.maximization.resolution import resolutions_angst
-from blush.refine.changes import pose_change
+from blush.refine.changes import PoseChange, pose_change
 from blush.refine.control import ControlSettings
 from blush.refine.convergence import IterationResult, next_state
 from blush.refine.estimates import ImageModel, ReferenceModel
@@ -38,20 +39,34 @@ def control_settings(config: RunConfig) -> ControlSettings:
     )
 
 
-Then = Callable[[State, Arrays], State]
+@dataclass(frozen=True)
+class Keeping:
+    """What a job keeps of an iteration beside what every refinement does.
+
+    Attributes
+    ----------
+    columns
+        Names of what is kept of every particle.
+    then
+        What is added to the state; from the state and these columns, of which some may be replaced.
+    alike
+        New poses as they are compared with old ones, where several poses show the same; from both.
+    """
+
+    columns: Sequence[str] = TABLE_COLUMNS
+    then: Callable[[State, Arrays], State] = lambda state, _columns: state
+    alike: Callable[[Arrays, Arrays], Arrays] = lambda _old, new: new
 
 
-def converge(root: Path, iteration: int, columns: Sequence[str] = TABLE_COLUMNS, then: Then | None = None) -> State:
+def converge(root: Path, iteration: int, keeping: Keeping = Keeping()) -> State:
     """Write poses, direction histograms and, last, the state of an iteration; where asked for, the RELION files.
 
     The last iteration writes them always. What the next iteration needs is in `poses.npz`, not in them.
 
     Parameters
     ----------
-    columns
-        What is kept of every particle.
-    then
-        What a job adds to the state, from the state and these columns.
+    keeping
+        What the job keeps.
     """
     from blush.jobs.outputs import write_outputs
 
@@ -63,11 +78,11 @@ def converge(root: Path, iteration: int, columns: Sequence[str] = TABLE_COLUMNS,
     measured = [load_npz(checked(folder, folder.statistics(iteration, subset))) for subset in plan.subsets]
     old, new = load_npz(checked(folder, folder.poses(iteration - 1))), {}
     keep_norm = before.search.first_cc or not config.refinement.norm_correction
-    new = gather_poses(old, measured, plan, keep_norm=keep_norm, columns=columns)
+    new = gather_poses(old, measured, plan, keep_norm=keep_norm, columns=keeping.columns)
     spectra = load_npz(checked(folder, folder.spectra(iteration)))
-    result = _result(config, before, plan, read_frozen_particles(root), measured, spectra, old, new)
-    state = next_state(before, result)
-    state = state if then is None else then(state, new)
+    compared = pose_change(old, keeping.alike(old, new), plan.operators)
+    result = _result(config, before, plan, read_frozen_particles(root), measured, spectra, new, compared)
+    state = keeping.then(next_state(before, result), new)
     with written(folder, folder.poses(iteration)) as beside:
         save_npz(beside, new)
     save_directions(folder, iteration, before, dict(zip(plan.subsets, measured, strict=True)))
@@ -86,12 +101,20 @@ def gather_poses(
     old: Arrays, measured: list[Arrays], plan: Plan, *, keep_norm: bool, columns: Sequence[str] = TABLE_COLUMNS
 ) -> Arrays:
     """Per-particle table in import order from the subsets' tables in processing order."""
-    new = {name: np.array(old[name]) for name in columns}
+    new = {
+        name: np.array(old[name]) if name in old else _empty(len(old["rot_deg"]), measured[0], name) for name in columns
+    }
     for rows, found in zip(plan.rows, measured, strict=True):
         for name in columns:
             if not (keep_norm and name == "norm_correction"):
                 new[name][rows] = found[f"table_{name}"]
     return new
+
+
+def _empty(n: int, measured: Arrays, name: str) -> NDArray[Any]:
+    """Column of something that is found anew in every iteration, and kept by none."""
+    like = measured[f"table_{name}"]
+    return np.zeros((n, *like.shape[1:]), like.dtype)
 
 
 def _result(
@@ -101,15 +124,15 @@ def _result(
     particles: ParticleSet,
     measured: list[Arrays],
     spectra: Arrays,
-    old: Arrays,
     new: Arrays,
+    change: PoseChange,
 ) -> IterationResult:
     return IterationResult(
         images=images_measured(config, before, plan, particles, measured, new),
         references=_references(before, spectra, measured[0]),
         average_pmax=float(new["pmax"].mean()),
         log_likelihood=float(new["log_likelihood"].sum()),
-        change=pose_change(old, new, plan.operators),
+        change=change,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +22,22 @@ from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.references import maps_of
 from blush.jobs.sealed import checked, kept, written
 from blush.refine.start import FirstSampling, ParticleGeometry, first_state
-from blush.refine.state import load_state, save_state
+from blush.refine.state import State, load_state, save_state
+
+Poses = dict[str, NDArray[Any]]
 
 
-def start(root: Path) -> Path:
-    """Write the state from which iteration 1 runs."""
+First = Callable[[ParticleSet, State, Poses], State]
+
+
+def start(root: Path, then: First | None = None) -> Path:
+    """Write the state from which iteration 1 runs.
+
+    Parameters
+    ----------
+    then
+        What a job adds to the state, and to the columns of the poses.
+    """
     folder, watch = RunFolder(root), Stopwatch()
     if kept(folder, folder.state(0), folder.poses(0)):
         begun = load_state(folder.state(0))
@@ -63,23 +76,25 @@ def start(root: Path) -> Path:
         config.seed,
         first_cc=not config.refinement.reference_is_greyscale,
     )
+    poses = first_poses(particles)
+    state = state if then is None else then(particles, state, poses)
     reference, _ = read_volume(checked(folder, folder.first_map()))
     filtered = low_pass(torch.from_numpy(reference), config.initial_lowpass_angst, pixel).numpy()
     for path in maps_of(folder, 0, state, final=False):
         with written(folder, path) as beside:
             write_volume(beside, filtered, pixel)
     with written(folder, folder.poses(0)) as beside:
-        save_npz(beside, first_poses(particles))
+        save_npz(beside, poses)
     with written(folder, folder.state(0)) as beside:
         save_state(beside, state)
     folder.log(iteration=0, stage="start", done=1, total=1, **watch.read())
     return folder.state(0)
 
 
-def first_poses(particles: ParticleSet) -> dict[str, NDArray[np.float64]]:
+def first_poses(particles: ParticleSet) -> Poses:
     """What iteration 0 knows of every image, in import order: the poses it came with, where it came with some."""
     zeros = np.zeros(len(particles))
-    poses = dict.fromkeys(TABLE_COLUMNS, zeros) | {"norm_correction": np.ones(len(particles))}
+    poses: Poses = dict.fromkeys(TABLE_COLUMNS, zeros) | {"norm_correction": np.ones(len(particles))}
     if particles.has_poses:
         poses |= {name: getattr(particles, name) for name in POSE_COLUMNS[:5]}
     return poses

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from blush.geometry.helix import Helix
 from blush.refine import schedule
-from blush.refine.control import BodyControl, ControlSettings, RefineControl
+from blush.refine.control import BodyControl, ControlSettings, HelixControl, RefineControl
 from blush.refine.estimates import ImageModel, ReferenceModel
+from blush.refine.filament_sampling import sampled
 from blush.refine.state import PoseSearch, RunFacts, State
 
 
@@ -124,12 +128,44 @@ def first_body_state(
     motion
         (subsets, 6, 6) covariance of its motions, to begin with.
     """
-    control = refined.control_of(RefineControl)
-    kept = {one.name: getattr(control, one.name) for one in fields(control)}
     return replace(
         refined,
         facts=replace(refined.facts, job="body"),
         references=references,
         images=images,
-        control=BodyControl(**kept, motion=motion),
+        control=BodyControl(**_kept(refined), motion=motion),
     )
+
+
+def first_helix_state(refined: State, helix: Helix, sigma_psi_deg: float, sigma_tilt_deg: float, walk: float) -> State:
+    """State 0 of filaments.
+
+    Parameters
+    ----------
+    refined
+        What `first_state` gives.
+    sigma_psi_deg, sigma_tilt_deg
+        First widths of the priors about the track.
+    walk
+        First variance of rot about the slow twist, in square degrees per Å.
+    """
+    halves = np.ones(len(refined.images.sigma_offset_angst))
+    control = HelixControl(
+        **_kept(refined),
+        rise_angst=helix.rise_angst,
+        twist_deg=helix.twist_deg,
+        fold=helix.fold,
+        walk_deg2_per_angst=walk * halves,
+        sigma_psi_deg=sigma_psi_deg * halves,
+        sigma_tilt_deg=sigma_tilt_deg * halves,
+        along_range_angst=helix.rise_angst / 2,
+        along_step_angst=math.inf,
+        bins=0,
+    )
+    return replace(refined, facts=replace(refined.facts, job="helix"), control=sampled(control, refined.search))
+
+
+def _kept(refined: State) -> dict[str, Any]:
+    """Members of the control of a refinement, for a job that adds to them."""
+    control = refined.control_of(RefineControl)
+    return {one.name: getattr(control, one.name) for one in fields(control)}

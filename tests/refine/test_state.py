@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from blush.errors import BlushError
-from blush.refine.control import Control, ControlSettings, RefineControl
-from blush.refine.start import FirstSampling, ParticleGeometry, first_state
+from blush.geometry.helix import Helix
+from blush.refine.control import Control, ControlSettings, HelixControl, RefineControl
+from blush.refine.start import FirstSampling, ParticleGeometry, first_helix_state, first_state
 from blush.refine.state import State, load_state, save_state, with_settings
 
 
@@ -170,3 +171,22 @@ def test_the_first_width_of_the_offset_prior_is_the_one_asked_for():
         sampling = FirstSampling(offset_sigma_angst=width)
         state = first_state(particles, sampling, ControlSettings(initial_lowpass_angst=30.0), noise, 1, True)
         assert np.array_equal(state.images.sigma_offset_angst, [width, width])
+
+
+def helix_state() -> State:
+    return first_helix_state(some_state(), Helix(4.75, -1.2, 2), sigma_psi_deg=3.0, sigma_tilt_deg=5.0, walk=0.1)
+
+
+def test_the_state_of_filaments_reads_back_to_the_last_bit(tmp_path):
+    control = replace(helix_state().control, walk_deg2_per_angst=np.array([1 / 3, 0.1]), at_limit=("twist",))
+    state = replace(helix_state(), control=control)
+    save_state(tmp_path / "state.json", state)
+    read = load_state(tmp_path / "state.json")
+    assert read == state
+    assert read.control_of(HelixControl).helix == Helix(4.75, -1.2, 2)
+    assert read.control_of(HelixControl).at_limit == ("twist",)
+
+
+def test_widths_of_filaments_are_those_of_two_halves(tmp_path):
+    with pytest.raises(ValueError, match=r"control\.sigma_psi_deg has 1 subsets, but 2 are expected"):
+        replace(helix_state(), control=replace(helix_state().control, sigma_psi_deg=np.ones(1)))
