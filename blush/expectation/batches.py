@@ -12,15 +12,35 @@ from blush.expectation.coarse import Poses, Weighted
 from blush.expectation.prepare import Images
 
 
-def batches(poses: Poses, limit: int) -> Iterator[slice]:
-    """Consecutive images whose coarse pairs number at most `limit` (or a single image)."""
-    ends = np.cumsum(poses.count.cpu().numpy())
-    begin = 0
-    while begin < len(ends):
-        base = ends[begin - 1] if begin else 0
-        end = max(begin + 1, int(np.searchsorted(ends, base + limit, side="right")))
+def batches(poses: Poses, limit: int, shifts: int | None = None) -> Iterator[slice]:
+    """Consecutive images whose coarse pairs number at most `limit` (or a single image).
+
+    Parameters
+    ----------
+    shifts
+        The most coarse shifts that they may have together, where those of each image are its own.
+    """
+    limits = [(np.cumsum(poses.count.cpu().numpy()), limit)]
+    if shifts is not None:
+        limits.append((np.cumsum(_shifts_of_images(poses)), shifts))
+    begin, count = 0, len(poses.count)
+    while begin < count:
+        reach = (int(np.searchsorted(ends, _before(ends, begin) + most, side="right")) for ends, most in limits)
+        end = max(begin + 1, min(reach))
         yield slice(begin, end)
         begin = end
+
+
+def _before(ends: np.ndarray, begin: int) -> int:
+    return int(ends[begin - 1]) if begin else 0
+
+
+def _shifts_of_images(poses: Poses) -> np.ndarray:
+    """(b,) different coarse shifts among the poses of each image, which are in ascending order of (image, shift)."""
+    image, shift = (one.cpu().numpy() for one in (poses.image, poses.shift))
+    new = np.ones(len(image), dtype=bool)
+    new[1:] = (image[1:] != image[:-1]) | (shift[1:] != shift[:-1])
+    return np.bincount(image[new], minlength=len(poses.count))
 
 
 def subset_of(poses: Poses, chosen: slice) -> Poses:

@@ -113,7 +113,8 @@ def keep(scores: Tensor, log_prior: Tensor, row: Tensor | None, model: Model) ->
     log_prior
         (b or 1, t, r) or broadcastable.
     row
-        (b, r) row of each column, or None where columns are the rows.
+        (b, l, r) row of each column, for each of l equal runs of shifts, of which each then keeps its best pose in any
+        case; or None where columns are the rows.
     """
     b, t, r = scores.shape
     groups = len(model.component.references) if is_tempered(model) else 1
@@ -124,40 +125,63 @@ def keep(scores: Tensor, log_prior: Tensor, row: Tensor | None, model: Model) ->
     top, gap = (x.view(b, 1, groups, 1) for x in (cut.top, cut.gap))
     kept = top - grouped <= (torch.zeros_like(gap) if model.cross_correlation else gap)
     # How many poses there are is the host's to know: one of 28 to 38 synchronisations of a block on a GPU.
-    image, shift, column = torch.nonzero(kept.view(b, t, r), as_tuple=True)
+    kept = kept.view(b, t, r)
+    if row is not None and row.shape[1] > 1:
+        listed = scores.view(b, row.shape[1], -1)
+        best = listed.amax(2, keepdim=True)
+        kept = kept | ((listed == best) & best.isfinite()).view(b, t, r)
+    image, shift, column = torch.nonzero(kept, as_tuple=True)
     prior = log_prior.expand_as(scores)[image, shift, column]
-    chosen = column if row is None else row[image, column]
+    chosen = column if row is None else row[image, torch.div(shift * row.shape[1], t, rounding_mode="floor"), column]
     return Poses(image, shift, chosen, prior, torch.bincount(image, minlength=b))
 
 
 def local_search(
     block: Weighted, phases: Tensor, orientation: Tensor, log_prior: Tensor, model: Model, pixels: Packed
 ) -> Poses:
-    """Score the neighbourhood of each image's previous pose.
+    """Score lists of orientations of each image, as the neighbourhood of its previous pose.
 
     Parameters
     ----------
+    phases
+        (t, 2, n) of the coarse shifts, or (b, t, 2, n) where images have shifts of their own.
     orientation
-        (b, m) grid indices, -1 where a neighbourhood is smaller.
+        (b, l, m) grid indices, -1 where a list is shorter; the first t / l shifts are those of the first list.
     log_prior
         (b, 1 or t, m) their log priors, of each shift where they depend on it.
     """
-    n, (b, t) = pixels.inside(model.coarse_radius), block.log_prior_shift.shape
-    component, m = model.component, orientation.shape[1]
-    matrices = component.grid.matrices(orientation.clamp_min(0).flatten())
-    rows = multiply(block.cross[:, None, :, :n], phases[None, ..., :n]).reshape(b, t, 2 * n)
-    scores, priors = [], []
-    for reference in component.references:
-        slices, power = project_weighted(reference.sphere, matrices, pixels, n, block.power[:, :n])
-        slices, power = slices.view(b, m, 2 * n), power.view(b, m)
-        scores.append(combine(rows @ slices.transpose(1, 2), power, model.cross_correlation))
-        priors.append(log_prior + reference.log_prior)
-    score, first = torch.cat(scores, 2), torch.arange(len(scores), device=rows.device) * component.grid.n_orientations
+    (b, t), component, lists = block.log_prior_shift.shape, model.component, orientation.shape[1]
+    scores = _scores_of_lists(block, phases, orientation, model, pixels)
+    priors = [log_prior + reference.log_prior for reference in component.references]
+    score, first = torch.cat(scores, 2), torch.arange(len(scores), device=orientation.device)
     prior = block.log_prior_shift[:, :, None] + torch.cat(priors, 2).to(score.dtype)
     if not model.cross_correlation:
         score = score + prior
-    row = orientation[:, None] + first[:, None]
-    missing = (orientation < 0).repeat(1, len(scores))
-    score = score.masked_fill(missing[:, None, :], -torch.inf)
+    row = orientation[:, :, None] + first[:, None] * component.grid.n_orientations
+    missing = (orientation < 0).repeat(1, 1, len(scores))
+    score = score.view(b, lists, t // lists, -1).masked_fill(missing[:, :, None, :], -torch.inf).view(b, t, -1)
     confine(score, block.confined_to, model)
-    return keep(score, prior, row.flatten(1), model)
+    return keep(score, prior, row.flatten(2), model)
+
+
+def _scores_of_lists(
+    block: Weighted, phases: Tensor, orientation: Tensor, model: Model, pixels: Packed
+) -> list[Tensor]:
+    """(b, t, m) log likelihoods by each reference, -inf in lists that hold nothing."""
+    n, (b, t), (lists, m) = pixels.inside(model.coarse_radius), block.log_prior_shift.shape, orientation.shape[1:]
+    rows = multiply(block.cross[:, None, :, :n], phases[..., :n]).reshape(b * lists, t // lists, 2 * n)
+    power, near = block.power[:, :n], orientation.flatten(0, 1)
+    used = None
+    if lists > 1:
+        used = torch.nonzero((near >= 0).any(1)).squeeze(1)
+        rows, power, near = rows[used], power[torch.div(used, lists, rounding_mode="floor")], near[used]
+    matrices = model.component.grid.matrices(near.clamp_min(0).flatten())
+    scores = []
+    for reference in model.component.references:
+        slices, weight = project_weighted(reference.sphere, matrices, pixels, n, power)
+        slices, weight = slices.view(len(rows), m, 2 * n), weight.view(len(rows), m)
+        found = combine(rows @ slices.transpose(1, 2), weight, model.cross_correlation)
+        if used is not None:
+            found = found.new_full((b * lists, *found.shape[1:]), -torch.inf).index_copy_(0, used, found)
+        scores.append(found.view(b, t, m))
+    return scores

@@ -56,6 +56,8 @@ class Posterior:
         First pair of every block of `block_size` rows, and the end.
     reference_edges
         First of the rows in use of every reference, and the end.
+    score
+        (p, 4, children) unnormalised log posterior of every sample, significant or not.
     """
 
     pairs: Pairs
@@ -70,6 +72,7 @@ class Posterior:
     edges: list[int]
     reference_edges: list[int]
     block_size: int
+    score: Tensor
 
     @property
     def children(self) -> int:
@@ -128,7 +131,7 @@ def fine_posterior(
         part = pairs.part(begin, end, first)
         scores[begin:end] = score_pairs(
             part, block.cross, block.power, phases, slices.view(-1, children, 2, n),
-            log_prior[begin:end], model.cross_correlation,
+            log_prior[begin:end], model.cross_correlation, block.log_prior_shift.shape[1],
         )  # fmt: skip
         if prior is not None:
             scores[begin:end] += prior(part, matrices[first : first + size]).to(scores.dtype)
@@ -142,6 +145,7 @@ def fine_posterior(
         best_shift=pairs.shift[pair] * CHILD_SHIFTS + torch.div(child, children, rounding_mode="floor"),
         best_row=pairs.orientation[pair] * children + child % children,
         pmax=pmax, row=row, matrices=matrices, edges=edges, reference_edges=reference_edges, block_size=size,
+        score=scores,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from blush.expectation.image_masks import ImageMasks
 from blush.expectation.memory import FIXED_CHUNK
 from blush.expectation.model import Model
 from blush.expectation.optics import OpticsTables
@@ -100,9 +101,9 @@ class Place:
 class GivenImages:
     """Transforms of images to a multiple of `SHELLS_AT_ONCE` shells."""
 
-    def __init__(self, model: Model, pixels: Packed, tables: OpticsTables, mask: Tensor, block_size: int) -> None:
+    def __init__(self, model: Model, pixels: Packed, tables: OpticsTables, masks: ImageMasks, block_size: int) -> None:
         shells = min(model.box_px // 2, -(-model.radius // SHELLS_AT_ONCE) * SHELLS_AT_ONCE)
-        self.model, self.pixels, self.tables, self.mask = model, pixels, tables, mask
+        self.model, self.pixels, self.tables, self.masks = model, pixels, tables, masks
         self.n_pixels, self.chunk = pixels.inside(shells), min(FIXED_CHUNK, block_size)
 
     def transforms(self, particles: ParticleSet, begin: int, end: int, place: Place | None) -> Transforms:
@@ -118,10 +119,10 @@ class GivenImages:
         return self._made(particles.take(np.arange(begin, end)))
 
     def _bytes_per_image(self) -> int:
-        return 5 * self.n_pixels * self.mask.dtype.itemsize + 8 * (self.model.box_px // 2 + 1)
+        return 5 * self.n_pixels * self.masks.circle.dtype.itemsize + 8 * (self.model.box_px // 2 + 1)
 
     def _made(self, particles: ParticleSet) -> Transforms:
-        n, count, like = self.n_pixels, len(particles), self.mask
+        n, count, like = self.n_pixels, len(particles), self.masks.circle
         power = torch.empty(count, self.model.box_px // 2 + 1, dtype=torch.float64, device=like.device)
         made = Transforms(like.new_empty(count, 2, n), like.new_empty(count, 2, n), power, like.new_empty(count, n))
         for begin in range(0, count, self.chunk):
@@ -132,13 +133,15 @@ class GivenImages:
         return made
 
     def _chunk(self, particles: ParticleSet) -> Transforms:
-        old_px = offsets_px(particles, self.model, self.mask.device)
+        device = self.masks.circle.device
+        old_px = offsets_px(particles, self.model, device)
         shift_px = round_half_away(old_px)
-        optics = torch.from_numpy(particles.optics_index).to(self.mask.device).long()
+        optics = torch.from_numpy(particles.optics_index).to(device).long()
         correction = None if self.tables.correction is None else self.tables.correction[optics]
-        images = torch.from_numpy(particles.images()).to(self.mask)
+        images = torch.from_numpy(particles.images()).to(self.masks.circle)
         ones = torch.ones(len(images), dtype=torch.float64, device=images.device)
-        found: Images = prepare(images, ones, shift_px, self.mask, self.pixels, self.n_pixels, correction)
+        mask = self.masks.of(particles)
+        found: Images = prepare(images, ones, shift_px, mask, self.pixels, self.n_pixels, correction)
         ramps = phases(old_px - shift_px, self.pixels, self.n_pixels, images.dtype)
         masked, unmasked = (multiply(one[..., : self.n_pixels], ramps) for one in (found.masked, found.unmasked))
         return Transforms(masked, unmasked, found.power, self.tables.ctf(particles, self.n_pixels))

@@ -17,6 +17,10 @@ HELD_BACK_BYTES = 200_000_000
 """Freed memory that the allocator keeps after it has made the spheres of many references (measured, glibc)."""
 PAIRS_PER_BATCH = 2**19
 """Coarse pairs scored at once in the second pass."""
+RAMP_BYTES = 2**28
+"""Ramps of fine shifts held at once, where every image has shifts of its own."""
+PRIOR_SAMPLES = 2**20
+"""Samples of orientation and offset along a filament whose prior is computed at once, of 128 bytes each."""
 LOCAL_NEIGHBOURS = 350
 """Orientations of a local search: directions x in-plane angles within 3 sigma of 2 fine steps, rounded up."""
 LARGEST_BLOCK = 256
@@ -79,6 +83,9 @@ class StepSize:
         Every image keeps its pose: no search.
     others
         Other parts of the particle that are taken away from images.
+    lists
+        Lists of orientations of every image, `n_orientations` in all, each with shifts of its own; 0: all images have
+        the same shifts.
     """
 
     box_px: int
@@ -91,6 +98,7 @@ class StepSize:
     references: int = 1
     fixed: bool = False
     others: int = 0
+    lists: int = 0
 
     def pixels(self, radius: int) -> int:
         """Pixels of the half plane within a radius, about pi radius^2 / 2."""
@@ -115,6 +123,10 @@ class StepSize:
         - result: 3 f c for every reference: the copy that is written;
         - accuracy: 35 (4 f + 32) n(radius), one particle at 35 rotations, or 0.13 GB; and 200 f n(radius): the CTFs.
 
+        With L lists, shifts, and P, are those of one list. Instead of the ramps of shared shifts there are those of the
+        images of a batch, at most 0.25 GB or those of one image, 8 f n(radius) L shifts, and its shifted copies, as
+        many again; coarse ramps take another 2 f n(coarse) L shifts block, and priors 128 bytes for 2^20 samples.
+
         P in full is the worst case, a posterior so flat that every pose is significant. The portable torch kernels
         take up to 1 GB more.
 
@@ -136,12 +148,20 @@ class StepSize:
             process=self._process_bytes(),
             transform=self._transform_bytes(),
             volumes=(6 * self.references + 2 * self.others) * f * cells,
-            slices=f * (kept + 8 * n * self.shifts),
-            first_pass=images + 2 * f * coarse * self.shifts * block_size + (2 * f + 29) * poses,
+            slices=f * kept + self._ramp_bytes(block_size),
+            first_pass=images + self._shifted_bytes(block_size) + (2 * f + 29) * poses,
             second_pass=images + 28 * poses + (184 + max(4 * _CHILDREN * f, _CHILDREN * (f + 16))) * pairs,
             result=3 * f * cells * self.references,
             accuracy=max(BYTES_AT_ONCE, bytes_per_particle(n, f)) + 2 * PARTICLES * f * n,
         )
+
+    def _ramp_bytes(self, block_size: int) -> int:
+        one = 8 * self.itemsize * self.pixels(self.radius) * self.shifts * max(1, self.lists)
+        return max(one, min(block_size * one, RAMP_BYTES)) + one if self.lists else one
+
+    def _shifted_bytes(self, block_size: int) -> int:
+        rows = 2 * self.itemsize * self.pixels(self.coarse_radius) * self.shifts * block_size
+        return 2 * self.lists * rows + 128 * PRIOR_SAMPLES if self.lists else rows
 
     def _fixed_peak(self, block_size: int) -> PeakMemory:
         cells, f = sphere_cells(self.radius), self.itemsize
@@ -177,6 +197,7 @@ class StepSize:
         per_particle = 6 * self.box_px**2 * self.itemsize
         if self.local:
             per_orientation = 3 * self.pixels(self.coarse_radius) + 2 * self.shifts
+            per_particle += 4 * self.lists * self.shifts * self.pixels(self.coarse_radius) * self.itemsize
             budget = min(memory_bytes / 4, 2**27 if on_cpu else 2**33)
         else:
             per_orientation = 3 * self.shifts

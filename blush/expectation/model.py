@@ -7,6 +7,40 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from blush.expectation.component import Component
+from blush.geometry.helix import Helix
+
+
+@dataclass(frozen=True)
+class FilamentModel:
+    """What is known of segments of filaments before they are seen, beside what each of them knows of its own.
+
+    Attributes
+    ----------
+    helix
+        Rise, twist and fold, of which the slow twist and the period of rot follow.
+    sigma_psi_deg, sigma_tilt_deg
+        Widths of the priors of psi and tilt about those of `ParticleSet.filament_prior`, for polarity 0 as they stand
+        and turned round for polarity 1. Global searches end at three of them, or half a step of the grid.
+    sigma_across_angst
+        Width of the prior of the offset across the filament. That along it has none.
+    along_step_angst
+        Spacing of the coarse offsets along the filament.
+    tube_diameter_angst
+        Of the mask about the filament's axis; infinite: the circle of the particle alone.
+    bins
+        In which the reduced rot is told over its period.
+    undecided_log_odds
+        Local searches look about the best poses of both polarities while the prior's log odds are below this.
+    """
+
+    helix: Helix
+    sigma_psi_deg: float
+    sigma_tilt_deg: float
+    sigma_across_angst: float
+    along_step_angst: float
+    tube_diameter_angst: float
+    bins: int
+    undecided_log_odds: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -26,7 +60,8 @@ class Model:
     norm_average
         Average norm correction of the subset.
     offsets_angst, offset_step_angst
-        Coarse shifts (t, 2), perturbed already; the step sets the children.
+        Coarse shifts (t, 2), perturbed already; the step sets the children. With `filament` they are along and across
+        each segment's axis, as of `frame_offsets`, and the step is that across.
     sigma_offset_angst
         Width of the prior of the particle's whole offset around zero.
     local_sigma_deg
@@ -47,6 +82,8 @@ class Model:
         (6, 6) covariance of how far poses are from those that images are anchored to, rotation vector in rad and
         displacement in Å in the frame of the map; or None. It takes the place of both priors, of offsets and around
         the previous pose, whose neighbourhood only bounds the search.
+    filament
+        What is known of segments of filaments; or None. It takes the place of both priors, too.
     """
 
     component: Component
@@ -68,6 +105,7 @@ class Model:
     temperature: float = 1.0
     pose_temperature: float = 1.0
     motion: Tensor | None = None
+    filament: FilamentModel | None = None
 
     @property
     def box_px(self) -> int:

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from blush.expectation.block import Block
 from blush.expectation.fine import Posterior
+from blush.expectation.known_poses import Candidates, PriorMass, neighbours
 from blush.expectation.model import Model
+from blush.expectation.offsets import FineShifts
 from blush.expectation.sparse import Pairs
 from blush.geometry.rotation import matrix_from_euler, rotation_vector
 
@@ -99,7 +101,7 @@ class PosePrior:
 
 
 @dataclass(frozen=True)
-class FinePrior:
+class AnchoredFinePrior:
     """The prior at the fine samples of the second pass.
 
     Attributes
@@ -161,11 +163,17 @@ def _moments(weight: Tensor, vectors: Tensor, moved: Tensor) -> Tensor:
 
 
 class AnchoredPrior:
-    """The prior of an expectation step, for any block of its images."""
+    """The prior of an expectation step, for any block of its images: `PosePriors` about given poses."""
 
-    def __init__(self, model: Model, fine_px: Tensor, device: torch.device) -> None:
-        self.model, self.device = model, device
-        self.fine_angst = fine_px.to(device) * model.pixel_size_angst
+    covers_offsets = True
+
+    def __init__(self, model: Model, device: torch.device, orientations: int) -> None:
+        self.model, self.device, self.orientations = model, device, orientations
+
+    def candidates(self, block: Block) -> Candidates:
+        """Orientations near the previous one, whatever it is anchored to."""
+        orientation, _ = neighbours(self.model, block, self.device)
+        return Candidates(orientation[:, None], self.coarse(block, orientation))
 
     def coarse(self, block: Block, orientation: Tensor) -> Tensor:
         """(b, t, m) log prior of coarse poses, of a mean of 1 over those that are searched.
@@ -184,9 +192,11 @@ class AnchoredPrior:
         count = (orientation >= 0).sum(1) * offsets.shape[1]
         return log_prior - (torch.logsumexp(log_prior, (1, 2)) - count.log())[:, None, None]
 
-    def fine(self, block: Block) -> FinePrior:
+    def fine(self, block: Block, mass: PriorMass | None, shifts: FineShifts) -> AnchoredFinePrior:
         """The prior of the second pass."""
-        return FinePrior(self._of(block), self._whole_angst(block), self.fine_angst)
+        del mass
+        fine_angst = shifts.px * self.model.pixel_size_angst
+        return AnchoredFinePrior(self._of(block), self._whole_angst(block), fine_angst)
 
     def _of(self, block: Block) -> PosePrior:
         if self.model.motion is None or block.particles.anchor is None:

@@ -32,8 +32,27 @@ class Images:
     power: Tensor
 
 
-def mask_images(images: Tensor, mask: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class TubeMask:
+    """What of each segment of a filament is compared, and where its surroundings are measured.
+
+    Attributes
+    ----------
+    inside
+        (b, N, N) 1 in the tube about the segment's axis and in the circle of the particle.
+    beside
+        (b, N, N) 1 beside the tube: beyond the circle the filament goes on.
+    """
+
+    inside: Tensor
+    beside: Tensor
+
+
+def mask_images(images: Tensor, mask: Tensor | TubeMask) -> Tensor:
     """Replace what is outside the mask by the mean of the outside region (docs/algorithm.md, section 3, step 4)."""
+    if isinstance(mask, TubeMask):
+        background = (images.double() * mask.beside).sum((1, 2)) / mask.beside.double().sum((1, 2))
+        return images * mask.inside + (1 - mask.inside) * background.to(images.dtype)[:, None, None]
     outside = 1 - mask
     background = (images.double() * outside).sum((1, 2)) / outside.double().sum()
     return images * mask + outside * background.to(images.dtype)[:, None, None]
@@ -63,7 +82,7 @@ def prepare(
     images: Tensor,
     factor: Tensor,
     shift_px: Tensor,
-    mask: Tensor,
+    mask: Tensor | TubeMask,
     pixels: Packed,
     n_pixels: int,
     correction: Tensor | None = None,
@@ -79,7 +98,7 @@ def prepare(
     shift_px
         (b, 2) int64, previous origins rounded to whole pixels.
     mask
-        (N, N) from `soft_circle`.
+        (N, N) from `soft_circle`, or those of segments.
     pixels, n_pixels
         Packed half plane, and how many of its pixels are kept.
     correction

@@ -17,19 +17,20 @@ from blush.expectation.coarse import GlobalSearch, Poses, Weighted, local_search
 from blush.expectation.fine import back_project, fine_posterior
 from blush.expectation.fixed import FixedPoses
 from blush.expectation.given_images import GivenImages, Place, offsets_px
-from blush.expectation.memory import LOCAL_NEIGHBOURS, PAIRS_PER_BATCH, StepSize
+from blush.expectation.image_masks import ImageMasks
+from blush.expectation.known_poses import CoarsePrior, PriorMass
+from blush.expectation.memory import PAIRS_PER_BATCH, StepSize
 from blush.expectation.model import Model
+from blush.expectation.offsets import POLARITIES, FrameOffsets
 from blush.expectation.optics import OpticsTables
-from blush.expectation.pose_prior import AnchoredPrior
-from blush.expectation.prepare import MASK_EDGE_PX, Images, prepare
+from blush.expectation.prepare import Images, prepare
+from blush.expectation.searched import searched
 from blush.expectation.statistics import Fit, add_pose_sums, add_statistics, weight_of_images
 from blush.expectation.sums import Sums
 from blush.expectation.table import of_references, pose_columns
 from blush.fourier.many_sums import InterleavedSums
-from blush.fourier.mask import soft_circle
 from blush.fourier.packed import Packed, packed
-from blush.fourier.shift import phases, round_half_away
-from blush.geometry.sampling import fine_offsets
+from blush.fourier.shift import round_half_away
 from blush.io.particles import POSE, ParticleSet
 
 CTF_BLOCKS = 10
@@ -67,37 +68,31 @@ class Expectation:
         self.pixels: Packed = packed(model.box_px, str(device))
         self.n_pixels = self.pixels.inside(model.radius)
         self.tables = OpticsTables(particles, self.pixels, dtype)
-        step_px = model.offset_step_angst / model.pixel_size_angst
-        self.coarse_px = model.offsets_angst.to(device) / model.pixel_size_angst
-        fine = fine_offsets(self.coarse_px, step_px)
-        self.fine_px = fine.flatten(0, 1)
-        self.coarse_phases = phases(self.coarse_px, self.pixels, self.pixels.inside(model.coarse_radius), dtype)
-        self.fine_phases = phases(fine, self.pixels, self.n_pixels, dtype)
-        radius_px = model.particle_diameter_angst / (2 * model.pixel_size_angst)
-        self.mask = soft_circle(model.box_px, radius_px, MASK_EDGE_PX, device, dtype)
-        is_global = model.local_sigma_deg is None and not model.fixed_poses
-        self.search = GlobalSearch(model, self.pixels, dtype) if is_global else None
+        self.masks = ImageMasks(model, dtype, device)
         self.fixed = FixedPoses(model, self.pixels) if model.fixed_poses else None
-        self.anchored = None if model.motion is None else AnchoredPrior(model, fine, device)
+        self.offsets, self.priors = searched(model, self.pixels, dtype, device)
+        is_global = self.priors is None and not model.fixed_poses
+        self.search = GlobalSearch(model, self.pixels, dtype) if is_global else None
         size = self._size()
         self.block_size = size.block_size(memory_bytes, on_cpu=self.device.type == "cpu")
         self.spare_bytes = memory_bytes - size.peak(self.block_size).total
-        self.given = GivenImages(model, self.pixels, self.tables, self.mask, self.block_size)
+        self.given = GivenImages(model, self.pixels, self.tables, self.masks, self.block_size)
 
     def _size(self) -> StepSize:
         """What decides how many particles make a block, so that its scores and slices stay within the memory."""
-        model = self.model
-        component, local = model.component, model.local_sigma_deg is not None
+        model, priors = self.model, self.priors
+        n_references = len(model.component.references)
         return StepSize(
             model.box_px,
             model.radius,
             model.coarse_radius,
-            LOCAL_NEIGHBOURS * len(component.references) if local else component.n_rows,
-            len(self.coarse_px),
+            model.component.n_rows if priors is None else priors.orientations * n_references,
+            len(model.offsets_angst),
             self.dtype.itemsize,
-            local,
-            len(component.references),
-            model.fixed_poses,
+            local=priors is not None,
+            references=n_references,
+            fixed=model.fixed_poses,
+            lists=POLARITIES if isinstance(self.offsets, FrameOffsets) else 0,
         )
 
     def run(
@@ -189,7 +184,7 @@ class Expectation:
             self.seen.images(particles),
             model.norm_average / torch.from_numpy(particles.norm_correction).to(device),
             round_half_away(old_px),
-            self.mask,
+            self.masks.of(particles),
             self.pixels,
             self.n_pixels,
             correction,
@@ -219,12 +214,10 @@ class Expectation:
         )
 
     def _weighted(self, block: Block) -> Weighted:
-        whole_angst = block.shift_px[:, None] * self.model.pixel_size_angst
-        offsets = whole_angst + self.model.offsets_angst.to(self.device)
-        prior = -offsets.square().sum(-1) / (2 * self.model.sigma_offset_angst**2)
-        prior = prior - torch.logsumexp(prior, 1, keepdim=True) + math.log(prior.shape[1])  # mean 1 over the search
-        if self.anchored is not None:
-            prior = torch.zeros_like(prior)  # it depends on the orientation, and is added with that
+        if self.priors is not None and self.priors.covers_offsets:  # added with that of the orientation
+            prior = torch.zeros(len(block.scale), self.offsets.of_one_image, dtype=torch.float64, device=self.device)
+        else:
+            prior = self._log_prior_shift(block)
         weight = torch.ones_like(block.inverse_noise) if self.model.cross_correlation else block.inverse_noise
         if self.model.pose_temperature != 1:
             weight = weight / self.model.pose_temperature
@@ -233,6 +226,13 @@ class Expectation:
         power = scaled.square() * weight / 2
         cross[..., 0], power[:, 0] = 0, 0  # the likelihood leaves the origin out
         return Weighted(cross, power, prior.to(self.dtype), self._confined(block.particles))
+
+    def _log_prior_shift(self, block: Block) -> Tensor:
+        """(b, t) log prior of the coarse shifts."""
+        whole_angst = block.shift_px[:, None] * self.model.pixel_size_angst
+        offsets = whole_angst + self.model.offsets_angst.to(self.device)
+        prior = -offsets.square().sum(-1) / (2 * self.model.sigma_offset_angst**2)
+        return prior - torch.logsumexp(prior, 1, keepdim=True) + math.log(prior.shape[1])  # mean 1 over the search
 
     def _confined(self, particles: ParticleSet) -> Tensor | None:
         to, n = particles.confined_to, len(self.model.component.references)
@@ -245,39 +245,37 @@ class Expectation:
     def _run_block(self, particles: ParticleSet, sums: Sums) -> None:
         block = self._load(particles)
         weighted = self._weighted(block)
-        poses = self._coarse(block, weighted)
-        for chosen in batches(poses, PAIRS_PER_BATCH):
-            self._second_pass(taken(block, weighted, chosen), subset_of(poses, chosen), sums)
+        poses, mass = self._coarse(block, weighted)
+        for chosen in batches(poses, PAIRS_PER_BATCH, self.offsets.at_once):
+            known = None if mass is None else mass.taken(chosen)
+            self._second_pass(taken(block, weighted, chosen), subset_of(poses, chosen), known, sums)
 
-    def _coarse(self, block: Block, weighted: Weighted) -> Poses:
-        model = self.model
+    def _coarse(self, block: Block, weighted: Weighted) -> tuple[Poses, PriorMass | None]:
+        ramps = self.offsets.coarse(block)
         if self.search is not None:
-            return self.search.search(weighted, self.coarse_phases)
-        names = ("rot_deg", "tilt_deg", "psi_deg")
-        rot, tilt, psi = (torch.from_numpy(getattr(block.particles, name)).to(self.device) for name in names)
-        if model.local_sigma_deg is None:
+            return self.search.search(weighted, ramps), None
+        if self.priors is None:
             raise ValueError("neither a global nor a local search was prepared")
-        orientation, log_prior = model.component.grid.local_neighbours(rot, tilt, psi, model.local_sigma_deg)
-        log_prior = (log_prior + (orientation >= 0).sum(1, keepdim=True).log())[:, None]  # mean 1 over the search
-        if self.anchored is not None:
-            log_prior = self.anchored.coarse(block, orientation)
-        return local_search(weighted, self.coarse_phases, orientation, log_prior, model, self.pixels)
+        found = self.priors.candidates(block)
+        return local_search(weighted, ramps, found.orientation, found.log_prior, self.model, self.pixels), found.mass
 
-    def _second_pass(self, subset: tuple[Block, Weighted], poses: Poses, sums: Sums) -> None:
+    def _second_pass(
+        self, subset: tuple[Block, Weighted], poses: Poses, mass: PriorMass | None, sums: Sums
+    ) -> None:  # fmt: skip
         block, weighted = subset
-        prior = None if self.anchored is None else self.anchored.fine(block)
-        of_children = None if prior is None else prior.log_density
-        posterior = fine_posterior(poses, weighted, self.fine_phases, self.model, self.pixels, of_children)
+        shifts, poses = self.offsets.fine(block, poses)
+        prior = CoarsePrior() if self.priors is None else self.priors.fine(block, mass, shifts)
+        ramps = shifts.phases
+        posterior = fine_posterior(poses, weighted, ramps, self.model, self.pixels, prior.log_density)
         image = block.images.unmasked * block.data_factor[:, None]
         power = block.data_factor * block.scale[:, None] * block.transfer
-        mean, square = back_project(posterior, image, power, self.fine_phases, self.model, self.pixels, sums.volumes)
+        mean, square = back_project(posterior, image, power, ramps, self.model, self.pixels, sums.volumes)
         weight = weight_of_images(posterior, len(block.scale))
         fit = Fit(weight, posterior.shares, posterior.log_sum, mean, square)
         add_statistics(sums, self.model, self.pixels, block, fit)
-        add_pose_sums(sums, self.model, self.fine_px, block, posterior)
-        sums.append(pose_columns(self.model, self.fine_px, block, posterior, poses))
-        if prior is not None:
-            sums.append(prior.columns(posterior, len(block.scale)))
+        add_pose_sums(sums, self.model, shifts, block, posterior)
+        sums.append(pose_columns(self.model, shifts, block, posterior, poses))
+        sums.append(prior.columns(posterior, len(block.scale)))
 
     def at_given_poses(self, particles: ParticleSet) -> tuple[Block, Weighted]:
         """Images as they are compared at the poses that they have, their offsets undone exactly."""

@@ -49,6 +49,7 @@ def score_pairs(
     slices: Tensor,
     log_prior: Tensor,
     cross_correlation: bool,
+    of_one_image: int = 0,
 ) -> Tensor:
     """Log posterior of all children of each pair, up to a constant per image.
 
@@ -64,6 +65,8 @@ def score_pairs(
         (p,).
     cross_correlation
         Give the normalised correlation instead (docs/algorithm.md, section 2).
+    of_one_image
+        Where images have coarse shifts of their own, the most that one has; those of an image are consecutive.
 
     Returns
     -------
@@ -74,7 +77,8 @@ def score_pairs(
     if native.usable(image, slices) and children % 4 == 0:
         native.call(
             "score_pairs", image.contiguous(), power.contiguous(), phases.contiguous(), slices.contiguous(),
-            len(phases), n, children, *pairs.int32(), log_prior.contiguous(), len(pairs), int(cross_correlation), out,
+            of_one_image or len(phases), n, children, *pairs.int32(), log_prior.contiguous(), len(pairs),
+            int(cross_correlation), out,
         )  # fmt: skip
         return out
     step = max(1, FLOATS_PER_CHUNK // (2 * n * children))

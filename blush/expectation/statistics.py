@@ -11,6 +11,7 @@ from torch import Tensor
 from blush.expectation.block import Block
 from blush.expectation.fine import Posterior
 from blush.expectation.model import Model
+from blush.expectation.offsets import FineShifts
 from blush.expectation.sparse import CHILD_SHIFTS
 from blush.expectation.sums import Sums
 from blush.fourier.packed import Packed, shell_sums
@@ -70,22 +71,17 @@ def weight_of_images(posterior: Posterior, n_images: int) -> Tensor:
     return per_pair.new_zeros(n_images).index_add_(0, posterior.pairs.image, per_pair.sum((1, 2)))
 
 
-def add_pose_sums(sums: Sums, model: Model, fine_px: Tensor, block: Block, posterior: Posterior) -> None:
-    """Sum of w |offset|^2 and of w per direction, through one histogram over shifts and one over rows.
-
-    Parameters
-    ----------
-    fine_px
-        (fine shifts, 2).
-    """
-    n_images, n_shifts, pairs = len(block.scale), len(fine_px), posterior.pairs
-    child = torch.arange(CHILD_SHIFTS, device=fine_px.device)
-    index = ((pairs.image * (n_shifts // CHILD_SHIFTS) + pairs.shift)[:, None] * CHILD_SHIFTS + child).flatten()
-    per_shift = torch.zeros(n_images * n_shifts, dtype=torch.float64, device=fine_px.device)
-    per_shift.index_add_(0, index, posterior.weight.double().sum(2).flatten())
-    square = (block.shift_px[:, None] + fine_px.double()).square().sum(-1) * model.pixel_size_angst**2
-    sums.offset_square = sums.offset_square.to(per_shift) + (per_shift.view(n_images, n_shifts) * square).sum()
-    per_row = torch.zeros(len(posterior.row), dtype=torch.float64, device=fine_px.device)
+def add_pose_sums(sums: Sums, model: Model, shifts: FineShifts, block: Block, posterior: Posterior) -> None:
+    """Sum of w |offset|^2 and of w per direction, through one histogram over shifts and one over rows."""
+    pairs, device = posterior.pairs, posterior.weight.device
+    child = torch.arange(CHILD_SHIFTS, device=device)
+    place, offsets_px = shifts.places(pairs, block.shift_px)
+    index = (place[:, None] * CHILD_SHIFTS + child).flatten()
+    per_shift = torch.zeros(offsets_px.shape[:-1], dtype=torch.float64, device=device)
+    per_shift.view(-1).index_add_(0, index, posterior.weight.double().sum(2).flatten())
+    square = offsets_px.square().sum(-1) * model.pixel_size_angst**2
+    sums.offset_square = sums.offset_square.to(per_shift) + (per_shift * square).sum()
+    per_row = torch.zeros(len(posterior.row), dtype=torch.float64, device=device)
     per_row.index_add_(0, pairs.orientation, posterior.weight.double().sum((1, 2)))
     sums.directions.index_add_(0, model.component.direction(posterior.row), per_row)
 

@@ -180,6 +180,7 @@ void blush_score_pairs(const float* image, const float* power, const float* phas
                        int64_t n, int64_t children, const int32_t* pair_i, const int32_t* pair_t, const int32_t* pair_u,
                        const float* prior, int64_t pairs, int64_t correlate, float* out) {
   const int64_t m = 2 * n;
+  // `shifts` of one image: where images have shifts of their own, those of each are consecutive and at most so many.
   std::vector<float> shifted(shifts * 4 * m), dots(children);
   std::vector<char> ready(shifts, 0);
   int32_t last_i = -1, last_u = -1;
@@ -192,8 +193,9 @@ void blush_score_pairs(const float* image, const float* power, const float* phas
       for (int64_t c = 0; c < children; ++c) dots[c] = weighted_power(s + c * m, w, n);
     }
     last_i = i; last_u = u;
-    float* y = shifted.data() + t * 4 * m;
-    if (!ready[t]) {
+    const int64_t place = t % shifts;
+    float* y = shifted.data() + place * 4 * m;
+    if (!ready[place]) {
       const float* x = image + i * m;
       for (int j = 0; j < 4; ++j) {
         const float* f = phases + (t * 4 + j) * m;
@@ -203,7 +205,7 @@ void blush_score_pairs(const float* image, const float* power, const float* phas
           o[n + k] = x[k] * f[n + k] + x[n + k] * f[k];
         }
       }
-      ready[t] = 1;
+      ready[place] = 1;
     }
     float* o = out + p * 4 * children;
     for (int64_t c = 0; c < children; c += 4) dots4x4(y, m, s + c * m, m, m, o + c, children);

@@ -132,7 +132,38 @@ def offset_grid(range_angst: float, step_angst: float) -> Tensor:
     return grid[(grid**2).sum(1) < range_angst**2 + 0.001]
 
 
-def fine_offsets(grid: Tensor, step_angst: float) -> Tensor:
+def frame_offsets(along_angst: tuple[float, float], across_angst: tuple[float, float]) -> tuple[Tensor, float]:
+    """Grid of offsets in the frame of a filament, along which they repeat after twice the range.
+
+    Parameters
+    ----------
+    along_angst
+        Range and largest step along the filament. The interval from -range to +range is cut into equal steps, so that
+        the children of all of them lie evenly in it; half the rise covers a helix once.
+    across_angst
+        Range and step across it: multiples of the step within the range.
+
+    Returns
+    -------
+    (t, 2) float64 along and across, the latter running fastest, and the step along, in the unit of the input.
+
+    Raises
+    ------
+    ValueError
+        If a range is negative or a step not above 0.
+    """
+    (along, along_step), (across, across_step) = along_angst, across_angst
+    if min(along_step, across_step) <= 0 or min(along, across) < 0:
+        raise ValueError(f"offset ranges {along}, {across} must not be negative, steps {along_step}, {across_step} > 0")
+    count = max(1, math.ceil(2 * along / along_step - 1e-9))
+    step = 2 * along / count if along else along_step
+    line = (torch.arange(count, dtype=torch.float64) - (count - 1) / 2) * step
+    reach = math.floor(across / across_step + 1e-9)
+    side = torch.arange(-reach, reach + 1, dtype=torch.float64) * across_step
+    return torch.cartesian_prod(line, side), step
+
+
+def fine_offsets(grid: Tensor, step_angst: float | tuple[float, float]) -> Tensor:
     """Four children of each offset, at -step/4 and +step/4 along x and y.
 
     Parameters
@@ -140,11 +171,12 @@ def fine_offsets(grid: Tensor, step_angst: float) -> Tensor:
     grid
         (t, 2) coarse offsets x, y.
     step_angst
-        Spacing of the coarse grid, in the unit of `grid`.
+        Spacing of the coarse grid, in the unit of `grid`; two where those along its components differ.
 
     Returns
     -------
     (t, 4, 2) fine offsets x, y.
     """
-    line = torch.tensor([-0.25, 0.25], dtype=grid.dtype, device=grid.device) * step_angst
-    return grid[:, None] + torch.cartesian_prod(line, line)
+    steps = step_angst if isinstance(step_angst, tuple) else (step_angst, step_angst)
+    first, second = (torch.tensor([-0.25, 0.25], dtype=grid.dtype, device=grid.device) * step for step in steps)
+    return grid[:, None] + torch.cartesian_prod(first, second)

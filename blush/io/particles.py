@@ -68,6 +68,13 @@ class ParticleSet:
     track_angst, track_psi_deg, track_tilt_deg, psi_flip_ratio
         Distance of the segment from the start of its filament, at least 0; direction of the track in the image, tilt
         of the axis, and probability that the structure runs against the track.
+    filament_prior
+        (n, 3) psi and tilt in degrees and offset across the filament in Å, as they are expected of polarity 0, whose
+        psi is that of the track; None: not segments of filaments.
+    rot_log_prior
+        (n, 2, bins) log density of polarity and reduced rot, whose mean over all of them is 1 before the logarithm.
+    polarity_pose
+        (n, 2, 5) best pose of each polarity, as `POSE` orders it; NaN where none is known.
     """
 
     image_index: np.ndarray
@@ -99,6 +106,9 @@ class ParticleSet:
     track_psi_deg: np.ndarray | None = None
     track_tilt_deg: np.ndarray | None = None
     psi_flip_ratio: np.ndarray | None = None
+    filament_prior: np.ndarray | None = None
+    rot_log_prior: np.ndarray | None = None
+    polarity_pose: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.image_index)

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import torch
 
 from blush.ctf.aberration import demodulation_phase
@@ -19,7 +20,7 @@ from blush.fourier.backproject import empty_accumulator, insert
 from blush.fourier.mask import soft_circle
 from blush.fourier.packed import packed
 from blush.fourier.project import project
-from blush.geometry.rotation import matrix_from_euler
+from blush.geometry.rotation import euler_from_matrix, matrix_from_euler
 from blush.geometry.sampling import fine_offsets
 from blush.io.particles import ParticleSet
 
@@ -44,13 +45,15 @@ class Image:
 class Candidates:
     """What an image is compared with: every rotation of every reference, at every offset beside the whole pixels.
 
-    Rotations (r, 3, 3) and their viewing directions (r,), offsets (t, 2), log prior of each sample (K, t, r).
+    Rotations (r, 3, 3) and their viewing directions (r,), offsets (t, 2), log prior of each sample (K, t, r); of
+    segments the polarity of each rotation (r,).
     """
 
     rotations: Tensor
     direction: Tensor
     offsets_px: Tensor
     prior: Tensor
+    polarity: np.ndarray | None = None
 
 
 def transform_of(image: np.ndarray, kx: Tensor, ky: Tensor) -> Tensor:
@@ -68,6 +71,20 @@ def moved(image: np.ndarray, dx: int, dy: int) -> np.ndarray:
     return out
 
 
+def mask_of(given: Model, particles: ParticleSet, i: int) -> tuple[np.ndarray, np.ndarray]:
+    """What is compared, and where its surroundings are measured; of segments a tube along (cos psi, -sin psi)."""
+    n, radius_px = given.box_px, given.particle_diameter_angst / 2 / given.pixel_size_angst
+    if given.filament is None:
+        circle = soft_circle(n, radius_px, 5.0, dtype=torch.float64).numpy()
+        return circle, 1 - circle
+    y, x = np.mgrid[:n, :n] - n // 2
+    psi = np.deg2rad(particles.filament_prior[i, 0])
+    across = abs(x * np.sin(psi) + y * np.cos(psi))
+    edges = [(np.hypot(x, y), radius_px), (across, given.filament.tube_diameter_angst / 2 / given.pixel_size_angst)]
+    circle, tube = ((1 + np.cos(np.pi * np.clip((r - end) / 10, 0, 1))) / 2 for r, end in edges)
+    return np.minimum(circle, tube), 1 - tube
+
+
 def image_of(given: Model, particles: ParticleSet, i: int) -> Image:
     """Norm, whole-pixel shift, mask, transforms, CTF."""
     n, pixel = given.box_px, given.pixel_size_angst
@@ -76,8 +93,8 @@ def image_of(given: Model, particles: ParticleSet, i: int) -> Image:
     whole = (np.sign(offset_px) * np.floor(np.abs(offset_px) + 0.5)).astype(int)
     stored = particles.images()[i].astype(np.float64) * given.norm_average / particles.norm_correction[i]
     centred = moved(stored, *whole)
-    mask = soft_circle(n, given.particle_diameter_angst / 2 / pixel, 5.0, dtype=torch.float64).numpy()
-    background = (centred * (1 - mask)).sum() / (1 - mask).sum()
+    mask, beside = mask_of(given, particles, i)
+    background = (centred * beside).sum() / beside.sum()
     names = ("defocus_u_angst", "defocus_v_angst", "defocus_angle_deg", "phase_shift_deg", "ctf_bfactor", "ctf_scale")
     columns = [torch.from_numpy(getattr(particles, name)[i : i + 1]) for name in names]
     lens = (group.voltage_kv, group.spherical_aberration_mm, group.amplitude_contrast)
@@ -154,9 +171,76 @@ def dense_step(given: Model, particles: ParticleSet) -> Sums:
     )
     for i in range(len(particles)):
         image = image_of(given, particles, i)
-        add(sums, given, particles, i, image, own_pose(given, particles, i, image) if given.fixed_poses else
-            searched(given, particles, i, image))  # fmt: skip
+        if given.fixed_poses:
+            poses = own_pose(given, particles, i, image)
+        elif given.filament is not None:
+            poses = segment(given, particles, i, image)
+        else:
+            poses = searched(given, particles, i, image)
+        add(sums, given, particles, i, image, poses)
     return sums
+
+
+def wrapped(angle: np.ndarray) -> np.ndarray:
+    """In [-180, 180)."""
+    return (angle + 180) % 360 - 180
+
+
+def segment(given: Model, particles: ParticleSet, i: int, image: Image) -> Candidates:
+    """Both polarities of a segment: offsets of both, rotations of both, -inf where they do not belong together."""
+    grid, filament, pixel = given.component.grid, given.filament, given.pixel_size_angst
+    psi, tilt, across = particles.filament_prior[i]
+    axes = np.array([[np.cos(np.deg2rad(psi)), -np.sin(np.deg2rad(psi))],
+                     [np.sin(np.deg2rad(psi)), np.cos(np.deg2rad(psi))]])  # fmt: skip
+    steps = np.array([filament.along_step_angst, given.offset_step_angst]) / 4
+    corner = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]]) * steps
+    rotations, directions, offsets, owners, priors = [], [], [], [], []
+    for p, sign in enumerate((1, -1)):
+        own_psi, own_tilt = psi + 180 * p, tilt if p == 0 else 180 - tilt
+        if given.local_sigma_deg is None:
+            chosen = _within(given, own_psi, own_tilt)
+            centre = np.array([0.0, axes[1] @ [particles.offset_x_angst[i], particles.offset_y_angst[i]]])
+        else:
+            pose = particles.polarity_pose[i, p]
+            if np.isnan(pose).any() or not _is_searched(particles.rot_log_prior[i], p, filament.undecided_log_odds):
+                continue
+            near, _ = grid.local_neighbours(*(torch.tensor([angle]) for angle in pose[:3]), given.local_sigma_deg)
+            chosen, centre = near[0][near[0] >= 0], axes @ pose[3:]
+        turned = grid.fine_matrices(chosen).flatten(0, 1)
+        moved = (centre + given.offsets_angst.numpy()[:, None] + corner).reshape(-1, 2)
+        euler = euler_from_matrix(turned).numpy()
+        gauss = -((wrapped(euler[:, 2] - own_psi) / filament.sigma_psi_deg) ** 2) / 2
+        gauss = gauss - ((euler[:, 1] - own_tilt) / filament.sigma_tilt_deg) ** 2 / 2
+        helix = filament.helix
+        rho = euler[None, :, 0] + sign * helix.slope_deg_per_angst * moved[:, :1]
+        table = particles.rot_log_prior[i, p]
+        place = np.arange(len(table) + 1) * helix.chain_period_deg / len(table)
+        of_rot = np.interp(rho % helix.chain_period_deg, place, np.append(table, table[0]))
+        priors.append(gauss + of_rot - ((moved[:, 1:] - across) / filament.sigma_across_angst) ** 2 / 2)
+        rotations.append(turned)
+        directions.append((chosen // grid.n_psi).repeat_interleave(8))
+        offsets.append(moved @ axes / pixel - image.whole_px.numpy())
+        owners.append(p)
+    joint = scipy.linalg.block_diag(*(np.exp(one - max(map(np.max, priors))) for one in priors))
+    with np.errstate(divide="ignore"):
+        prior = torch.from_numpy(np.log(joint / joint.sum()))
+    moves, polarity = torch.from_numpy(np.concatenate(offsets)), np.repeat(owners, [len(one) for one in rotations])
+    return Candidates(torch.cat(rotations), torch.cat(directions), moves, prior[None], polarity)
+
+
+def _within(given: Model, psi: float, tilt: float) -> Tensor:
+    """All coarse orientations within three widths of the prior, or half a step."""
+    grid, filament = given.component.grid, given.filament
+    every = torch.arange(grid.n_orientations)
+    euler = euler_from_matrix(grid.matrices(every)).numpy()
+    near = abs(euler[:, 1] - tilt) <= max(3 * filament.sigma_tilt_deg, grid.psi_step_deg / 2)
+    near &= abs(wrapped(euler[:, 2] - psi)) <= max(3 * filament.sigma_psi_deg, grid.psi_step_deg / 2)
+    return every[torch.from_numpy(near)]
+
+
+def _is_searched(table: np.ndarray, p: int, limit: float) -> bool:
+    odds = np.log(np.exp(table[p]).sum() / np.exp(table[1 - p]).sum())
+    return odds > -limit
 
 
 def own_pose(given: Model, particles: ParticleSet, i: int, image: Image) -> Candidates:
@@ -258,6 +342,8 @@ def add(sums: Sums, given: Model, particles: ParticleSet, i: int, image: Image, 
         likelihood = log_sum - (2 * math.pi * image.sigma2[compared]).log().sum() - beyond
     _add_statistics(sums, given, particles, i, image, shifted, predicted, weight)
     _add_poses(sums, given, image, poses, weight)
+    if given.filament is not None:
+        _add_filament(sums, given, particles, i, image, poses, weight[0])
     for volume, own in zip(sums.volumes, weight, strict=True):
         data = (own.T.to(ramp) @ ramp) * image.factor * image.unmasked
         total = own.sum(0)[:, None] * (image.factor * image.scale * image.transfer)
@@ -308,3 +394,50 @@ def _add_poses(sums: Sums, given: Model, image: Image, poses: Candidates, weight
             "tops": weight.flatten(1).amax(1),
         }
     sums.append({name: column[None] for name, column in columns.items()})
+
+
+def _add_filament(
+    sums: Sums, given: Model, particles: ParticleSet, i: int, image: Image, poses: Candidates, weight: Tensor
+) -> None:  # fmt: skip
+    """Likelihood by polarity and reduced rot over its mean, best pose of each polarity, moments across."""
+    filament, bins = given.filament, particles.rot_log_prior.shape[2]
+    psi = np.deg2rad(particles.filament_prior[i, 0])
+    total = (image.whole_px.numpy() + poses.offsets_px.numpy()) * given.pixel_size_angst
+    along, across = total @ [np.cos(psi), -np.sin(psi)], total @ [np.sin(psi), np.cos(psi)]
+    euler = euler_from_matrix(poses.rotations).numpy()
+    sign = np.where(poses.polarity == 0, 1, -1)
+    period = filament.helix.chain_period_deg
+    rho = (euler[:, 0] + sign * filament.helix.slope_deg_per_angst * along[:, None]) % period
+    width = max(period / bins, given.component.grid.psi_step_deg / 2)
+    seen, known = np.zeros((2, bins)), np.zeros((2, bins))
+    prior = poses.prior[0].exp().numpy()
+    table = np.append(particles.rot_log_prior[i], particles.rot_log_prior[i][:, :1], 1)
+    for p in (0, 1):
+        mine = poses.polarity == p
+        of_rot = np.exp(np.interp(rho[:, mine], np.arange(bins + 1) * period / bins, table[p]))
+        for masses, out in ((weight.numpy(), seen), (prior, known)):
+            out[p] = spread(rho[:, mine] * bins / period, masses[:, mine] / of_rot, bins, width * bins / period)
+    is_known = known > 1e-12 * known.max()
+    ratio = np.log(np.maximum(seen[is_known] / known[is_known], 1e-4))
+    evidence = np.full((2, bins), ratio.min())
+    evidence[is_known] = ratio
+    best = np.full((2, 5), np.nan)
+    for p in sorted(set(poses.polarity)):
+        own = np.where(poses.polarity == p, weight.numpy(), -1.0)
+        t, r = np.unravel_index(own.argmax(), own.shape)
+        best[p] = [*euler[r], *total[t]]
+    mass = weight.numpy().sum(1)
+    moments = {"across_mean": mass @ across, "across_square": mass @ across**2}
+    columns = {"rot_evidence": evidence, "polarity_pose": best, **moments}
+    sums.append({name: torch.from_numpy(np.array(value))[None] for name, value in columns.items()})
+
+
+def spread(position: np.ndarray, mass: np.ndarray, bins: int, width: float) -> np.ndarray:
+    """Masses at places between bins: divided among the two next to each, then over a triangle."""
+    out = np.zeros(bins)
+    lower = np.floor(position).astype(int)
+    for at, share in ((lower, 1 - (position - lower)), (lower + 1, position - lower)):
+        np.add.at(out, at % bins, mass * share)
+    reach = np.arange(-int(np.ceil(width)), int(np.ceil(width)) + 1)
+    kernel = np.maximum(0, 1 - abs(reach) / max(width, 1))
+    return sum(k * np.roll(out, r) for k, r in zip(kernel / kernel.sum(), reach, strict=True))

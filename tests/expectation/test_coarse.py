@@ -117,7 +117,7 @@ def test_a_local_search_of_every_orientation_is_the_global_one(images, cross_cor
     every = torch.arange(given.component.grid.n_orientations).expand(B, -1)
     padded = torch.cat((every, torch.full((B, 5), -1)), 1)
     log_prior = torch.where(padded < 0, -torch.inf, 0.0).double()
-    near = local_search(block, ramps(given, real), padded, log_prior[:, None], given, PIXELS)
+    near = local_search(block, ramps(given, real), padded[:, None], log_prior[:, None], given, PIXELS)
     whole = GlobalSearch(given, PIXELS, real).search(block, ramps(given, real))
     for name in ("image", "shift", "row", "log_prior", "count"):
         assert torch.equal(getattr(near, name), getattr(whole, name))
@@ -128,7 +128,7 @@ def test_a_local_prior_moves_the_weights(images, real):
     block = weighted(*images, 5e-4, given, real)
     orientation = torch.tensor([[3, 8, -1], [70, 0, 5], [9, -1, -1]])
     log_prior = torch.tensor([[0.0, -60.0, -torch.inf], [-60.0, 0.0, -60.0], [0.0, -torch.inf, -torch.inf]])
-    poses = local_search(block, ramps(given, real), orientation, log_prior[:, None].double(), given, PIXELS)
+    poses = local_search(block, ramps(given, real), orientation[:, None], log_prior[:, None].double(), given, PIXELS)
     assert [poses.row[poses.image == b].unique().tolist() for b in range(B)] == [[3], [0], [9]]
     assert torch.equal(poses.log_prior, block.log_prior_shift[poses.image, poses.shift])
 
@@ -143,7 +143,7 @@ def test_under_cross_correlation_priors_do_not_count(images, real):
     assert torch.equal(GlobalSearch(steep, PIXELS, real).search(block, ramps(flat, real)).row, expected.row)
     every = torch.arange(flat.component.grid.n_orientations).expand(B, -1)
     log_prior = torch.linspace(-50, 0, flat.component.grid.n_orientations).double().expand(B, -1)
-    near = local_search(block, ramps(flat, real), every, log_prior[:, None], flat, PIXELS)
+    near = local_search(block, ramps(flat, real), every[:, None], log_prior[:, None], flat, PIXELS)
     assert torch.equal(near.row, expected.row)
     assert torch.equal(near.shift, expected.shift)
 
@@ -169,7 +169,7 @@ def test_what_pads_a_neighbourhood_is_not_searched(cross_correlation, real):
     block = weighted(seen, torch.ones(1, N_FINE, dtype=torch.float64), 1e-4, given, real)
     near = torch.tensor([[33, 41, -1]])
     log_prior = torch.tensor([[0.0, 0.0, -torch.inf]], dtype=torch.float64)
-    poses = local_search(block, ramps(given, real), near, log_prior[:, None], given, PIXELS)
+    poses = local_search(block, ramps(given, real), near[:, None], log_prior[:, None], given, PIXELS)
     assert set(poses.row.tolist()) <= {33, 41}
 
 

@@ -38,7 +38,7 @@ def step(tmp_path, real) -> Expectation:
 @pytest.fixture
 def size(step) -> StepSize:
     orientations = step.model.component.grid.n_orientations
-    return StepSize(BOX, RADIUS, COARSE, orientations, len(step.coarse_px), step.dtype.itemsize)
+    return StepSize(BOX, RADIUS, COARSE, orientations, len(step.offsets.coarse_px), step.dtype.itemsize)
 
 
 def test_volumes_are_the_sphere_and_the_accumulator(step, size):
@@ -49,11 +49,11 @@ def test_volumes_are_the_sphere_and_the_accumulator(step, size):
 
 def test_slices_are_those_of_the_grid_and_the_ramps_of_fine_shifts(step, size):
     search = GlobalSearch(step.model, step.pixels, step.dtype)
-    assert size.peak(1).slices == nbytes(search.tile(0, 0, step.model.component.n_rows), step.fine_phases)
+    assert size.peak(1).slices == nbytes(search.tile(0, 0, step.model.component.n_rows), step.offsets.shared.phases)
 
 
 def test_scores_of_a_block_are_part_of_the_first_pass(step, size):
-    poses = 7 * len(step.coarse_px) * step.model.component.grid.n_orientations
+    poses = 7 * len(step.offsets.coarse_px) * step.model.component.grid.n_orientations
     images = 8 * BOX**2 * 7 * step.dtype.itemsize
     assert size.peak(7).first_pass > images + 2 * poses * step.dtype.itemsize
 
@@ -114,10 +114,10 @@ def test_maps_and_sums_side_by_side_are_counted(n, tmp_path):
                        torch.float64, torch.device("cpu"))  # fmt: skip
     fixed, spheres = FixedPoses(step.model, PIXELS), [one.sphere.values for one in step.model.component.references]
     sums = fixed.empty_sums()
-    size = StepSize(BOX, RADIUS, COARSE, 72 * n, len(step.coarse_px), 8, references=n, fixed=True)
+    size = StepSize(BOX, RADIUS, COARSE, 72 * n, len(step.offsets.coarse_px), 8, references=n, fixed=True)
     assert size.peak(1).volumes == nbytes(*spheres, fixed.maps.values, sums.grid)
     assert size.peak(1).result == nbytes(*(volume.grid for volume in sums.unpack()))
-    assert size.peak(1).slices == nbytes(step.fine_phases)
+    assert size.peak(1).slices == nbytes(step.offsets.shared.phases)
     for memory in (1.0, 1e5, 1e9):
         assert step._size().block_size(memory, on_cpu=True) == size.block_size(memory, on_cpu=True)
 

@@ -13,7 +13,7 @@ from small_problem import BOX, PIXEL, particle_set, speckle
 from blush.expectation.component import Component, Reference
 from blush.expectation.fine import Posterior
 from blush.expectation.model import Model
-from blush.expectation.pose_prior import FinePrior, PosePrior
+from blush.expectation.pose_prior import AnchoredFinePrior, PosePrior
 from blush.expectation.shard import Expectation
 from blush.expectation.sparse import Pairs
 from blush.fourier.transform import transform
@@ -77,10 +77,10 @@ def test_moments_are_weighted_sums_over_all_samples(anchors):
     pairs = Pairs(torch.tensor([0, 1, 2, 0, 4, 1, 3, 4]), torch.tensor([0, 1, 2, 3, 0, 1, 2, 3]), row)
     weight = torch.rand(8, 4, children, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     prior = PosePrior.of(torch.from_numpy(a_covariance(5)), anchors, torch.device("cpu"))
-    fine = FinePrior(prior, torch.arange(2.0 * N).view(N, 2), torch.randn(shifts, 4, 2).double())
+    fine = AnchoredFinePrior(prior, torch.arange(2.0 * N).view(N, 2), torch.randn(shifts, 4, 2).double())
     nothing = torch.zeros(0)
     posterior = Posterior(pairs, weight, nothing, nothing, nothing, nothing, nothing, nothing, matrices,
-                          edges=[0, 3, 5, 8], reference_edges=[0, rows], block_size=3)  # fmt: skip
+                          edges=[0, 3, 5, 8], reference_edges=[0, rows], block_size=3, score=weight)  # fmt: skip
     mean, square = fine.moments(posterior, N)
     for image in range(N):
         first, second, total = np.zeros(5), np.zeros((5, 5)), 0.0

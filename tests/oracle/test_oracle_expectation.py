@@ -202,8 +202,8 @@ def test_posteriors_agree_to_1e_5(case, slow, dtype):
     fast = engine(case, dtype)
     block = fast._load(case.particles)
     weighted = fast._weighted(block)
-    poses = fast._coarse(block, weighted)
-    posterior = fine_posterior(poses, weighted, fast.fine_phases, fast.model, fast.pixels)
+    poses, _ = fast._coarse(block, weighted)
+    posterior = fine_posterior(poses, weighted, fast.offsets.shared.phases, fast.model, fast.pixels)
     found: list[dict] = [{} for _ in slow[0]]
     pair, corner, child = posterior.weight.nonzero(as_tuple=True)
     columns = (
