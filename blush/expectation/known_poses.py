@@ -50,7 +50,7 @@ class Candidates:
     log_prior
         (b, 1 or t, m) of each shift, where it depends on it; those of the first list first.
     mass
-        Of priors that tell of their sums.
+        Sums of the prior, where its second pass needs them.
     """
 
     orientation: Tensor

@@ -26,7 +26,7 @@ class FilamentModel:
     along_step_angst
         Spacing of the coarse offsets along the filament.
     tube_diameter_angst
-        Of the mask about the filament's axis; infinite: the circle of the particle alone.
+        Width of the mask about the filament's axis; less than the box, whose sides show what lies beside it.
     bins
         In which the reduced rot is told over its period.
     undecided_log_odds

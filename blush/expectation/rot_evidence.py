@@ -19,7 +19,7 @@ def interpolated(table: Tensor, image: Tensor, polarity: Tensor, position: Tenso
     table
         (b, 2, bins); bin k is at position k.
     image, polarity, position
-        Of one shape, or broadcastable.
+        Indices and places of one shape, or broadcastable.
     """
     bins, lower = table.shape[2], position.floor()
     share = (position - lower).to(table.dtype)

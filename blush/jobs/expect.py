@@ -19,7 +19,7 @@ from blush.expectation.given_images import Kept, Place
 from blush.expectation.model import Model
 from blush.expectation.shard import Expectation
 from blush.fourier.transform import transform
-from blush.geometry.sampling import OrientationGrid, offset_grid
+from blush.geometry.sampling import OrientationGrid
 from blush.io.files import load_npz, save_npz
 from blush.io.mrc import read_volume
 from blush.io.particles import ParticleSet
@@ -28,6 +28,7 @@ from blush.jobs.inputs import Plan, environment, read_config, read_frozen_partic
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.references import references_for
 from blush.jobs.sealed import checked, content_digest, kept, written
+from blush.jobs.segments import filament_model, offsets_of, with_tracks
 from blush.jobs.shards import shard_key
 from blush.refine.control import BodyControl
 from blush.refine.state import State, load_state
@@ -57,7 +58,6 @@ def build_model(
     spheres = [transform(torch.from_numpy(volume).to(device, dtype), radius, box_px=box_px) for volume in volumes]
     grid = OrientationGrid.build(search.healpix_order, facts.symmetry, search.perturbation)
     priors = _direction_priors(folder, state, subset, len(spheres), grid.n_directions)
-    offsets = offset_grid(0.0 if search.fixed else search.offset_range_angst, search.offset_step_angst)
     index = read_plan(folder.root).position(subset)
     return Model(
         component=Component(tuple(map(Reference, spheres, _log_shares(state), priors)), grid),
@@ -68,7 +68,7 @@ def build_model(
         noise=tensor(images.noise[index]),
         scale=tensor(images.scale[index]),
         norm_average=float(images.norm_average[index]),
-        offsets_angst=offsets + search.perturbation * search.offset_step_angst,
+        offsets_angst=offsets_of(state),
         offset_step_angst=search.offset_step_angst,
         sigma_offset_angst=float(images.sigma_offset_angst[index]),
         local_sigma_deg=search.sigma_angle_deg if search.local else None,
@@ -78,6 +78,7 @@ def build_model(
         temperature=search.temperature,
         pose_temperature=search.pose_temperature,
         motion=tensor(state.control.motion[index]) if isinstance(state.control, BodyControl) else None,
+        filament=filament_model(folder.root, state, index),
     )
 
 
@@ -124,7 +125,7 @@ def expectation_shard(root: Path, iteration: int, subset: Subset, shard: int) ->
     frozen = read_frozen_particles(root)
     rows = plan.shard(subset, shard)
     poses = load_npz(checked(folder, folder.poses(iteration - 1)))
-    particles = with_others(with_poses(frozen, poses, rows), frozen, folder, state, rows)
+    particles = with_others(with_tracks(with_poses(frozen, poses, rows), poses, rows), frozen, folder, state, rows)
     if state.search.confined:
         particles = replace(particles, confined_to=poses["class_number"][rows].astype(np.int64) - 1)
     if (folder.root, subset, key) not in _prepared:

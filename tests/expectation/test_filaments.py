@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 from dense_step import dense_step
-from small_problem import BOX, PIXEL, RADIUS, SUMS, model, particle_set, speckle
+from small_problem import BOX, COARSE, PIXEL, PIXELS, RADIUS, SUMS, model, particle_set, speckle
 
+from blush.expectation import shard
+from blush.expectation.batches import batches
+from blush.expectation.coarse import Poses
 from blush.expectation.image_masks import tubes
 from blush.expectation.model import FilamentModel, Model
 from blush.expectation.rot_evidence import smoothing
@@ -201,3 +204,92 @@ def test_a_tube_is_one_inside_and_zero_beyond_its_edge():
                 else:
                     expected = 0.5 + 0.5 * np.cos(np.pi * (distance - 5) / 10)
                 assert found[i, y + 16, x + 16] == pytest.approx(expected, abs=1e-9)
+
+
+def test_memory_counts_the_ramps_of_every_segment(tmp_path):
+    """Coarse ones and shifted images of both polarities, fine ones of a batch, and candidates of one image."""
+    particles, given = segments(tmp_path), segments_model()
+    step = Expectation(given, particles, torch.float64, torch.device("cpu"))
+    size, block = step._size(), step._load(particles)
+    candidates = step.priors.candidates(block)
+    shifts = 2 * len(given.offsets_angst)
+    assert (
+        candidates.orientation.shape[1:].numel() <= 1.3 * size.n_orientations
+    )  # bands of other tilts have other rings
+    assert candidates.log_prior.shape[1:] == (shifts, candidates.orientation.shape[2])
+    assert (size.shifts * 2, size.lists, size.local) == (shifts, 2, True)
+    ramps = step.offsets.coarse(block)
+    assert ramps.shape[:2] == (COUNT, shifts)
+    whole = (
+        size.peak(COUNT).first_pass - 8 * 8 * BOX**2 * COUNT - (2 * 8 + 29) * COUNT * size.shifts * size.n_orientations
+    )
+    assert whole == 2 * ramps.numel() * 8 + 128 * 2**20
+    every = torch.arange(shifts).repeat(COUNT)
+    image = torch.arange(COUNT).repeat_interleave(shifts)
+    poses = Poses(image, every, 0 * every, 0.0 * every, torch.full((COUNT,), shifts))
+    fine, listed = step.offsets.fine(block, poses)
+    assert torch.equal(listed.shift, torch.arange(COUNT * shifts))
+    one = fine.phases.numel() * 8 // COUNT
+    grid = 2 * PIXELS.inside(COARSE) * size.n_orientations * 8
+    assert size.peak(COUNT).slices == grid * COUNT + (COUNT + 1) * one
+    assert step.offsets.at_once * one >= 2**28 * shifts * 0.99
+
+
+def test_few_images_make_a_batch_where_each_has_ramps_of_its_own():
+    """Those of a batch number at most so many, of different shifts of each image."""
+    image = torch.tensor([0, 0, 0, 1, 1, 2, 3, 3])
+    shift = torch.tensor([4, 4, 5, 0, 1, 1, 2, 3])
+    nothing = torch.zeros(8)
+    poses = Poses(image, shift, 0 * shift, nothing, torch.bincount(image))
+    assert list(batches(poses, 100, 4)) == [slice(0, 2), slice(2, 4)]
+    assert list(batches(poses, 100, 3)) == [slice(0, 1), slice(1, 3), slice(3, 4)]
+    assert list(batches(poses, 3, 100)) == [slice(0, 1), slice(1, 3), slice(3, 4)]
+
+
+@pytest.mark.parametrize("memory", [1.0, 2e9])
+def test_blocks_and_batches_of_segments_change_nothing(tmp_path, memory, monkeypatch):
+    particles = segments(tmp_path)
+    whole = run(segments_model(), particles)
+    monkeypatch.setattr(shard, "PAIRS_PER_BATCH", 700)
+    parts = run(segments_model(), particles, memory_bytes=memory)
+    for name, column in whole.table.items():
+        torch.testing.assert_close(parts.table[name], column, rtol=0, atol=2e-6, equal_nan=True)
+    assert (parts.volumes[0].grid - whole.volumes[0].grid).abs().max() < 1e-9 * whole.volumes[0].grid.abs().max()
+
+
+def test_compiled_kernels_serve_shifts_of_each_segment(tmp_path, both_kernels):
+    particles = segments(tmp_path)
+    given = segments_model(sphere=transform(speckle().float(), RADIUS), adaptive_fraction=0.9999)
+
+    def found() -> Sums:
+        return Expectation(given, particles, torch.float32, torch.device("cpu")).run(particles)
+
+    one, two = both_kernels(found)
+    for name in ("rot_evidence", "polarity_pose", "across_mean", "log_likelihood"):
+        torch.testing.assert_close(one.table[name], two.table[name], rtol=0, atol=2e-3, equal_nan=True)
+    assert (one.volumes[0].grid - two.volumes[0].grid).abs().max() < 1e-4 * two.volumes[0].grid.abs().max()
+    exact = run(segments_model(adaptive_fraction=0.9999), particles).table["rot_evidence"]
+    assert (one.table["rot_evidence"] - exact).abs().max() < 2e-3
+
+
+def test_segments_of_which_nothing_is_known_are_refused(tmp_path):
+    bare = replace(segments(tmp_path), polarity_pose=None)
+    with pytest.raises(ValueError, match="need filament_prior, rot_log_prior and polarity_pose"):
+        run(segments_model(), bare)
+    lost = segments(tmp_path)
+    lost.polarity_pose[1] = np.nan
+    with pytest.raises(ValueError, match="needs a pose of one polarity"):
+        run(segments_model(local_sigma_deg=10.0), lost)
+
+
+def test_a_prior_of_psi_that_reaches_the_other_polarity_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"30\.0 degrees does not tell polarities"):
+        run(segments_model(sigma_psi_deg=30.0), segments(tmp_path))
+
+
+def test_correlation_has_no_evidence_but_poses_of_both_polarities(tmp_path):
+    table = run(segments_model(cross_correlation=True), segments(tmp_path)).table
+    assert not table["rot_evidence"].any()
+    assert not table["polarity_pose"].isnan().any()
+    best = torch.stack([table[f"{name}_deg"] for name in ("rot", "tilt", "psi")], 1)
+    assert ((table["polarity_pose"][..., :3] - best[:, None]).abs().amax(2) < 1e-9).any(1).all()

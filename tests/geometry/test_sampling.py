@@ -5,7 +5,7 @@ import torch
 
 from blush.geometry.healpix import pixel_directions
 from blush.geometry.rotation import angular_distance_deg, direction, euler_from_matrix, matrix_from_euler
-from blush.geometry.sampling import OrientationGrid, fine_offsets, offset_grid
+from blush.geometry.sampling import OrientationGrid, fine_offsets, frame_offsets, offset_grid
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])
@@ -83,3 +83,22 @@ def test_fine_offsets_tile_the_coarse_cell():
 def test_a_step_of_zero_is_refused():
     with pytest.raises(ValueError, match="step 0"):
         offset_grid(3, 0)
+
+
+def test_offsets_along_a_filament_cover_its_rise_once():
+    """Their children are evenly spaced and repeat after the rise; those across are multiples of their step."""
+    grid, step = frame_offsets((10.5, 4.0), (7.0, 3.0))
+    assert step == pytest.approx(3.5)
+    assert grid[:, 1].unique().tolist() == [-6.0, -3.0, 0.0, 3.0, 6.0]
+    along = fine_offsets(grid, (step, 3.0))[..., 0].unique()
+    assert len(along) == 12
+    torch.testing.assert_close(along.diff(), torch.full((11,), 1.75).double())
+    assert float(along[0] + 21 - along[-1]) == pytest.approx(1.75)
+    assert frame_offsets((0.0, 2.0), (0.0, 1.0))[0].tolist() == [[0.0, 0.0]]
+    assert fine_offsets(grid, (step, 3.0))[0, :, 1].tolist() == [-6.75, -5.25, -6.75, -5.25]
+
+
+@pytest.mark.parametrize("lines", [((-1.0, 1.0), (1.0, 1.0)), ((1.0, 0.0), (1.0, 1.0)), ((1.0, 1.0), (1.0, 0.0))])
+def test_offsets_along_a_filament_need_ranges_and_steps(lines):
+    with pytest.raises(ValueError, match="must not be negative"):
+        frame_offsets(*lines)
