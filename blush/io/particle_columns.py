@@ -1,6 +1,7 @@
 """The columns of `data_particles` that are indices: image, stack, optics group, scale group and half."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from blush.errors import BlushError, Problem, problems_of
 from blush.io.columns import ROWS_LISTED, n_rows, numbers, row_problems, row_ranges, shown
 from blush.io.mrc import stack_header
-from blush.io.optics import IMAGE_SIGN, resolve
+from blush.io.optics import IMAGE_SIGN, OpticsGroup, resolve
 from blush.io.star import Table
 
 BLOCK = "data_particles"
@@ -214,3 +215,21 @@ def float_columns(
         "offset_y_angst": column("rlnOriginYAngst", column("rlnOriginY") * pixel_size_angst),
         "norm_correction": column("rlnNormCorrection", 1.0),
     }
+
+
+def with_boxes(
+    optics: tuple[OpticsGroup, ...], index: np.ndarray, stack_index: np.ndarray, stacks: tuple[str, ...]
+) -> tuple[OpticsGroup, ...]:
+    """Take a box that data_optics does not give from the first stack of the group."""
+    return tuple(
+        group if group.box_px else replace(group, box_px=_box_of(np.flatnonzero(index == i), stack_index, stacks))
+        for i, group in enumerate(optics)
+    )
+
+
+def _box_of(rows: np.ndarray, stack_index: np.ndarray, stacks: tuple[str, ...]) -> int:
+    """Width of the first image among these rows; 0 where there is none that can be read."""
+    try:
+        return stack_header(stacks[stack_index[rows[0]]]).shape[2] if len(rows) else 0
+    except BlushError:
+        return 0  # reported where the stack was found

@@ -14,7 +14,7 @@ from blush.io.cs_fields import AS_IT_IS, CsOptions
 from blush.io.cs_table import in_cs_words, is_cs
 from blush.io.files import as_written, load_npz, parse_json, save_npz
 from blush.io.image_digests import image_digests
-from blush.io.mrc import map_stack, stack_header
+from blush.io.mrc import map_stack
 from blush.io.optics import OpticsGroup, parse_optics
 from blush.io.particle_columns import (
     BLOCK,
@@ -25,6 +25,7 @@ from blush.io.particle_columns import (
     image_columns,
     optics_index,
     subtomograms,
+    with_boxes,
 )
 from blush.io.physics import check_physics
 from blush.io.star import Table
@@ -275,7 +276,7 @@ def parse_particles(
     index = optics_index(blocks, star, problems)
     problems += check_physics(blocks, index, star)
     stack_index, image_index, stacks = images
-    optics = _with_boxes(optics, index, stack_index, stacks)
+    optics = with_boxes(optics, index, stack_index, stacks)
     pixel_size = np.array([group.pixel_size_angst for group in optics])[index]
     return ParticleSet(
         image_index=image_index,
@@ -288,23 +289,3 @@ def parse_particles(
         has_poses=all(name in table for name in POSE_COLUMNS),
         **float_columns(table, pixel_size, star, problems),
     )
-
-
-def _with_boxes(
-    optics: tuple[OpticsGroup, ...], index: np.ndarray, stack_index: np.ndarray, stacks: tuple[str, ...]
-) -> tuple[OpticsGroup, ...]:
-    """Take a box that data_optics does not give from the first stack of the group."""
-    return tuple(
-        group
-        if group.box_px
-        else dataclasses.replace(group, box_px=_box_of(np.flatnonzero(index == i), stack_index, stacks))
-        for i, group in enumerate(optics)
-    )
-
-
-def _box_of(rows: np.ndarray, stack_index: np.ndarray, stacks: tuple[str, ...]) -> int:
-    """Width of the first image among these rows; 0 where there is none that can be read."""
-    try:
-        return stack_header(stacks[stack_index[rows[0]]]).shape[2] if len(rows) else 0
-    except BlushError:
-        return 0  # reported where the stack was found
