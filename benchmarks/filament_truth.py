@@ -27,7 +27,7 @@ POSE = ("rot_deg", "tilt_deg", "psi_deg", "offset_x_angst", "offset_y_angst")
 
 def compared(folder: Path, table: Path, path: Path) -> dict:
     true, blocks = read_particles(folder / "truth.star", find_stacks=False)
-    segments, _ = with_filaments(true, blocks["particles"], folder / "truth.star", [], [])
+    segments, _ = with_filaments(true, blocks, folder / "truth.star", [], [])
     found, other = read_particles(table, find_stacks=False)
     place = {image(str(name)): row for row, name in enumerate(other["particles"]["rlnImageName"])}
     rows = np.array([place[image(str(name))] for name in blocks["particles"]["rlnImageName"]])

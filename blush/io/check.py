@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from blush.config import RunConfig
 from blush.errors import BlushError, Problem, problems_of
 from blush.io.check_classes import check_classes, check_unused
@@ -13,7 +15,8 @@ from blush.io.check_stacks import check_stacks
 from blush.io.check_table import check_table
 from blush.io.check_values import check_values
 from blush.io.columns import require
-from blush.io.copies import check_contents, expansion
+from blush.io.copies import check_contents, drawn_together, expansion
+from blush.io.crossings import filaments_together
 from blush.io.cs_fields import AS_IT_IS, CsOptions
 from blush.io.cs_table import in_cs_words, is_cs
 from blush.io.filaments import check_ignored_filaments, with_filaments
@@ -38,12 +41,15 @@ class Findings:
         What is allowed but seldom meant.
     particles, blocks
         The particles and all their columns, where the table could be read as a whole.
+    together
+        (n,) number of what each particle is drawn into a half with; None where each is drawn alone.
     """
 
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     particles: ParticleSet | None = None
     blocks: dict[str, Table] = field(default_factory=dict)
+    together: np.ndarray | None = None
 
     def refuse(self, title: str) -> None:
         """Raise every problem at once, if there is any."""
@@ -134,6 +140,7 @@ def check_inputs(config: RunConfig) -> Findings:
             _read_filaments(config, findings, particles)
         else:
             findings.warnings += check_ignored_filaments(findings.blocks["particles"], Path(config.particles))
+            findings.together = drawn_together(particles, findings.blocks["particles"])
         if config.job == "classify":
             problems, warnings = check_classes(config, particles, findings.blocks["particles"])
             findings.problems += problems
@@ -143,10 +150,12 @@ def check_inputs(config: RunConfig) -> Findings:
 
 def _read_filaments(config: RunConfig, findings: Findings, particles: ParticleSet) -> None:
     """Add to the findings the columns of filaments, and what is wrong with them or with the helix."""
-    table, star = findings.blocks["particles"], Path(config.particles)
-    found, completed = with_filaments(particles, table, star, findings.problems, findings.warnings)
+    star, problems, warnings = Path(config.particles), findings.problems, findings.warnings
+    found, completed = with_filaments(particles, findings.blocks, star, problems, warnings)
     findings.particles, findings.blocks = found, findings.blocks | {"particles": completed}
     findings.problems += check_helix(config, found)
+    radius = (config.helix.tube_diameter_angst or 0.0) / 2
+    findings.together = filaments_together(found, findings.blocks, star, radius, problems, warnings)
 
 
 def _check_settings(config: RunConfig, particles: ParticleSet) -> list[Problem]:

@@ -41,7 +41,7 @@ def _first(*columns: np.ndarray) -> np.ndarray:
     return first
 
 
-def _originals(particles: ParticleSet, table: Table) -> np.ndarray:
+def originals(particles: ParticleSet, table: Table) -> np.ndarray:
     """Row that shows the same image first, or another part that was left of it by signal subtraction, (n,) int64."""
     image = first_rows(particles)
     if ORIGINAL not in table:
@@ -54,7 +54,7 @@ def _originals(particles: ParticleSet, table: Table) -> np.ndarray:
 def drawn_together(particles: ParticleSet, table: Table) -> np.ndarray | None:
     """Number of the group that each row is drawn into a half with, (n,); None where every row is drawn alone."""
     filament = filament_index(table, coarse=True)
-    image = _originals(particles, table)
+    image = originals(particles, table)
     if filament is not None:
         return filament[image]
     return None if (image == np.arange(len(image))).all() else np.unique(image, return_inverse=True)[1].reshape(-1)
@@ -94,7 +94,7 @@ def _has_own_pose(particles: ParticleSet) -> np.ndarray:
 
 def _parted(particles: ParticleSet, table: Table, star: Path) -> list[Problem]:
     """Refuse parts of one image in both halves: signal subtraction leaves all of them its noise."""
-    image, original = first_rows(particles), _originals(particles, table)
+    image, original = first_rows(particles), originals(particles, table)
     bad = np.flatnonzero((image != original) & (particles.half != particles.half[original]))
     values = [f"{table[ORIGINAL][row]}, first in row {original[row] + 1}" for row in bad]
     message = f"parts of one image ({ORIGINAL}) are in both halves; their noise is the same"

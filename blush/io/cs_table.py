@@ -16,6 +16,7 @@ from blush.errors import Problem
 from blush.io.columns import row_problems
 from blush.io.cs_aberrations import check_aberrations
 from blush.io.cs_fields import CsOptions, Fields, passthrough_files, read_cs_fields
+from blush.io.cs_filaments import filament_columns
 from blush.io.cs_poses import euler_from_pose
 from blush.io.optics import IMAGE_SIGN
 from blush.io.star_parse import Table
@@ -28,7 +29,8 @@ _WIDTHS: dict[str, int] = {
     "ctf/df1_A": 0, "ctf/df2_A": 0, "ctf/df_angle_rad": 0, "ctf/phase_shift_rad": 0, "ctf/bfactor": 0, "ctf/scale": 0,
     "ctf/exp_group_id": 0, "blob/sign": 0, "blob/shape": 2, "ctf/shift_A": 2, "ctf/tilt_A": 2, "ctf/trefoil_A": 2,
     "ctf/tetra_A": 4, "ctf/anisomag": 4, "location/micrograph_path": 0, "micrograph_blob/path": 0,
-    "location/micrograph_uid": 0, "filament/filament_uid": 0,
+    "location/micrograph_uid": 0, "filament/filament_uid": 0, "filament/filament_pose": 0, "filament/position_A": 0,
+    "location/center_x_frac": 0, "location/center_y_frac": 0, "location/micrograph_shape": 2,
 }  # fmt: skip
 """Numbers in each row of a field; 0 for one alone."""
 _REQUIRED = tuple(_WIDTHS)[:9]
@@ -44,6 +46,7 @@ _WORDS = {
     "rlnAmplitudeContrast": "ctf/amp_contrast", "rlnDefocusU": "ctf/df1_A", "rlnDefocusV": "ctf/df2_A",
     "rlnDefocusAngle": "ctf/df_angle_rad", "rlnPhaseShift": "ctf/phase_shift_rad", "rlnCtfBfactor": "ctf/bfactor",
     "rlnCtfScalefactor": "ctf/scale", "rlnRandomSubset": "alignments3D/split", "rlnHelicalTubeID": "filament_uid",
+    "rlnHelicalTrackLengthAngst": "filament/position_A", "rlnAnglePsiPrior": "filament/filament_pose",
     "rlnAngleRot": "alignments3D/pose", "rlnAngleTilt": "pose", "rlnAnglePsi": "pose",
     "rlnOriginXAngst": "alignments3D/shift", "rlnOriginYAngst": "shift", "data_particles": "table",
     "data_optics": "exposure groups",
@@ -107,8 +110,7 @@ def read_cs(
         **_ctf(fields),
         **_poses(fields, path, problems, noted),
     }
-    if "filament/filament_uid" in fields:
-        table["rlnHelicalTubeID"] = np.unique(fields["filament/filament_uid"], return_inverse=True)[1].reshape(-1) + 1
+    table |= filament_columns(fields)
     if "uid" in fields:
         table[UID] = _texts(fields["uid"].astype(str))
     if warnings is not None:

@@ -16,7 +16,6 @@ from blush.config import RunConfig
 from blush.errors import BlushError, condensed, problems_of
 from blush.fourier.filter import resize_volume
 from blush.io.check import Findings, check_inputs
-from blush.io.copies import drawn_together
 from blush.io.files import save_npz, write_json
 from blush.io.mrc import read_volume, write_volume
 from blush.io.particles import ParticleSet
@@ -50,9 +49,8 @@ def import_run(config: RunConfig) -> Path:
     if findings.particles is None:
         raise BlushError(f"{config.particles} holds no particles")
     particles = findings.particles
-    together = drawn_together(particles, findings.blocks["particles"])
-    half = assign_halves(particles, config.seed, together)
-    plan = plan_shards(particles, half, config, together)
+    half = assign_halves(particles, config.seed, findings.together)
+    plan = plan_shards(particles, half, config, findings.together)
     for warning in condensed(findings.warnings):
         sys.stderr.write(f"blush: warning: {warning}\n")
     _claim(folder, identity(config, particles))
@@ -103,8 +101,8 @@ def check_run(config: RunConfig) -> Findings:
         problems += problems_of(error, "regulariser")
     if particles is not None and not problems:
         try:
-            together = drawn_together(particles, findings.blocks["particles"])
-            plan = plan_shards(particles, assign_halves(particles, config.seed, together), config, together)
+            half = assign_halves(particles, config.seed, findings.together)
+            plan = plan_shards(particles, half, config, findings.together)
             findings.warnings += check_memory(config, particles, largest_shard(plan))
             if config.job == "classify":
                 found, warnings = check_references(config, particles.optics[0])

@@ -250,6 +250,23 @@ def test_segments_of_a_filament_are_told_and_may_not_be_in_both_halves(place):
     assert any("filament (filament_uid) are in both halves" in problem.message for problem in findings.problems)
 
 
+def test_traced_filaments_have_their_tracks(place):
+    """`filament_pose` in radians has the other sign than psi; positions start anywhere; coordinates are fractions."""
+    rows = table(
+        filament__filament_uid=np.repeat(np.array([9, 7], np.uint64), 4),
+        filament__filament_pose=np.full(N, 0.5, np.float32),
+        filament__position_A=np.tile(np.float32([30, 60, 90, 120]), 2),
+        location__center_x_frac=np.linspace(0, 0.7, N, dtype=np.float32),
+        location__center_y_frac=np.full(N, 0.25, np.float32),
+        location__micrograph_shape=np.tile(np.array([4000, 6000], np.uint32), (N, 1)),
+    )
+    found = check_particles(saved(place / "p.cs", rows)).blocks["particles"]
+    assert found["rlnHelicalTrackLengthAngst"].tolist() == [0, 30, 60, 90] * 2
+    np.testing.assert_allclose(found["rlnAnglePsiPrior"], -28.6478898)
+    np.testing.assert_allclose(found["rlnCoordinateX"], np.linspace(0, 4200, N), atol=1e-3)
+    assert found["rlnCoordinateY"].tolist() == [1000.0] * N
+
+
 def test_micrographs_are_told_by_path_or_by_uid(place):
     paths = np.array([b">J0/a.mrc"] * 4 + [b">J0/b.mrc"] * 4)
     particles, blocks = read_particles(saved(place / "p.cs", table(location__micrograph_path=paths)))

@@ -8,8 +8,10 @@ import pytest
 
 from blush.config import RunConfig
 from blush.io.check_helix import check_helix
+from blush.io.crossings import filaments_together
 from blush.io.filaments import units_per_segment, with_filaments
 from blush.io.particles import read_particles
+from blush.io.tracks import directions_by_place
 
 STAR = Path("p.star")
 TRACK = np.array([0.0, 42.0, 84.0, 126.0, 0.0, 42.0, 84.0, 126.0])
@@ -20,7 +22,7 @@ PSI = np.array([10.0] * 4 + [-70.0] * 4)
 def segments(project):
     """Reads two filaments of four segments, of which columns are changed or (None) missing."""
 
-    def read(**changes):
+    def read(micrograph_px=None, **changes):
         columns = {
             "rlnHelicalTubeID": np.ones(8, dtype=np.int64),
             "rlnHelicalTrackLengthAngst": TRACK,
@@ -29,9 +31,10 @@ def segments(project):
             "rlnAnglePsiFlipRatio": np.full(8, 0.1),
         } | changes
         project.particles |= {name: column for name, column in columns.items() if column is not None}
+        project.optics |= {} if micrograph_px is None else {"rlnMicrographOriginalPixelSize": np.array([micrograph_px])}
         particles, blocks = read_particles(project.write())
         problems, warnings = [], []
-        found, table = with_filaments(particles, blocks["particles"], STAR, problems, warnings)
+        found, table = with_filaments(particles, blocks, STAR, problems, warnings)
         return found, table, [str(problem) for problem in problems], [str(warning) for warning in warnings]
 
     return read
@@ -86,7 +89,7 @@ def test_ties_are_broken_in_the_order_of_rows_and_told(segments):
         (
             {"rlnHelicalTrackLengthAngst": TRACK - 50},
             "row 1: rlnHelicalTrackLengthAngst of this filament is negative in some rows and positive in others "
-            "(found tube 1 of 000001@first.mrcs); count it from one end",
+            "(found tube 1 of m1); count it from one end",
         ),
         (
             {"rlnAnglePsiFlipRatio": np.linspace(0, 1.75, 8)},
@@ -121,6 +124,156 @@ def test_units_of_a_segment_are_its_distance_from_the_one_before(segments):
     assert units_per_segment(far, 21.0) == 3  # as many as a box of 48 Å holds
     copies = replace(found, track_angst=np.repeat([0.0, 42.0, 0.0, 42.0], 2) + np.tile([0, 0.001], 4))
     assert units_per_segment(copies, 21.0) == 2
+
+
+def places(psi=PSI, track=TRACK, pixel_angst=1.5, mirrored=False):
+    """Coordinates of straight tracks, (cos psi, -sin psi) along each."""
+    away = track / pixel_angst
+    x, y = 500 + away * np.cos(np.radians(psi)), 700 - away * np.sin(np.radians(psi))
+    return {"rlnCoordinateX": x, "rlnCoordinateY": -y if mirrored else y}
+
+
+def test_directions_are_made_from_coordinates_and_told(segments):
+    found, table, problems, warnings = segments(rlnAnglePsiPrior=None, **places())
+    assert problems == []
+    np.testing.assert_allclose(found.track_psi_deg, PSI, atol=1e-9)
+    np.testing.assert_allclose(table["rlnAnglePsiPrior"], PSI, atol=1e-9)
+    assert ["rlnAnglePsiPrior: is made from coordinates" in warning for warning in warnings] == [True]
+
+
+def test_tracks_are_made_from_coordinates_whose_pixel_size_is_stated(segments):
+    order = np.array([2, 0, 3, 1, 7, 5, 6, 4])
+    moved = {name: column[order] for name, column in places().items()}
+    against = np.concatenate([PSI[:4], PSI[4:] + 180])
+    found, table, problems, warnings = segments(
+        micrograph_px=1.5, rlnHelicalTrackLengthAngst=None, rlnAnglePsiPrior=against, **moved
+    )
+    assert problems == []
+    np.testing.assert_allclose(found.track_angst, TRACK[order], atol=1e-5)  # each from its end of smaller x or y
+    np.testing.assert_allclose(table["rlnHelicalTrackLengthAngst"], TRACK[order], atol=1e-5)
+    np.testing.assert_allclose(found.track_psi_deg, PSI)  # along them, whatever was noted
+    assert "is made from coordinates (found 1.5 Å/px)" in warnings[0]
+    assert "directions run against the track and are turned by 180 degrees (found 1 filaments)" in warnings[1]
+
+
+def test_directions_against_the_track_are_turned_and_told(segments):
+    found, _, problems, warnings = segments(rlnAnglePsiPrior=np.concatenate([PSI[:4], PSI[4:] + 180]), **places())
+    assert problems == []
+    np.testing.assert_allclose(found.track_psi_deg, PSI, atol=1e-9)
+    assert "turned by 180 degrees (found 1 filaments); expected after a refinement" in warnings[0]
+
+
+def test_mirrored_coordinates_say_no_more_than_which_way(segments):
+    mirrored = places(mirrored=True)
+    found, _, problems, warnings = segments(rlnAnglePsiPrior=np.concatenate([PSI[:4] + 180, PSI[4:]]), **mirrored)
+    assert problems == []
+    np.testing.assert_allclose(found.track_psi_deg, PSI, atol=1e-9)
+    assert "coordinates are mirrored" in warnings[0]
+
+
+def test_the_direction_of_an_arc_is_that_of_its_tangent():
+    """A circle of 1 µm, 400 Å of it, at whole pixels: the tangent turns by 22.9 degrees and is found to half of one."""
+    distance = np.arange(0, 400, 20.0)
+    angle = distance / 1000
+    place = np.rint(1000 * np.stack([np.sin(angle), 1 - np.cos(angle)], 1))
+    found = directions_by_place(place, np.zeros(20, dtype=np.int64), distance)
+    np.testing.assert_allclose(found, -np.degrees(angle), atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {"rlnHelicalTrackLengthAngst": None},
+            "rlnHelicalTrackLengthAngst: column is missing; add it, the distance of each segment along its filament; "
+            "or rlnMicrographPixelSize, to make it from",
+        ),
+        (
+            {"rlnAnglePsiPrior": PSI + np.array([90.0] * 4 + [0.0] * 4)},
+            "row 1: rlnAnglePsiPrior of this filament does not run along its coordinates (found tube 1 of m1); correct",
+        ),
+        (
+            {
+                "rlnHelicalTrackLengthAngst": None,
+                "micrograph_px": 1.5,
+                "rlnCoordinateX": np.array([0.0, 40, 80, 10, 0, 40, 80, 120]),
+                "rlnCoordinateY": np.array([0.0, 0, 1, 40, 0, 0, 0, 0]),
+            },
+            "row 1: coordinates of this filament turn back (found tube 1 of m1); add rlnHelicalTrackLengthAngst",
+        ),
+        (
+            {"rlnHelicalTubeID": np.array([1, 1, 1, 2, 1, 1, 1, 1]), "rlnAnglePsiPrior": None},
+            "row 4: filament of one place has no direction (found tube 2 of m1); add rlnAnglePsiPrior, or remove",
+        ),
+    ],
+)
+def test_what_coordinates_cannot_tell_is_refused_by_name(segments, changes, expected):
+    found, _, problems, _ = segments(**(places() | changes))
+    assert found.filament is None
+    assert any(expected in problem for problem in problems), problems
+
+
+CROSSED = {
+    "rlnMicrographName": np.array(["m1"] * 8, dtype=object),
+    "rlnHelicalTubeID": np.repeat([1, 2], 4),
+}
+
+
+def grouped(found, table, project, radius=30.0):
+    problems, warnings = [], []
+    blocks = {"particles": table, "optics": project.optics}
+    group = filaments_together(found, blocks, STAR, radius, problems, warnings)
+    return group, [str(problem) for problem in problems], [str(warning) for warning in warnings]
+
+
+def shifted(by_px):
+    """The second filament starts elsewhere; both are of one micrograph, with a third far away."""
+    at = places()
+    return {"rlnCoordinateX": at["rlnCoordinateX"] + np.repeat([0.0, by_px], 4), "rlnCoordinateY": at["rlnCoordinateY"]}
+
+
+def test_filaments_that_cross_are_drawn_together(segments, project):
+    tubes = np.array([1, 1, 1, 1, 2, 2, 3, 3])
+    place = shifted(0.0)
+    place["rlnCoordinateX"][6:] += 5000
+    project.particles.pop("rlnRandomSubset")
+    found, table, problems, _ = segments(**CROSSED | {"rlnHelicalTubeID": tubes} | place)
+    assert problems == []
+    group, problems, warnings = grouped(found, table, project)
+    assert problems == []
+    assert group.tolist() == [0] * 6 + [1] * 2
+    assert "filaments come within a tube's radius of others, and are kept in one half with them (found 2" in warnings[0]
+
+
+def test_filaments_that_are_apart_are_drawn_alone(segments, project):
+    project.particles.pop("rlnRandomSubset")
+    found, table, _, _ = segments(**CROSSED | shifted(400.0))
+    assert grouped(found, table, project) == (pytest.approx([0] * 4 + [1] * 4), [], [])
+    other = CROSSED | {"rlnMicrographName": np.array(["m1"] * 4 + ["m2"] * 4, dtype=object)}
+    found, table, _, _ = segments(**other | shifted(0.0))
+    assert grouped(found, table, project)[0].tolist() == [0] * 4 + [1] * 4
+
+
+def test_filaments_that_cross_are_refused_in_different_halves(segments, project):
+    found, table, _, _ = segments(**CROSSED | shifted(0.0), rlnRandomSubset=np.repeat([1, 2], 4))
+    _, problems, _ = grouped(found, table, project)
+    assert "(found tube 1 of m1 and tube 2 of m1); give both one rlnRandomSubset" in problems[0]
+
+
+def test_halves_cannot_be_drawn_where_all_filaments_cross(segments, project):
+    project.particles.pop("rlnRandomSubset")
+    found, table, _, _ = segments(**CROSSED | shifted(0.0))
+    _, problems, _ = grouped(found, table, project)
+    assert "no two halves can be drawn (found 2 filaments); give filaments of more micrographs" in problems[0]
+
+
+def test_segments_of_one_image_join_their_filaments(segments, project):
+    names = project.particles["rlnImageName"].copy()
+    names[7] = names[0]
+    found, table, _, _ = segments(rlnImageName=names, rlnHelicalTubeID=np.array([1, 1, 2, 2, 1, 1, 2, 2]))
+    group, _, warnings = grouped(found, table, project)
+    assert group.tolist() == [0, 0, 1, 1, 2, 2, 0, 0]
+    assert "has no coordinates of segments; add rlnCoordinateX, rlnCoordinateY" in warnings[0]
 
 
 def config(**changes):

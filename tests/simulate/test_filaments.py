@@ -174,7 +174,7 @@ def written(tmp_path_factory):
 def test_the_table_is_that_of_extracted_segments(written):
     particles, blocks = read_particles(written / "particles.star")
     problems, warnings = [], []
-    found, _ = with_filaments(particles, blocks["particles"], written, problems, warnings)
+    found, _ = with_filaments(particles, blocks, written, problems, warnings)
     assert (problems, warnings, particles.has_poses) == ([], [], False)
     assert found.filament.tolist() == np.repeat(np.arange(5), 5).tolist()
     assert found.track_angst.tolist() == [0, 40, 80, 120, 160] * 5
@@ -188,7 +188,7 @@ def test_the_table_is_that_of_extracted_segments(written):
 
 def test_the_truth_has_polarity_and_whole_filaments_in_halves(written):
     true, blocks = read_particles(written / "truth.star")
-    found, table = with_filaments(true, blocks["particles"], written, [], [])
+    found, table = with_filaments(true, blocks, written, [], [])
     flipped = polarity(true.psi_deg, found.track_psi_deg)
     assert np.array_equal(flipped, np.asarray(table["blushPolarity"], dtype=int))
     assert np.array_equal(flipped.reshape(5, 5).std(1), np.zeros(5))
