@@ -10,7 +10,6 @@ that extract again subtract either from the coordinates.
 """
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 
 def euler_from_pose(pose: np.ndarray) -> np.ndarray:
@@ -18,6 +17,8 @@ def euler_from_pose(pose: np.ndarray) -> np.ndarray:
 
     Where the tilt is 0 or 180 only a sum or difference of rot and psi is defined, and psi is 0.
     """
+    from scipy.spatial.transform import Rotation  # a third of a second, which no step of a workflow needs
+
     turn = Rotation.from_rotvec(pose).as_matrix()
     sine = np.hypot(turn[:, 0, 2], turn[:, 1, 2])
     at_pole = sine < 1e-7
@@ -30,5 +31,7 @@ def euler_from_pose(pose: np.ndarray) -> np.ndarray:
 
 def pose_from_euler(euler_deg: np.ndarray) -> np.ndarray:
     """Rotation vectors (n, 3) in radians of angles rot, tilt, psi (n, 3) in degrees."""
+    from scipy.spatial.transform import Rotation
+
     vectors: np.ndarray = Rotation.from_euler("ZYZ", euler_deg, degrees=True).as_rotvec()
     return vectors
