@@ -27,8 +27,6 @@ SIMULATION = {
 
 
 def real_particles(folder):
-    if not REAL.is_dir():
-        pytest.skip("no shared folder with data beside the repository")
     for name in (*NAMES, "mtf_k2_200kV.star"):
         shutil.copy(REAL / name, folder)
     (folder / "stacks").symlink_to(REAL / "stacks")
@@ -67,9 +65,12 @@ def answered(command, answers, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("particles", [simulated_particles, real_particles])
-def test_the_readme_leads_from_particles_to_a_page(tmp_path, particles):
-    """Every command of the block, in its order; what `init` asks for is answered as the settings shown above it are."""
+def test_the_readme_leads_from_particles_to_a_page(tmp_path):
+    """Every command of the block, in its order; what `init` asks for is answered as the settings shown above it are.
+
+    With the particles that it speaks of, where the shared folder lies beside the repository, or with simulated ones.
+    """
+    particles = real_particles if REAL.is_dir() else simulated_particles
     particles(tmp_path)
     (tmp_path / ".venv").symlink_to(sys.prefix)  # where `make setup` puts it
     [settings], [commands] = blocks("yaml"), blocks("")
