@@ -130,14 +130,27 @@ def symmetrise(sums: Accumulator, operators: Tensor) -> Accumulator:
     if not torch.allclose(operators[0], torch.eye(3, dtype=operators.dtype, device=operators.device)):
         raise ValueError("the first symmetry operator must be the identity")
     out = sums.grid.clone()
-    rim = float(sums.pad * sums.r_max)
     for operator in operators[1:]:
-        matrix = operator.to(device=out.device, dtype=out.dtype).contiguous()
-        if native.usable(out):
-            native.call("rotate_add", sums.grid.contiguous(), out, sums.radius, rim, matrix)
-        else:
-            _rotate_add_torch(sums, out, matrix)
+        rotate_add(sums, out, operator)
     return Accumulator(out, sums.box_px, sums.r_max, sums.pad)
+
+
+def rotate_add(sums: Accumulator, out: Tensor, operator: Tensor) -> None:
+    """Add to the cells of `out`, in place, what `sums` holds at the rotated frequencies: out(k) += sums(S k).
+
+    Parameters
+    ----------
+    out
+        (d, d, h, 4) as `sums.grid`.
+    operator
+        (3, 3) rotation S.
+    """
+    matrix = operator.to(device=out.device, dtype=out.dtype).contiguous()
+    if native.usable(out):
+        rim = float(sums.pad * sums.r_max)
+        native.call("rotate_add", sums.grid.contiguous(), out, sums.radius, rim, matrix)
+    else:
+        _rotate_add_torch(sums, out, matrix)
 
 
 def _rotate_add_torch(sums: Accumulator, out: Tensor, matrix: Tensor) -> None:
