@@ -32,11 +32,13 @@ SEGMENTS_SEARCHED = 20_000
 """Of a half, by which the maximum is found before all images refine it."""
 MOST_CANDIDATES = 64
 LEAST_SEGMENTS = 4
-BINS_PER_STEP = 0.75
+BINS_PER_STEP = 0.5
 """Bins that a step of the search turns the ends of a piece of filament."""
 FALLEN = 10.0
 """Log evidence below the greatest at which slopes are no longer looked at."""
-STEPS = 4
+STEPS = 12
+SETTLED = 0.05
+"""Part of the standard error below which a step ends the refinement."""
 TOLD = 0.25
 """Part of the range of slopes within which the standard error has to be: else nothing was told."""
 
@@ -200,20 +202,26 @@ def _peak(places: NDArray[np.floating[Any]], values: Sequence[float]) -> float:
 
 
 def _refined(halves: Sequence[Half], motions: Sequence[Motion], slope: float, step: float) -> tuple[float, float]:
-    """Newton steps of the slope with all filaments, and the standard error.
+    """The maximum near a slope, by parabolas through ever closer points, and its standard error.
 
     The error is the greater one of that by the curvature and that by the scatter of filaments, of which each is drawn
-    alone: what a model of their noise leaves out is in the second.
+    alone: what a model of their noise leaves out is in the second. Infinite where no maximum was come upon.
     """
-    error = math.inf
+    error, width = math.inf, step
     for _ in range(STEPS):
-        below, here, above = (_of_all(halves, motions, slope + k * step) for k in (-1, 0, 1))
-        curvature = -math.fsum(below - 2 * here + above) / step**2
-        gradient = (above - below) / (2 * step)
+        below, here, above = (_of_all(halves, motions, slope + k * width) for k in (-1, 0, 1))
+        values = [math.fsum(one) for one in (below, here, above)]
+        if values[1] < max(values[0], values[2]):
+            slope += width if values[2] > values[0] else -width
+            continue
+        curvature = -math.fsum(below - 2 * here + above) / width**2
         if curvature <= 0:
-            return slope, math.inf
+            break
+        gradient = (above - below) / (2 * width)
         move = math.fsum(gradient) / curvature
-        slope += min(max(move, -2 * step), 2 * step)
-        error = max(1 / math.sqrt(curvature), math.sqrt(math.fsum(gradient**2)) / curvature)
-        step = min(step, max(error, step / 4))
+        slope += move
+        error = max(1 / math.sqrt(curvature), math.sqrt(math.fsum((gradient - gradient.mean()) ** 2)) / curvature)
+        if width <= error and abs(move) < SETTLED * error:
+            break
+        width = min(width / 2, error)
     return slope, error

@@ -139,7 +139,7 @@ class FilamentStep:
         old, allowed = control.helix, self.config.helix.twist_range_deg
         rise = float(self.spectra.get("rise_angst", old.rise_angst))
         twist = float(self.spectra.get("twist_deg", old.twist_deg))
-        limits = {str(name) for name in self.spectra.get("at_limit", ())}
+        limits = {str(name).partition("_")[0] for name in self.spectra.get("at_limit", ())}
         error = None
         if allowed is not None and found is not None and found.is_known:
             error = found.error_deg_per_angst

@@ -34,22 +34,22 @@ def particles() -> ParticleSet:
     )  # fmt: skip
 
 
-def found(of: ParticleSet, seed: int, sigma_deg: float, bins: int) -> dict[str, np.ndarray]:
+def found(of: ParticleSet, seed: int, sigma_deg: float, bins: int, true: Helix = TRUE) -> dict[str, np.ndarray]:
     """Columns that an expectation step would leave: true poses with errors, Gaussian evidence of rho."""
     random = np.random.default_rng(seed)
     against = REVERSED[of.filament].astype(int)
     sign = 1 - 2 * against
-    start = random.uniform(0, 360, FILAMENTS)[of.filament]
-    rho = start + sign * TRUE.slope_deg_per_angst * of.track_angst
+    start, period = random.uniform(0, 360, FILAMENTS)[of.filament], true.chain_period_deg
+    rho = start + sign * true.slope_deg_per_angst * of.track_angst
     seen = rho + random.normal(size=N) * sigma_deg
-    gap = (np.arange(bins) * 360 / bins - seen[:, None] + 180) % 360 - 180
+    gap = (np.arange(bins) * period / bins - seen[:, None] + period / 2) % period - period / 2
     said = np.full((N, 2, bins), -9.0)
     said[np.arange(N), against] = np.maximum(-((gap / sigma_deg) ** 2) / 2, -9.0)
     along, across = random.uniform(-10, 10, N), random.normal(size=N) * 3
     psi = of.track_psi_deg + random.normal(size=N)
     offsets = from_frame(np.stack((along, across), 1), psi)
     tilt = 90 + random.normal(size=N) * 2
-    rot = seen - sign * TRUE.slope_deg_per_angst * along
+    rot = seen - sign * true.slope_deg_per_angst * along
     pose = np.column_stack((rot, np.where(against, 180 - tilt, tilt), psi + 180 * against, offsets))
     both = np.full((N, 2, 5), np.nan)
     both[np.arange(N), against] = pose

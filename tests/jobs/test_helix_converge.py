@@ -34,7 +34,7 @@ def test_polarity_twist_and_rot_are_told_from_a_twist_3_degrees_off():
 def test_a_twist_that_is_not_searched_is_kept_and_the_rise_is_that_of_the_maps():
     of = particles()
     one = step(found(of, 1, 8.0, 48), of, Helix(21.5, 36.0))
-    one.spectra = {"rise_angst": np.array(21.2), "twist_deg": np.array(36.0), "at_limit": np.array(["rise"])}
+    one.spectra = {"rise_angst": np.array(21.2), "twist_deg": np.array(36.0), "at_limit": np.array(["rise_angst"])}
     control = one.told().control_of(HelixControl)
     assert (control.rise_angst, control.twist_deg, control.at_limit) == (21.2, 36.0, ("rise",))
     assert control.slope_error_deg_per_angst is None
@@ -45,6 +45,17 @@ def test_a_slope_that_is_known_gives_the_twist_of_a_rise_that_the_maps_moved():
     one = step(found(of, 1, 8.0, 48), of, Helix(22.0, 38.0), twist_range_deg=(30, 44))
     one.spectra = {"rise_angst": np.array(21.0), "twist_deg": np.array(36.2), "at_limit": np.array([], dtype="U4")}
     assert one.told().control_of(HelixControl).twist_deg == pytest.approx(37, abs=0.4)
+
+
+def test_a_screw_has_the_twist_that_its_slow_twist_means():
+    """2_1: -180.6 degrees a half-rung are -1.2 a rung, and bins are those of 180 degrees."""
+    of, true = particles(), Helix(2.375, -180.6)
+    one = step(found(of, 1, 8.0, 24, true), of, Helix(2.375, -180.3), twist_range_deg=(-181.5, -179.9))
+    one.spectra = {"rise_angst": np.array(2.4), "twist_deg": np.array(-180.2)}
+    control = one.told().control_of(HelixControl)
+    slope = (control.twist_deg + 180) / control.rise_angst
+    assert slope == pytest.approx(true.slope_deg_per_angst, abs=4 * control.slope_error_deg_per_angst)
+    assert control.slope_error_deg_per_angst < 0.01
 
 
 def test_a_limit_of_the_twist_is_told():
@@ -61,24 +72,27 @@ def test_the_last_iteration_leaves_the_symmetry_of_its_maps():
     assert one.told().control_of(HelixControl).twist_deg == 36.4
 
 
-def test_halves_learn_apart():
-    """Whatever the segments of half 2 show, half 1 is told the same, to the byte: all but the twist is its own."""
-    of = particles()
+@pytest.mark.parametrize("changed", [0, 1])
+def test_halves_learn_apart(changed):
+    """Whatever the segments of one half show, the other is told the same, to the byte: all but the twist is its own."""
+    of, kept = particles(), 1 - changed
     first, second = found(of, 1, 8.0, 48), found(of, 1, 8.0, 48)
     other = found(of, 9, 30.0, 48)
+    own = of.half == kept + 1
     for name, values in second.items():
-        second[name] = np.where((of.half == 2).reshape(-1, *[1] * (values.ndim - 1)), other[name], values)
+        second[name] = np.where(own.reshape(-1, *[1] * (values.ndim - 1)), values, 3 * other[name])
     states = [step(columns, of, TRUE).told() for columns in (first, second)]
-    own = of.half == 1
     for name, values in first.items():
         assert np.array_equal(values[own], second[name][own], equal_nan=True), name
     assert not np.array_equal(first["rot_log_prior"][~own], second["rot_log_prior"][~own])
-    for name in ("walk_deg2_per_angst", "sigma_psi_deg", "sigma_tilt_deg"):
-        one, two = (getattr(state.control, name) for state in states)
-        assert one[0] == two[0], name
-    one, two = (state.images.sigma_offset_angst for state in states)
-    assert one[0] == two[0]
-    assert one[1] != two[1]
+    widths = [
+        {name: getattr(state.control, name) for name in ("walk_deg2_per_angst", "sigma_psi_deg", "sigma_tilt_deg")}
+        | {"sigma_offset_angst": state.images.sigma_offset_angst}
+        for state in states
+    ]
+    for name, values in widths[0].items():
+        assert values[kept] == widths[1][name][kept], name
+        assert values[changed] != widths[1][name][changed], name
 
 
 def test_the_same_columns_give_the_same_bytes_and_rows_may_be_in_any_order():
