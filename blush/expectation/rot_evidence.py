@@ -77,10 +77,11 @@ def evidence(posterior: Tensor, prior: Tensor, spread: Tensor) -> Tensor:
 
     Returns
     -------
-    (b, 2, bins) float32, at least ln 1e-4; bins that were not searched get the least of those that were.
+    (b, 2, bins) float32, at least ln 1e-4; bins that were not searched get the least of those that were, and NaN where
+    nothing of a polarity was: it may be the true one as well as before.
     """
     seen, known = posterior @ spread.to(posterior), prior @ spread.to(prior)
     searched = known > 1e-12 * known.amax((1, 2), keepdim=True)
     ratio = (seen / known.where(searched, 1)).clamp_min(LEAST_EVIDENCE).log()
     least = ratio.masked_fill(~searched, math.inf).amin((1, 2), keepdim=True)
-    return ratio.where(searched, least).float()
+    return ratio.where(searched, least).masked_fill(~searched.any(2, keepdim=True), math.nan).float()

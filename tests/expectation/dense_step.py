@@ -421,6 +421,7 @@ def _add_filament(
     ratio = np.log(np.maximum(seen[is_known] / known[is_known], 1e-4))
     evidence = np.full((2, bins), ratio.min())
     evidence[is_known] = ratio
+    evidence[~is_known.any(1)] = np.nan  # it was not looked at
     best = np.full((2, 5), np.nan)
     for p in sorted(set(poses.polarity)):
         own = np.where(poses.polarity == p, weight.numpy(), -1.0)

@@ -80,7 +80,8 @@ def assert_is_enumerated(given: Model, particles) -> Sums:
     assert float(found.offset_square) == pytest.approx(float(expected.offset_square), rel=1e-7)
     for name in ("log_likelihood", "norm_correction", "pmax", "offset_x_angst", "across_mean", "across_square"):
         torch.testing.assert_close(found.table[name].double(), expected.table[name].double(), rtol=1e-7, atol=1e-7)
-    torch.testing.assert_close(found.table["rot_evidence"].double(), expected.table["rot_evidence"], rtol=0, atol=1e-5)
+    told = (one.table["rot_evidence"].double() for one in (found, expected))
+    torch.testing.assert_close(*told, rtol=0, atol=1e-5, equal_nan=True)
     poses, truth = found.table["polarity_pose"], expected.table["polarity_pose"]
     assert torch.equal(poses.isnan(), truth.isnan())
     known = ~truth[..., 0].isnan()
@@ -107,6 +108,8 @@ def test_the_posterior_of_a_local_search_is_the_enumerated_one(tmp_path):
     found = assert_is_enumerated(segments_model(local_sigma_deg=10.0), particles)
     known = ~found.table["polarity_pose"][..., 0].isnan()
     assert known.tolist() == [[True, True], [True, False], [False, True], [True, True]]
+    assert torch.equal(found.table["rot_evidence"].isnan().all(2), ~known)
+    assert not found.table["rot_evidence"][known].isnan().any()
 
 
 def test_the_evidence_under_the_prior_has_a_mean_of_one(tmp_path):
