@@ -85,12 +85,16 @@ def search_symmetry(
     Egelman 2000, doi:10.1016/S0304-3991(00)00062-0, whose criterion is the variance of trilinear copies of one map;
     He & Scheres 2017, doi:10.1016/j.jsb.2017.02.003.
     """
+    return _climb(half_score(halves, central, helix), helix, (rise_range, twist_range))
+
+
+def half_score(halves: tuple[Tensor, Tensor], central: Central, helix: Helix) -> PairScore:
+    """The score of two half-maps, whose shells are weighed by their FSC in the central part."""
     mask = central_mask(len(halves[0]), central.pixel_size_angst, central.tube, central.fraction).to(halves[0])
     first, second = (half * mask for half in halves)
     weight = fsc(first, second).clamp(0, 1).sqrt()
     one, two = (multiply_shells(half, weight) for half in halves)
-    score = pair_score((one, two), central, helix.fold, FINEST_PX * central.pixel_size_angst)
-    return _climb(score, helix, (rise_range, twist_range))
+    return pair_score((one, two), central, helix.fold, FINEST_PX * central.pixel_size_angst)
 
 
 def search_one_map(

@@ -21,7 +21,9 @@ CUT = 3.0
 """Widths of the kernel beyond which neighbours are not heard."""
 NARROWEST = 1 / 3
 """Of the first width of a prior: best poses are drawn to it, so that their scatter alone would narrow it ever on."""
-WIDEST = 2.0
+WIDEST = 1.0
+"""Of the first width: where images do not tell the tilt, as of a filament whose rungs are not resolved, noise would
+widen it."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Every check of the inputs, made before anything runs, with every mistake listed at once and nothing written."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from blush.io.copies import check_contents, drawn_together, expansion
 from blush.io.crossings import filaments_together
 from blush.io.cs_fields import AS_IT_IS, CsOptions
 from blush.io.cs_table import in_cs_words, is_cs
-from blush.io.filaments import check_ignored_filaments, with_filaments
+from blush.io.filaments import USED, check_ignored_filaments, with_filaments
 from blush.io.noted import check_own
 from blush.io.particle_columns import BLOCK, POSE_COLUMNS
 from blush.io.particles import ParticleSet, parse_particles, read_particles
@@ -58,7 +59,10 @@ class Findings:
 
 
 def check_particles(
-    star: Path | str, particle_diameter_angst: float | None = None, cs: CsOptions = AS_IT_IS
+    star: Path | str,
+    particle_diameter_angst: float | None = None,
+    cs: CsOptions = AS_IT_IS,
+    used: Collection[str] = (),
 ) -> Findings:
     """Check a particle table, its stacks and every image in them.
 
@@ -68,6 +72,8 @@ def check_particles(
         Images are background outside this circle; 0.75 of the box where it is not given.
     cs
         How a table of cryoSPARC is read.
+    used
+        Columns that the job uses, and others do not.
     """
     star = Path(star)
     findings = Findings()
@@ -77,7 +83,7 @@ def check_particles(
     except BlushError as error:
         findings.problems += problems_of(error)
         return findings
-    _check_table_and_images(findings, blocks, star, particle_diameter_angst)
+    _check_table_and_images(findings, blocks, star, particle_diameter_angst, used)
     if is_cs(star):
         findings.problems = in_cs_words(findings.problems)
         findings.warnings = in_cs_words(findings.warnings)
@@ -85,14 +91,18 @@ def check_particles(
 
 
 def _check_table_and_images(
-    findings: Findings, blocks: dict[str, Table], star: Path, particle_diameter_angst: float | None
+    findings: Findings,
+    blocks: dict[str, Table],
+    star: Path,
+    particle_diameter_angst: float | None,
+    used: Collection[str],
 ) -> None:
     """Add to the findings what the table holds, and what its images do."""
     particles = parse_particles(blocks, star, findings.problems)
     if particles is not None:
         findings.particles, findings.blocks = particles, blocks
         findings.problems += check_table(particles, blocks["particles"], star)
-        findings.warnings += [*check_values(particles, blocks, star), *_expanded(particles, star)]
+        findings.warnings += [*check_values(particles, blocks, star, used), *_expanded(particles, star)]
         readable, problems = check_stacks(particles, blocks["particles"], star)
         findings.problems += problems
         problems, warnings, digests = check_images(particles.take(readable), readable, star, particle_diameter_angst)
@@ -113,7 +123,8 @@ def cs_options(config: RunConfig) -> CsOptions:
 
 def check_inputs(config: RunConfig) -> Findings:
     """Check all that a configuration names, and its settings against the particles."""
-    findings = check_particles(config.particles, config.particle_diameter_angst, cs_options(config))
+    used = USED if config.job == "helix" else ()
+    findings = check_particles(config.particles, config.particle_diameter_angst, cs_options(config), used)
     particles = findings.particles
     # no map can be compared with particles of no pixel size, which are refused already
     like = particles.optics[0] if particles and particles.optics[0].pixel_size_angst > 0 else None

@@ -1,6 +1,6 @@
 """Warnings of values that are possible but seldom meant, and of columns by which nothing is refined here."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +27,17 @@ _UNUSED = (
 """Columns by which RELION or others refine, or turn images, and this program does not."""
 
 
-def check_values(particles: ParticleSet, blocks: dict[str, Table], star: Path) -> list[Problem]:
+def check_values(
+    particles: ParticleSet, blocks: dict[str, Table], star: Path, used: Collection[str] = ()
+) -> list[Problem]:
     """Warn of what is nearly always another unit, another sign, or a failed fit, and of what is not used.
 
     Parameters
     ----------
     blocks
         The tables `optics` and `particles` that the particles were read from.
+    used
+        Columns that the job uses, and others do not.
     """
     table = blocks["particles"]
     return [
@@ -41,7 +45,7 @@ def check_values(particles: ParticleSet, blocks: dict[str, Table], star: Path) -
         *(problem for group in _used(particles) for problem in _odd_optics(group, star)),
         *_odd_detector(particles, blocks["optics"], star),
         *_odd_magnification(particles, table, star),
-        *_unused(table, star),
+        *_unused(table, star, used),
     ]
 
 
@@ -178,10 +182,10 @@ def _odd_magnification(particles: ParticleSet, table: Table, star: Path) -> list
     ]
 
 
-def _unused(table: Table, star: Path) -> list[Problem]:
+def _unused(table: Table, star: Path, used: Collection[str]) -> list[Problem]:
     """One warning for all columns that are kept and have no effect, where they say anything."""
     warnings = []
-    if names := [name for name in _UNUSED if name in table and _says_something(name, table)]:
+    if names := [n for n in _UNUSED if n in table and n not in used and _says_something(n, table)]:
         message = "columns are kept, and nothing is refined by them"
         remedy = "bring in what they say before the import, or remove them"
         warnings.append(Problem(message, remedy, str(star), BLOCK, ", ".join(names)))

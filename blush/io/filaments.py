@@ -17,6 +17,8 @@ from blush.io.tracks import agreement, directions_by_place, pixel_by_track, trac
 
 TUBE, TRACK, TRACK_PX = "rlnHelicalTubeID", "rlnHelicalTrackLengthAngst", "rlnHelicalTrackLength"
 PSI, TILT, FLIP = "rlnAnglePsiPrior", "rlnAngleTiltPrior", "rlnAnglePsiFlipRatio"
+USED = (PSI, TILT, FLIP)
+"""Columns that are priors of filaments, and say nothing to other jobs."""
 COORDINATES = ("rlnCoordinateX", "rlnCoordinateY")
 PIXELS = ("rlnMicrographPixelSize", "rlnMicrographOriginalPixelSize")
 LEAST_STEP_ANGST = 1e-3

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import torch
+
+from blush.config import RunConfig
+from blush.expectation.image_masks import TUBE_EDGE_PX, tubes
+from blush.fourier.mask import soft_circle
 from blush.geometry.helix import Helix
 from blush.helix.slow_twist import FIRST_WALK_DEG2_PER_ANGST
+from blush.io.optics import OpticsGroup
 from blush.io.particles import ParticleSet
 from blush.jobs import start as refinement
 from blush.jobs.helix_columns import first_columns
@@ -28,4 +35,20 @@ def _filaments(root: Path, particles: ParticleSet, state: State, poses: refineme
     helix = Helix(settings.rise_angst, settings.twist_deg, int(config.symmetry[1:]))
     begun = first_helix_state(state, helix, settings.sigma_psi_deg, settings.sigma_tilt_deg, FIRST_WALK_DEG2_PER_ANGST)
     poses |= first_columns(particles, begun.control_of(HelixControl).bins)
-    return begun
+    return replace(begun, search=replace(begun.search, pose_temperature=tube_temperature(config, particles.optics[0])))
+
+
+def tube_temperature(config: RunConfig, optics: OpticsGroup) -> float:
+    """By how much a likelihood of segments in their tubes is too sure; see `blush.jobs.class_start.mask_temperature`.
+
+    Raises
+    ------
+    ValueError
+        If the settings name no tube, which the checks of the input refuse.
+    """
+    tube, pixel = config.helix.tube_diameter_angst, optics.pixel_size_angst
+    if tube is None:
+        raise ValueError("helix.tube_diameter_angst is missing")
+    circle = soft_circle(optics.box_px, config.particle_diameter_angst / (2 * pixel), TUBE_EDGE_PX, dtype=torch.float64)
+    inside = torch.minimum(tubes(optics.box_px, tube / (2 * pixel), torch.zeros(1, dtype=torch.float64))[0], circle)
+    return 1 / float(inside.square().mean())

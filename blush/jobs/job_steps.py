@@ -29,6 +29,12 @@ _STEPS = {
         "converge": "blush.jobs.body_converge:converge",
         "finish": "blush.jobs.finish:postprocess",
     },
+    "helix": {
+        "start": "blush.jobs.helix_start:start",
+        "maps": "blush.jobs.helix_maps:denoise_and_trail",
+        "converge": "blush.jobs.helix_converge:converge",
+        "finish": "blush.jobs.helix_finish:postprocess",
+    },
 }
 
 

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blush.config import RunConfig
+from blush.io.filaments import units_per_segment
 from blush.io.particle_columns import NUMERIC_COLUMNS
 from blush.io.star import Table, read_star
 from blush.jobs.inputs import read_config, read_frozen_particles
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import checked, content_digest, note
 from blush.refine.control_star import ModelOptions
+from blush.refine.helix_star import HelixOptions
 from blush.refine.outputs import DirectionTable, OutputParticles, write_iteration_outputs
 from blush.refine.state import State
 
@@ -74,4 +76,22 @@ def model_options(config: RunConfig, root: Path) -> ModelOptions:
         solvent_correct_fsc=refinement.solvent_correct_fsc and isinstance(config.mask, Path),
         norm_correction=refinement.norm_correction,
         scale_correction=refinement.scale_correction,
+        helix=_helix_options(config, root),
+    )
+
+
+def _helix_options(config: RunConfig, root: Path) -> HelixOptions | None:
+    """Of a refinement of filaments; none of another."""
+    settings = config.helix
+    if settings.rise_angst is None or settings.tube_diameter_angst is None or config.job != "helix":
+        return None
+    given, particles = settings.units_per_segment, read_frozen_particles(root)
+    return HelixOptions(
+        units_per_segment(particles, settings.rise_angst) if given is None else given,
+        settings.rise_range_angst,
+        settings.twist_range_deg,
+        settings.central_fraction,
+        settings.tube_diameter_angst,
+        settings.tube_inner_diameter_angst,
+        settings.impose_symmetry,
     )

@@ -21,7 +21,7 @@ _FINISHED = {
     "classify": ("classes.json", "class_posteriors.npz"),
     "multibody": ("motions.npz", "run_data.star", "run_model.star", "run_bodies.star"),
 }
-BODY_FINISHED = _FINISHED["body"] = _FINISHED["refine"]
+BODY_FINISHED = _FINISHED["body"] = _FINISHED["helix"] = _FINISHED["refine"]
 """Of one body of a run of several, relative to the body's folder."""
 _HALF_MAP = "_unfil.mrc"
 
@@ -33,7 +33,7 @@ def finished_files(config: RunConfig) -> tuple[str, ...]:
 
 def is_finished(folder: RunFolder, config: RunConfig) -> bool:
     """Whether all that is made after the last iteration is there and good; what is damaged is set aside."""
-    if config.job in ("refine", "body"):
+    if config.job in ("refine", "body", "helix"):
         return as_noted(folder, folder.root / "postprocess") and as_noted(folder, folder.root, SUMMARY.__eq__)
     if config.job == "multibody":
         return as_noted(folder, folder.root)

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from blush.refine import helix_star
 from blush.refine.control import RefineControl
+from blush.refine.helix_star import HelixOptions
 from blush.refine.model_star import known
 from blush.refine.schedule import angular_step_deg
 from blush.refine.state import State
@@ -76,6 +78,7 @@ class ModelOptions:
     norm_correction: bool = True
     scale_correction: bool = True
     tau2_fudge: float = 1.0
+    helix: HelixOptions | None = None
 
 
 def optimiser_blocks(used: State, state: State, files: OptimiserFiles, options: ModelOptions) -> Blocks:
@@ -136,7 +139,7 @@ def common_flags(used: State, state: State, options: ModelOptions) -> dict[str, 
         "rlnDoMapEstimation": 1,
         "rlnAutoLocalSearchesHealpixOrder": settings.local_from_order,
         "rlnDoSkipRotate": 0,
-        "rlnDoHelicalRefine": 0,
+        **helix_star.flags(state, options.helix),
         "rlnDoCorrectNorm": int(options.norm_correction),
         "rlnDoCorrectScale": int(options.scale_correction),
         "rlnDoCorrectCtf": 1,

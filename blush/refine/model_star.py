@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from blush.refine import helix_star
+from blush.refine.helix_star import HelixOptions
 from blush.refine.state import RunFacts, State
 
 Floats = NDArray[np.float64]
@@ -56,7 +58,9 @@ class ModelPart:
     tau2_fudge: float = 1.0
 
 
-def model_blocks(used: State, state: State, part: ModelPart, noise_per_group: bool) -> Blocks:
+def model_blocks(
+    used: State, state: State, part: ModelPart, noise_per_group: bool, helix: HelixOptions | None = None
+) -> Blocks:
     """Blocks of a `_model.star`.
 
     Parameters
@@ -65,9 +69,11 @@ def model_blocks(used: State, state: State, part: ModelPart, noise_per_group: bo
         State the iteration ran from, and the one it led to.
     noise_per_group
         Repeat the noise for every scale group, as RELION 3.1 reads it; later versions read it per optics group.
+    helix
+        Choices of a refinement of filaments; None: there are none.
     """
     blocks: Blocks = {
-        "model_general": _general(used, state, part),
+        "model_general": _general(used, state, part, helix),
         "model_classes": _classes(state, part),
         **{f"model_class_{k + 1}": _spectra(state, part, k) for k in range(len(part.map_names))},
         "model_groups": _groups(part),
@@ -84,7 +90,7 @@ def model_blocks(used: State, state: State, part: ModelPart, noise_per_group: bo
     return blocks
 
 
-def _general(used: State, state: State, part: ModelPart) -> dict[str, Any]:
+def _general(used: State, state: State, part: ModelPart, helix: HelixOptions | None) -> dict[str, Any]:
     facts, search = state.facts, used.search
     sigma_deg = search.sigma_angle_deg if search.local else 0.0
     return {
@@ -94,7 +100,7 @@ def _general(used: State, state: State, part: ModelPart) -> dict[str, Any]:
         "rlnCurrentResolution": state.resolution_angst,
         "rlnCurrentImageSize": search.current_size_px,
         "rlnPaddingFactor": 2.0,
-        "rlnIsHelix": 0,
+        **helix_star.general(state, helix),
         "rlnFourierSpaceInterpolator": 1,
         "rlnMinRadiusNnInterpolation": 10,
         "rlnPixelSize": facts.pixel_size_angst,
@@ -109,6 +115,7 @@ def _general(used: State, state: State, part: ModelPart) -> dict[str, Any]:
         "rlnSigmaPriorRotAngle": sigma_deg,
         "rlnSigmaPriorTiltAngle": sigma_deg,
         "rlnSigmaPriorPsiAngle": sigma_deg,
+        **helix_star.priors(state),
         "rlnLogLikelihood": part.log_likelihood,
         "rlnAveragePmax": part.average_pmax,
     }
@@ -122,6 +129,7 @@ def _classes(state: State, part: ModelPart) -> dict[str, Any]:
         "rlnAccuracyRotations": np.array([known(value) for value in references.accuracy_rotation_deg]),
         "rlnAccuracyTranslationsAngst": np.array([known(value) for value in references.accuracy_offset_angst]),
         "rlnEstimatedResolution": references.resolution_angst,
+        **helix_star.classes(state, len(part.map_names)),
     }
 
 

@@ -88,17 +88,17 @@ def write_iteration_outputs(
     -------
     The files, each complete or absent: they are written beside and renamed.
     """
-    final = prefix == "run"
+    final, chosen = prefix == "run", options or ModelOptions()
     parts = _parts(run, prefix, state, table, directions)
     listed = directions.directions_deg if directions is not None else None
     contents: dict[str, Mapping[str, Mapping[str, Any]]] = {
         f"{prefix}_data.star": data_blocks(table.blocks, table.particles, table.poses),
         **{
-            f"{prefix}{name}_model.star": model_blocks(used, state, part, bool(name) or final)
+            f"{prefix}{name}_model.star": model_blocks(used, state, part, bool(name) or final, chosen.helix)
             for name, part in parts.items()
         },
         f"{prefix}_sampling.star": sampling_blocks(used, listed),
-        f"{prefix}_optimiser.star": optimiser_blocks(used, state, _files(run, prefix), options or ModelOptions()),
+        f"{prefix}_optimiser.star": optimiser_blocks(used, state, _files(run, prefix), chosen),
     }
     for name, blocks in contents.items():
         write_star(run / name, blocks, comment="written by Blush in the layout of RELION 3.1")

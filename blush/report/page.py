@@ -20,6 +20,7 @@ from blush.report import (
 )
 from blush.report.class_page import write_class_page
 from blush.report.direction_sections import direction_section
+from blush.report.helix_section import helix_section
 from blush.report.iteration_steps import steps
 from blush.report.map_view import map_view
 from blush.report.run_data import RunData, read_run
@@ -60,7 +61,8 @@ def _of_whole(data: RunData) -> RunData:
 def page(run: RunData) -> str:
     """The whole page."""
     sections: tuple[Callable[[RunData], str], ...] = (
-        map_view, _resolution, _slices, direction_section, _iterations, _particles, _regulariser, time_section,
+        map_view, _resolution, _slices, helix_section, direction_section, _iterations, _particles, _regulariser,
+        time_section,
     )  # fmt: skip
     body = "".join(make(run) for make in sections)
     body += inputs_section(run, f'<p class="note">Written by Blush {escape(blush.__version__)}.</p>')

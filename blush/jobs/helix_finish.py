@@ -1,0 +1,117 @@
+"""After the last iteration of filaments: what a refinement leaves, compared in the central part; what filaments say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from blush.helix.along import Along
+from blush.helix.masks import central_mask
+from blush.io.filaments import units_per_segment
+from blush.io.mrc import read_volume, write_volume
+from blush.io.particles import read_particles
+from blush.jobs import finish
+from blush.jobs.helix_maps import tube_of
+from blush.jobs.inputs import read_frozen_particles
+from blush.jobs.sealed import written
+from blush.refine.control import HelixControl
+from blush.validate.helix_truth import TrueHelix, compare_helix_with_truth
+
+FILE = "central_mask.mrc"
+WRONG_SHARE = 0.02
+"""Of segments that look against their filament, above which it is told."""
+
+
+def postprocess(root: Path) -> Path:
+    """Write RUN/postprocess and RUN/summary.json.
+
+    Raises
+    ------
+    BlushError
+        If the refinement has not finished.
+    """
+    return finish.postprocess(root, HelixEnding)
+
+
+@dataclass
+class HelixEnding(finish.Ending):
+    """What is measured of filaments: symmetry, polarity, how far they are from ideal ones."""
+
+    @property
+    def control(self) -> HelixControl:
+        """Of the end."""
+        return self.state.control_of(HelixControl)
+
+    def mask(self) -> Path | None:
+        """The central part of the tube, unless the user gave a mask."""
+        given = super().mask()
+        if given is not None:
+            return given
+        path = self.folder.root / "postprocess" / FILE
+        with written(self.folder, path) as beside:
+            write_volume(beside, self._central().numpy().astype(np.float32), self.state.facts.pixel_size_angst)
+        return path
+
+    def _central(self) -> Tensor:
+        """The part of the tube that is compared."""
+        facts = self.state.facts
+        part = self.config.helix.central_fraction
+        return central_mask(facts.box_px, facts.pixel_size_angst, tube_of(self.config), part)
+
+    def compared(self) -> dict[str, Any]:
+        """Map and poses against the truth, turned about the axis, moved along it and turned over, and nothing else."""
+        truth = self.config.truth
+        if truth is None:
+            return {}
+        volume, wanted = (torch.from_numpy(read_volume(path)[0]) for path in (self.final_map, truth.map))
+        mask = self._central()
+        if truth.mask is not None:
+            mask = mask * torch.from_numpy(read_volume(truth.mask)[0])
+        true, _ = read_particles(truth.particles, find_stacks=False)
+        known = TrueHelix(wanted, mask.to(wanted), true, self.control.helix)
+        return compare_helix_with_truth(volume, self.found, known, self.state.facts.pixel_size_angst)
+
+    def measured(self) -> dict[str, Any]:
+        """Rise, twist and filaments, for the summary."""
+        control, helix, settings = self.control, self.control.helix, self.config.helix
+        along = Along.of(self.found, helix)
+        wrong = int(along.against_most.sum())
+        slope, error = along.own_slopes()
+        known = np.isfinite(slope)
+        given = settings.units_per_segment
+        particles = read_frozen_particles(self.folder.root)
+        record: dict[str, Any] = {
+            "rise_angst": control.rise_angst,
+            "twist_deg": control.twist_deg,
+            "slope_error_deg_per_angst": control.slope_error_deg_per_angst,
+            "crossover_angst": helix.crossover_angst if np.isfinite(helix.crossover_angst) else None,
+            "symmetry_imposed": settings.impose_symmetry,
+            "central_fraction": settings.central_fraction,
+            "units_per_segment": units_per_segment(particles, control.rise_angst) if given is None else given,
+            "at_limit": list(control.at_limit),
+            "filaments": len(along.count),
+            "filaments_reversed": int(along.is_reversed.sum()),
+            "segments_against_their_filament": wrong,
+            "phase_spread_deg": along.phase_spread_deg,
+            "walk_deg_over_100_angst": [float(np.sqrt(100 * one)) for one in control.walk_deg2_per_angst],
+            "own_slope_spread_deg_per_angst": float(np.std(slope[known])) if known.any() else None,
+            "own_slope_error_deg_per_angst": float(np.median(error[known])) if known.any() else None,
+        }
+        return {"helix": record, "warnings": self._doubts(along, wrong)}
+
+    def _doubts(self, along: Along, wrong: int) -> list[str]:
+        found = [
+            f"The {name} ended at the limit of its range: widen helix.{name}_range_{unit}, or start from another value."
+            for name, unit in (("rise", "angst"), ("twist", "deg"))
+            if name in self.control.at_limit
+        ]
+        if wrong > WRONG_SHARE * len(along.filament):
+            found.append(
+                f"{wrong} of {len(along.filament)} segments look against their filament: its polarity is not certain."
+            )
+        return found

@@ -1,0 +1,132 @@
+"""The maps of a helix: rise and twist from both halves, sums of the units that a segment adds, the central average."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from blush.config import RunConfig
+from blush.fourier.backproject import Accumulator
+from blush.geometry.helix import Helix
+from blush.helix.impose import impose
+from blush.helix.masks import Tube, central_mask, tube_mask
+from blush.helix.pair_score import Central
+from blush.helix.rise_search import search_rise
+from blush.helix.search import search_symmetry
+from blush.helix.symmetrise import symmetrise_helix
+from blush.io.filaments import units_per_segment
+from blush.jobs import denoise_and_trail as refinement
+from blush.jobs.inputs import read_frozen_particles
+from blush.jobs.map_rules import MapRules, Pair
+from blush.maximization.reconstruct import reconstruct
+from blush.refine.control import HelixControl
+
+SEARCHED_FROM = 2
+"""First iteration in which rise and twist are searched: the first map holds those that it was made with."""
+
+
+def denoise_and_trail(root: Path, iteration: int) -> Path:
+    """Make the maps of an iteration; after the last, joined one, the final maps, which no average has touched."""
+    return refinement.denoise_and_trail(root, iteration, HelixRules)
+
+
+@dataclass
+class HelixRules(MapRules):
+    """Those of a helix, of rise and twist as they are found on the way.
+
+    Both halves get one rise and one twist: two numbers that they share (docs/algorithm.md, section 8).
+    """
+
+    helix: Helix = field(init=False)
+    at_limit: tuple[str, ...] = field(init=False, default=())
+
+    def __post_init__(self) -> None:
+        self.helix = self.state.control_of(HelixControl).helix
+
+    def symmetric(self, halves: Pair) -> Pair:
+        """Sums of both halves over the units that a segment adds."""
+        if not self.config.helix.impose_symmetry:
+            return halves
+        if self.is_searched:
+            self._search(halves)
+        given = self.config.helix.units_per_segment
+        particles = read_frozen_particles(self.folder.root)
+        count = units_per_segment(particles, self.helix.rise_angst) if given is None else given
+        screw, pixel = (
+            replace(self.helix, fold=1),
+            self.state.facts.pixel_size_angst,
+        )  # shards were summed over the fold
+        first, second = (symmetrise_helix(half, screw, pixel, count) for half in halves)
+        return first, second
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether this iteration searches rise or twist."""
+        ranges = (self.config.helix.rise_range_angst, self.config.helix.twist_range_deg)
+        return self.state.iteration + 1 >= SEARCHED_FROM and any(one is not None for one in ranges)
+
+    def _search(self, halves: Pair) -> None:
+        settings = self.config.helix
+        maps = reconstruct(halves[0], None), reconstruct(halves[1], None)
+        central = Central(self.state.facts.pixel_size_angst, settings.central_fraction, tube_of(self.config))
+        if self.state.control_of(HelixControl).slope_error_deg_per_angst is not None:
+            self._search_rise(maps, central)
+            return
+        found = search_symmetry(maps, central, self.helix, settings.rise_range_angst, settings.twist_range_deg)
+        self.helix, self.at_limit = found.helix, tuple(name.partition("_")[0] for name in found.at_limit)
+
+    def _search_rise(self, maps: tuple[Tensor, Tensor], central: Central) -> None:
+        """The rise alone, where filaments tell the slow twist."""
+        limits = self.config.helix.rise_range_angst
+        if limits is None:
+            return
+        self.helix = search_rise(maps, central, self.helix, limits)
+        self.at_limit = ("rise",) if self.helix.rise_angst in limits else ()
+
+    def solvent_mask(self, total: Accumulator, shell: int) -> Tensor:
+        """The tube in the sphere, or the mask that the user gave."""
+        if isinstance(self.config.mask, Path):
+            return super().solvent_mask(total, shell)
+        return tube_mask(self.state.facts.box_px, self.state.facts.pixel_size_angst, tube_of(self.config)).to(
+            total.grid
+        )
+
+    def fsc_mask(self, solvent: Tensor) -> Tensor:
+        """The central part: the ends of the box hold the same units, seen by fewer segments."""
+        facts = self.state.facts
+        central = central_mask(
+            facts.box_px, facts.pixel_size_angst, tube_of(self.config), self.config.helix.central_fraction
+        )
+        return solvent * central.to(solvent)
+
+    def repeated(self, reference: Tensor) -> Tensor:
+        """The reference filled from its central part."""
+        if not self.config.helix.impose_symmetry:
+            return reference
+        pixel = self.state.facts.pixel_size_angst
+        return impose(reference, pixel, self.helix, self.config.helix.central_fraction, tube_of(self.config))
+
+    def found(self) -> dict[str, np.ndarray]:
+        """Rise and twist, which the next iteration takes up, and those that ended at a limit of their range."""
+        return {
+            "rise_angst": np.array(self.helix.rise_angst),
+            "twist_deg": np.array(self.helix.twist_deg),
+            "at_limit": np.array(self.at_limit, dtype="U16"),
+        }
+
+
+def tube_of(config: RunConfig) -> Tube:
+    """Where the filament is, within the sphere of the segment.
+
+    Raises
+    ------
+    ValueError
+        If the settings name no tube, which the checks of the input refuse.
+    """
+    settings = config.helix
+    if settings.tube_diameter_angst is None:
+        raise ValueError("helix.tube_diameter_angst is missing")
+    return Tube(settings.tube_diameter_angst, settings.tube_inner_diameter_angst, config.particle_diameter_angst)

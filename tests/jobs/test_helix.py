@@ -1,0 +1,173 @@
+"""Runs of filaments: the same bytes after any stop, halves apart but for the symmetry, what the end leaves."""
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from blush.config import RunConfig
+from blush.io.files import load_npz
+from blush.io.mrc import map_stack, read_volume, write_stack
+from blush.io.particles import read_particles
+from blush.io.star import read_star
+from blush.jobs import denoise_and_trail as maps_module
+from blush.jobs import start as start_module
+from blush.jobs import steps
+from blush.jobs.autorefine import autorefine, iterate
+from blush.jobs.inputs import read_frozen_particles, read_plan
+from blush.jobs.layout import RunFolder
+from blush.refine.control import HelixControl
+from blush.refine.state import load_state
+from blush.refine.subset import HALVES, Subset
+from blush.simulate.particle_set import simulate
+from blush.simulate.settings import load_settings
+
+LAST = 3
+
+
+@pytest.fixture(scope="module")
+def filaments(tmp_path_factory):
+    """Six filaments of six segments, two of which look against their tracks."""
+    out = tmp_path_factory.mktemp("filaments")
+    helix = {"rise_angst": 21, "twist_deg": 37, "count": 6, "segments": 6, "units_per_segment": 2, "reversed": 2}
+    imaging = {"box_px": 32, "pixel_size_angst": 6.0}
+    simulate(load_settings(None, {"filaments": helix, "imaging": imaging, "noise": {"snr": 1.0}, "output": out}))
+    return out
+
+
+def config_of(filaments, output, **changes) -> RunConfig:
+    settings = {
+        "name": "tiny",
+        "job": "helix",
+        "particles": filaments / "particles.star",
+        "reference": filaments / "reference.mrc",
+        "particle_diameter_angst": 170,
+        "helix": {
+            "rise_angst": 21.5,
+            "twist_deg": 36,
+            "rise_range_angst": [19, 23],
+            "twist_range_deg": [34, 40],
+            "central_fraction": 0.4,
+            "tube_diameter_angst": 120,
+        },
+        "sampling": {"healpix_order": 2, "offset_range_px": 2, "offset_step_px": 1},
+        "refinement": {"max_iterations": LAST},
+        "compute": {"device": "cpu", "memory_gb": 1, "shards_per_half": 3},
+        "output": output,
+    }
+    return RunConfig.model_validate(settings | changes)
+
+
+@pytest.fixture(scope="module")
+def whole(filaments, tmp_path_factory):
+    """A run that was never stopped."""
+    return autorefine(config_of(filaments, tmp_path_factory.mktemp("whole")))
+
+
+def digests(run):
+    """Content of the results of a run, without its folder's name, times and logs."""
+    files = (path for path in sorted(run.rglob("*")) if path.suffix in (".npz", ".mrc") or path.name == "state.json")
+    return {
+        str(path.relative_to(run)): hashlib.sha256(path.read_bytes().replace(str(run).encode(), b"RUN")).hexdigest()
+        for path in files
+    }
+
+
+def test_a_run_that_is_stopped_anywhere_ends_with_the_same_bytes(whole, filaments, tmp_path):
+    config = config_of(filaments, tmp_path)
+    steps.import_run(config)
+    run = config.run_dir.absolute()
+    steps.start(run)
+    iterate(run, 1)
+    steps.expectation_shard(run, 2, Subset.FIRST, 1)  # and stopped
+    autorefine(config)
+    expected, found = digests(whole), digests(run)
+    assert expected.keys() == found.keys()
+    assert [name for name in expected if expected[name] != found[name]] == []
+
+
+def test_halves_are_of_whole_filaments(whole):
+    particles = read_frozen_particles(whole)
+    for number in range(6):
+        assert len(set(particles.half[particles.filament == number])) == 1
+    assert set(particles.half) == {1, 2}
+
+
+def test_references_repeat_and_delivered_halves_do_not(whole):
+    """The average fills the box from its centre; half-maps are as the sums of their own images make them."""
+    folder = RunFolder(whole)
+    helix = load_state(folder.state(2)).control_of(HelixControl).helix
+    import torch
+
+    from blush.helix.impose import impose
+    from blush.jobs.helix_maps import tube_of
+    from blush.jobs.inputs import read_config
+
+    config = read_config(whole)
+
+    def change(path):
+        volume = torch.from_numpy(read_volume(path)[0])
+        again = impose(volume, 6.0, helix, config.helix.central_fraction, tube_of(config))
+        return float(torch.linalg.norm(again - volume) / torch.linalg.norm(volume))
+
+    for half in HALVES:
+        assert change(folder.map(2, half, "reference")) < 0.12
+        assert change(folder.map(None, half, "unfiltered")) > 0.3
+
+
+def test_the_symmetry_that_is_used_is_the_one_that_is_written(whole):
+    folder = RunFolder(whole)
+    summary = json.loads((whole / "summary.json").read_text())["helix"]
+    last = load_state(folder.state(LAST)).control_of(HelixControl)
+    assert (summary["rise_angst"], summary["twist_deg"]) == (last.rise_angst, last.twist_deg)
+    model = read_star(whole / "run_model.star")
+    classes = model["model_classes"]
+    assert float(classes["rlnHelicalRise"][0]) == pytest.approx(last.rise_angst, abs=1e-5)
+    assert float(classes["rlnHelicalTwist"][0]) == pytest.approx(last.twist_deg, abs=1e-5)
+
+
+def disturbed(filaments, folder, chosen):
+    """A copy of the set in which the images of the chosen rows are others."""
+    shutil.copytree(filaments, folder)
+    particles, _ = read_particles(folder / "particles.star")
+    for number, path in enumerate(particles.stacks):
+        images = np.array(map_stack(path))
+        index = particles.image_index[chosen[particles.stack_index[chosen] == number]]
+        images[index] = 0.7 * images[index][:, ::-1] + 0.3
+        write_stack(path, images, 6.0)
+    return folder
+
+
+def test_a_half_sees_nothing_of_the_other_but_the_symmetry(filaments, tmp_path, monkeypatch):
+    """With FSC, first noise and symmetry held fixed, half 1 keeps every bit whatever the images of half 2 are."""
+    import torch
+
+    noise, fsc = np.full((1, 17), 1e-3), np.interp(np.arange(17), [0, 5, 11, 16], [1.0, 0.95, 0.1, 0.0])
+    monkeypatch.setattr(start_module, "initial_noise", lambda *_: torch.from_numpy(noise))
+    monkeypatch.setattr(maps_module, "half_map_fsc", lambda *_: (fsc.copy(), fsc.copy()))
+    monkeypatch.setattr(maps_module, "join_low_resolution", lambda first, second, shell: (first, second))
+    helix = config_of(filaments, tmp_path).helix.model_copy(update={"rise_range_angst": None, "twist_range_deg": None})
+    one = config_of(filaments, tmp_path / "one", helix=helix.model_dump())
+    steps.import_run(one)
+    second = read_plan(one.run_dir.absolute()).rows[1]
+    other = config_of(disturbed(filaments, tmp_path / "set", second), tmp_path / "two", helix=helix.model_dump())
+    for config in (one, other):
+        steps.import_run(config)
+        steps.start(config.run_dir.absolute())
+        for n in (1, 2):
+            iterate(config.run_dir.absolute(), n)
+    runs = [RunFolder(config.run_dir.absolute()) for config in (one, other)]
+    first = read_plan(runs[0].root).rows[0]
+    tables = [load_npz(folder.poses(2)) for folder in runs]
+    for name in tables[0]:
+        assert_array_equal(tables[0][name][first], tables[1][name][first], err_msg=name)
+    controls = [load_state(folder.state(2)).control_of(HelixControl) for folder in runs]
+    assert controls[0].walk_deg2_per_angst[0] == controls[1].walk_deg2_per_angst[0]
+    assert controls[0].sigma_psi_deg[0] == controls[1].sigma_psi_deg[0]
+    maps = [read_volume(folder.map(2, Subset.FIRST, "reference"))[0] for folder in runs]
+    assert_array_equal(*maps)
+    others = [read_volume(folder.map(2, Subset.SECOND, "reference"))[0] for folder in runs]
+    assert not np.array_equal(*others)
