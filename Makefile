@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 SUITE ?= not slow and not gpu
 # Workers of one thread, as many as there are cores. Each begins with a stretch of neighbours, which share what a module
 # makes once; one that has no more takes of another's.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 STAMP := $(VENV)/.blush-installed
 
 .PHONY: demo setup test lint faults fuzz docs reference

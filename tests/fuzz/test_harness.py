@@ -16,7 +16,7 @@ CASES = 60
 @pytest.fixture(scope="module")
 def tallies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, campaign.Tally]:
     out = tmp_path_factory.mktemp("fuzz")
-    plan = campaign.Plan("planted", 1, out / "scratch", out / "kept", limits=Limits(0.4, 15_000_000))
+    plan = campaign.Plan("planted", 1, out / "scratch", out / "kept", limits=Limits(1.0, 15_000_000))
     found = campaign.run(plan, planted.READERS, dict.fromkeys(planted.READERS, CASES))
     return {tally.reader: tally for tally in found} | {"kept": out / "kept"}  # type: ignore[dict-item]
 

@@ -58,8 +58,9 @@ def test_the_workflow_classifies_to_the_bytes_of_one_process(make_classification
 
 @pytest.mark.slow
 def test_a_damaged_result_is_made_again(make_classification, tmp_path):
+    """In the folder of a run by one process, which the workflow takes up."""
     config = make_classification(tmp_path)
-    run(snakemake(config))
+    blush("classify", config, "--quiet", cwd=tmp_path)
     folder = tmp_path / "results/tiny"
     before = digests(folder)
     for name in ("class_posteriors.npz", "run_it002_half1_class002_unfil.mrc", "run_it002_data.star"):

@@ -56,11 +56,6 @@ def shuffled(folder, now):
         os.utime(path, (now - 5000 + number,) * 2)
 
 
-def by_name(folder, now):
-    for number, path in enumerate(files(folder)):
-        os.utime(path, (now - 5000 + number,) * 2)
-
-
 def all_in_the_future(folder, now):
     for path in files(folder):
         os.utime(path, (now + DECADE_S,) * 2)
@@ -71,7 +66,7 @@ def some_in_the_future(folder, now):
         os.utime(path, (now + DECADE_S,) * 2)
 
 
-TIMES = (shuffled, by_name, all_in_the_future, some_in_the_future)
+TIMES = (shuffled, all_in_the_future, some_in_the_future)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 import pytest
-from workflow_helpers import ROOT, digests, kill_pool, refused, run, snakemake, until
+from workflow_helpers import ROOT, blush, digests, kill_pool, refused, run, snakemake, until
 
 from blush.cluster.resident import announced
 
@@ -133,12 +133,17 @@ def test_input_that_cannot_be_used_is_told_in_the_log_that_snakemake_shows(make_
 
 
 @pytest.mark.slow
-def test_without_a_pool_each_job_brings_its_own_workers(make_config, one_process):
-    config = make_config(compute={"pool": "inline"})
-    run(snakemake(config))
-    folder = config.parent / "results" / "tiny"
-    assert digests(folder) == one_process
-    assert announced(folder / ".pool") is None
+def test_without_a_pool_each_job_brings_its_own_workers(make_config, tmp_path):
+    places = [tmp_path / name for name in ("rules", "one")]
+    for place in places:
+        place.mkdir()
+    short = {"refinement": {"max_iterations": 1}, "compute": {"pool": "inline"}}
+    configs = [make_config(place, **short) for place in places]
+    run(snakemake(configs[0]))
+    blush("refine", configs[1], "--quiet", cwd=places[1])
+    rules, one = (place / "results" / "tiny" for place in places)
+    assert digests(rules) == digests(one)
+    assert announced(rules / ".pool") is None
 
 
 def test_no_part_of_a_path_reaches_a_shell(make_config, tmp_path):
