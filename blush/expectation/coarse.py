@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from blush.expectation.model import Model
+from blush.expectation.shared_slices import SharedLists
 from blush.expectation.significance import posterior_cut
 from blush.expectation.sparse import combine
 from blush.fourier.packed import Packed
@@ -137,21 +138,31 @@ def keep(scores: Tensor, log_prior: Tensor, row: Tensor | None, model: Model) ->
 
 
 def local_search(
-    block: Weighted, phases: Tensor, orientation: Tensor, log_prior: Tensor, model: Model, pixels: Packed
-) -> Poses:
+    block: Weighted, phases: Tensor, orientation: Tensor, log_prior: Tensor, model: Model, pixels: Packed,
+    shared: SharedLists | None = None,
+) -> Poses:  # fmt: skip
     """Score lists of orientations of each image, as the neighbourhood of its previous pose.
 
     Parameters
     ----------
     phases
-        (t, 2, n) of the coarse shifts, or (b, t, 2, n) where images have shifts of their own.
+        (t, 2, n) of the coarse shifts; where images have shifts of their own, (b, t, 2, n), or (b, t / l, 2, n) where
+        they are the same for all lists.
     orientation
         (b, l, m) grid indices, -1 where a list is shorter; the first t / l shifts are those of the first list.
     log_prior
         (b, 1 or t, m) their log priors, of each shift where they depend on it.
+    shared
+        What these orientations are, where slices of them serve many images.
     """
     (b, t), component, lists = block.log_prior_shift.shape, model.component, orientation.shape[1]
-    scores = _scores_of_lists(block, phases, orientation, model, pixels)
+    if shared is None:
+        scores = _scores_of_lists(block, phases, orientation, model, pixels)
+    else:
+        n = pixels.inside(model.coarse_radius)
+        rows = multiply(block.cross[:, None, :, :n], phases[..., :n]).view(b, -1, t // lists, 2 * n)
+        power = block.power[:, :n]
+        scores = [shared.scores(rows, power, k) for k in range(len(component.references))]
     priors = [log_prior + reference.log_prior for reference in component.references]
     score, first = torch.cat(scores, 2), torch.arange(len(scores), device=orientation.device)
     prior = block.log_prior_shift[:, :, None] + torch.cat(priors, 2).to(score.dtype)

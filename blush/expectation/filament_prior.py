@@ -20,12 +20,15 @@ from blush.expectation.memory import LOCAL_NEIGHBOURS, PRIOR_SAMPLES
 from blush.expectation.model import Model
 from blush.expectation.offsets import POLARITIES, FineShifts, FrameOffsets, Frames, known_of_filaments
 from blush.expectation.rot_evidence import binned, interpolated
+from blush.expectation.shared_slices import SharedLists, SharedSlices
 from blush.geometry.helix import nearest_zero
 from blush.geometry.rotation import euler_from_matrix
 from blush.geometry.sampling import OrientationGrid
 
 CUT = 3.0
 """Widths of the prior at which a global search ends."""
+BAND_DEG = 5.0
+"""Tilts on each side of 90 degrees whose directions are asked for together: segments differ in the tilt expected."""
 _DIRECTIONS_AT_ONCE = 2**14
 
 
@@ -56,6 +59,55 @@ class GridAngles:
         return cls(torch.cat(coarse), torch.cat(fine), grid.n_psi, grid.psi_step_deg)
 
 
+@dataclass(frozen=True)
+class Lists:
+    """Orientations of both polarities of segments: directions, each at w in-plane angles.
+
+    Attributes
+    ----------
+    direction
+        (b, 2, d) or (1, 1, d).
+    psi
+        (b, 2, w, d) or (b, 2, w, 1) in-plane angles.
+    inside
+        (b, 2, w, d) whether there is that one.
+    """
+
+    direction: Tensor
+    psi: Tensor
+    inside: Tensor
+
+    def orientation(self, n_psi: int) -> Tensor:
+        """(b, 2, w d) indices of the grid, -1 where there is none."""
+        index = self.direction[:, :, None] * n_psi + self.psi
+        return index.masked_fill(~self.inside, -1).flatten(2)
+
+    def taken(self, chosen: slice) -> Lists:
+        """Of some of the segments."""
+        direction = self.direction if len(self.direction) == 1 else self.direction[chosen]
+        return Lists(direction, self.psi[chosen], self.inside[chosen])
+
+
+@dataclass(frozen=True)
+class ByDirection:
+    """Priors of the children of directions, all but that of the offset across.
+
+    Attributes
+    ----------
+    coarse_psi
+        (b, 2, w, d) log prior of coarse in-plane angles, the mean over their children; -inf where there is none.
+    fine
+        (b, 2, d, 4) log prior of tilt and psi, summed over all in-plane angles.
+    tilt, rot_deg
+        (b, 2, d, 4) log prior of the tilt, and (b or 1, 2 or 1, d, 4) rots.
+    """
+
+    coarse_psi: Tensor
+    fine: Tensor
+    tilt: Tensor
+    rot_deg: Tensor
+
+
 class FilamentPrior:
     """`PosePriors` of segments of filaments."""
 
@@ -71,122 +123,156 @@ class FilamentPrior:
         self.tilt_cut_deg = max(CUT * self.filament.sigma_tilt_deg, step / 2)
         self.psi_cut_deg = max(CUT * self.filament.sigma_psi_deg, step / 2)
         if self.psi_cut_deg + step / 4 >= 90:
-            raise ValueError(
-                f"a prior of psi as wide as {self.filament.sigma_psi_deg} degrees does not tell polarities"
-            )
-        self.orientations = self._orientations()
+            width = self.filament.sigma_psi_deg
+            raise ValueError(f"a prior of psi as wide as {width} degrees does not tell polarities")
+        off_deg = (self.angles.coarse[:, 1] - 90).abs()
+        is_global = model.local_sigma_deg is None
+        self.shared = SharedSlices(model, offsets.pixels, _bands(off_deg)) if is_global else None
+        self.shared_rows, self.orientations = 0, POLARITIES * LOCAL_NEIGHBOURS
+        if self.shared is not None:  # where tilts of 90 degrees are expected
+            _, band, _, window = self._band(self.shared, self.tilt_cut_deg)
+            self.shared_rows, self.orientations = len(band) * self.angles.n_psi, POLARITIES * len(band) * len(window)
 
-    def _orientations(self) -> int:
-        """Of both polarities, in global searches for tilts expected at 90 degrees."""
-        if self.model.local_sigma_deg is not None:
-            return POLARITIES * LOCAL_NEIGHBOURS
-        band = (self.angles.coarse[:, 1] - 90).abs() <= self.tilt_cut_deg
-        return POLARITIES * int(band.sum()) * (2 * self._reach() + 1)
+    def _band(self, slices: SharedSlices, reach_deg: float) -> tuple[int, Tensor, Tensor, Tensor]:
+        """Groups of directions whose tilts are up to so far from 90 degrees, and these directions.
 
-    def _reach(self) -> int:
-        """In-plane angles on each side of the nearest one that may lie within the cut."""
-        return math.ceil(self.psi_cut_deg / self.angles.step_deg - 0.5)
+        And the psi that is theirs on average, with the in-plane angles about it that may lie within the cut.
+        """
+        groups = min(len(slices.groups), int(reach_deg // BAND_DEG) + 1)
+        band = torch.cat(slices.groups[:groups])
+        psi_deg = self.angles.coarse[band, 2]
+        middle = psi_deg[0] + nearest_zero(psi_deg - psi_deg[0], 360.0).mean()
+        spread = float(nearest_zero(psi_deg - middle, 360.0).abs().max())
+        reach = math.ceil((self.psi_cut_deg + spread) / self.angles.step_deg - 0.5)
+        return groups, band, middle, torch.arange(-reach, reach + 1, device=self.device)
 
     def candidates(self, block: Block) -> Candidates:
         """Orientations of each polarity with their priors at all shifts, whose sum over all fine samples is 1."""
         known = Known.of(block, self.dtype, self.device)
         frames = Frames.of(self.model, block, self.device)
-        listed = self._listed(known) if self.model.local_sigma_deg is None else self._near(block, known)
-        samples = 4 * listed[0].numel() * 2 * len(torch.unique(self.offsets.grid[:, 0]))
+        if self.shared is None:
+            listed, shared = self._near(block, known), None
+        else:
+            listed, shared = self._listed(known, self.shared)
+        samples = 8 * listed.inside[0].shape[0] * listed.inside.shape[3] * self._lines()
         some = max(1, PRIOR_SAMPLES // max(1, samples))
         parts = []
-        for begin in range(0, len(listed), some):
+        for begin in range(0, len(listed.inside), some):
             chosen = slice(begin, begin + some)
-            parts.append(self._priors(listed[chosen], known.taken(chosen), frames.taken(chosen)))
+            parts.append(self._priors(listed.taken(chosen), known.taken(chosen), frames.taken(chosen)))
         mass = PriorMass(*(torch.cat([part[k] for part in parts]) for k in (1, 2)))
-        return Candidates(listed, torch.cat([part[0] for part in parts]), mass)
+        log_prior = torch.cat([part[0] for part in parts])
+        return Candidates(listed.orientation(self.angles.n_psi), log_prior, mass, shared)
 
-    def _priors(self, listed: Tensor, known: Known, frames: Frames) -> tuple[Tensor, Tensor, Tensor]:
-        """Log prior at coarse poses (b, 2 t, m), and what `PriorMass` holds."""
-        by_angle, rot_deg = self._by_angle(listed, known)
-        mass = self._mass(by_angle, rot_deg, known, frames)
-        log_prior = self._coarse(by_angle, rot_deg, known, frames) - mass.log_total[:, None, None]
-        return log_prior.to(self.dtype), mass.log_total, mass.by_bin
+    def _lines(self) -> int:
+        """Coarse offsets along a filament."""
+        return len(torch.unique(self.offsets.grid[:, 0]))
 
-    def _listed(self, known: Known) -> Tensor:
-        """(b, 2, m) all orientations within the cuts."""
-        tilt, step = self.angles.coarse[:, 1], self.angles.step_deg
-        near = (tilt - known.tilt_deg[..., None]).abs() <= self.tilt_cut_deg  # (b, 2, d)
-        band = torch.nonzero(near.any(0).any(0)).squeeze(1)
+    def _priors(self, listed: Lists, known: Known, frames: Frames) -> tuple[Tensor, Tensor, Tensor]:
+        """Log prior at coarse poses (b, 2 t, w d), and what `PriorMass` holds."""
+        found = self._by_direction(listed, known)
+        mass = self._mass(found, known, frames)
+        log_prior = self._coarse(found, known, frames) - mass.log_total[:, None, None].to(self.dtype)
+        return log_prior, mass.log_total, mass.by_bin
+
+    def _listed(self, known: Known, slices: SharedSlices) -> tuple[Lists, SharedLists]:
+        """All orientations within the cuts: the bands that hold those of all segments, at in-plane angles of each."""
+        step, n_psi = self.angles.step_deg, self.angles.n_psi
+        farthest_deg = float((known.tilt_deg - 90).abs().amax())
+        groups, band, middle, window = self._band(slices, farthest_deg + self.tilt_cut_deg)
+        near = (self.angles.coarse[band, 1] - known.tilt_deg[..., None]).abs() <= self.tilt_cut_deg
         psi_deg = self.angles.coarse[band, 2]
-        position = ((known.psi_deg[..., None] - psi_deg) / step).round()
-        window = torch.arange(-self._reach(), self._reach() + 1, device=self.device)
-        position = position[:, :, None] + window[:, None]  # (b, 2, w, d)
-        gap = nearest_zero(position * step + psi_deg - known.psi_deg[..., None, None], 360.0)
-        inside = (gap.abs() <= self.psi_cut_deg + 1e-9) & near[:, :, None, band]
-        orientation = band * self.angles.n_psi + torch.remainder(position.long(), self.angles.n_psi)
-        return orientation.masked_fill(~inside, -1).flatten(2)
+        psi = ((known.psi_deg - middle) / step).round().long()[..., None] + window
+        gap = psi[..., None] * step + psi_deg - known.psi_deg[..., None, None]
+        inside = (nearest_zero(gap, 360.0).abs() <= self.psi_cut_deg + 1e-9) & near[:, :, None]
+        used = inside.any(3).any(0).any(0)
+        psi, inside = torch.remainder(psi[..., used], n_psi), inside[:, :, used]
+        shared = SharedLists(slices, psi.masked_fill(~inside.any(3), -1), groups)
+        return Lists(band[None, None], psi[..., None], inside), shared
 
-    def _near(self, block: Block, known: Known) -> Tensor:
-        """(b, 2, m) orientations near the best pose of each polarity that may be true."""
+    def _near(self, block: Block, known: Known) -> Lists:
+        """Orientations near the best pose of each polarity that may be true."""
         _, _, poses = known_of_filaments(block.particles)
         pose = torch.from_numpy(poses).to(self.device, torch.float64)
         odds = known.table.double().logsumexp(2)
         odds = odds - odds.flip(1)
         there = ~pose.isnan().any(2)
-        if not bool(there.any(1).all()):
-            raise ValueError("a local search needs a pose of one polarity at least")
+        sigma = self.model.local_sigma_deg
+        if sigma is None or not bool(there.any(1).all()):
+            raise ValueError("a local search needs a width, and a pose of one polarity at least")
         searched = there & ((odds > -self.filament.undecided_log_odds) | ~there.flip(1))
         image, polarity = torch.nonzero(searched, as_tuple=True)
         rot, tilt, psi = pose[image, polarity, :3].unbind(1)
-        sigma = self.model.local_sigma_deg
-        if sigma is None:
-            raise ValueError("a search about known poses needs a width")
         near, _ = self.model.component.grid.local_neighbours(rot, tilt, psi, sigma)
         listed = near.new_full((len(pose), POLARITIES, near.shape[1]), -1)
         listed[image, polarity] = near
-        return listed
+        inside, listed = (listed >= 0)[:, :, None], listed.clamp_min(0)
+        direction = torch.div(listed, self.angles.n_psi, rounding_mode="floor")
+        return Lists(direction, (listed % self.angles.n_psi)[:, :, None], inside)
 
-    def _by_angle(self, listed: Tensor, known: Known) -> tuple[Tensor, Tensor]:
-        """(b, 2, m, 4) log prior of psi and tilt of the children by direction, summed over psi, and their rot."""
-        direction = torch.div(listed.clamp_min(0), self.angles.n_psi, rounding_mode="floor")
-        rot, tilt, psi = self.angles.fine[direction].unbind(-1)
-        own = (listed.clamp_min(0) % self.angles.n_psi)[..., None] * self.angles.step_deg
-        gap = nearest_zero(own + psi - known.psi_deg[..., None, None], 360.0)
-        quarter = self.angles.step_deg / 4
-        of_psi = torch.logaddexp(*(gaussian(gap + side, self.filament.sigma_psi_deg) for side in (-quarter, quarter)))
-        of_tilt = gaussian(tilt - known.tilt_deg[..., None, None], self.filament.sigma_tilt_deg)
-        return (of_psi + of_tilt).masked_fill((listed < 0)[..., None], -torch.inf), rot
+    def _by_direction(self, listed: Lists, known: Known) -> ByDirection:
+        """Priors of psi and tilt, those of psi summed over the in-plane angles."""
+        rot, tilt, psi = self.angles.fine[listed.direction].unbind(-1)
+        centre, quarter = known.psi_deg[..., None, None], self.angles.step_deg / 4
+        own = listed.psi * self.angles.step_deg - centre
+        coarse_psi = self._either_side(own + self.angles.coarse[listed.direction, 2][:, :, None], quarter)
+        of_psi = self._either_side(own[..., None] + psi[:, :, None], quarter)
+        of_psi = of_psi.masked_fill(~listed.inside[..., None], -torch.inf).logsumexp(2)
+        of_tilt = gaussian(tilt - known.tilt_deg[..., None, None], self.filament.sigma_tilt_deg).to(self.dtype)
+        coarse_psi = coarse_psi.masked_fill(~listed.inside, -torch.inf) - math.log(2)
+        return ByDirection(coarse_psi, of_psi + of_tilt, of_tilt, rot)
 
-    def _position(self, rot_deg: Tensor, along_angst: Tensor, polarity: Tensor) -> Tensor:
-        """Place of reduced rots among the bins; `polarity` of 0 and 1."""
-        sign = 1.0 - 2.0 * polarity
-        return bin_position(self.filament, rot_deg, along_angst, sign)
+    def _either_side(self, gap_deg: Tensor, quarter_deg: float) -> Tensor:
+        """Log of the sum of the prior of psi at both in-plane children."""
+        gap, sigma = nearest_zero(gap_deg, 360.0).to(self.dtype), self.filament.sigma_psi_deg
+        return torch.logaddexp(gaussian(gap - quarter_deg, sigma), gaussian(gap + quarter_deg, sigma))
 
-    def _coarse(self, by_angle: Tensor, rot_deg: Tensor, known: Known, frames: Frames) -> Tensor:
-        """(b, 2 t, m) log prior at coarse offsets, the mean over the children of an orientation."""
+    def _place(self, rot_deg: Tensor, along_angst: Tensor) -> Tensor:
+        """(b or 1, 2, l, d, 4) place among the bins of rots (b or 1, 2 or 1, d, 4) at offsets (b or 1, 2, l)."""
+        sign = 1.0 - 2.0 * torch.arange(POLARITIES, device=self.device)
+        along = along_angst.nan_to_num()[..., None, None]
+        return bin_position(self.filament, rot_deg[:, :, None], along, sign.view(1, -1, 1, 1, 1))
+
+    def _along(self, frames: Frames, line: Tensor) -> Tensor:
+        """(b or 1, 2, l) whole offsets along the filament: of all images alike in global searches."""
+        centre = frames.centre_angst[:, :, :1]
+        return (centre[:1] if self.shared is not None else centre) + line
+
+    def _coarse(self, found: ByDirection, known: Known, frames: Frames) -> Tensor:
+        """(b, 2 t, w d) log prior at coarse offsets, the mean over the children of an orientation."""
         grid = self.offsets.grid
         line, back = torch.unique(grid[:, 0], return_inverse=True)
-        image, polarity = _image_and_polarity(len(rot_deg), 5, self.device)
-        along = (frames.centre_angst[:, :, :1] + line)[..., None, None]  # (b, 2, l, 1, 1)
-        position = self._position(rot_deg[:, :, None], along, polarity)
-        of_rot = interpolated(known.table, image, polarity, position.nan_to_num())
-        by_rot = torch.logsumexp(by_angle[:, :, None] + of_rot, 4) - math.log(8)  # (b, 2, l, m)
+        image, polarity = _image_and_polarity(len(known.psi_deg), 5, self.device)
+        place = self._place(found.rot_deg, self._along(frames, line))
+        of_rot = found.tilt[:, :, None] + interpolated(known.table, image, polarity, place)
+        by_rot = torch.logsumexp(of_rot, 4) - math.log(4)  # (b, 2, l, d)
         quarter = self.model.offset_step_angst / 4
         across = frames.centre_angst[:, :, 1:] + grid[:, 1] - known.across_angst[:, None, None]
         sides = (gaussian(across + side, self.filament.sigma_across_angst) for side in (-quarter, quarter))
-        of_across = torch.logaddexp(*sides) - math.log(2)
-        return (by_rot[:, :, back] + of_across.nan_to_num()[..., None]).flatten(1, 2)
+        of_across = (torch.logaddexp(*sides) - math.log(2)).nan_to_num().to(self.dtype)
+        by_shift = by_rot[:, :, back] + of_across[..., None]  # (b, 2, t, d)
+        return (by_shift[:, :, :, None] + found.coarse_psi[:, :, None]).flatten(3).flatten(1, 2)
 
-    def _mass(self, by_angle: Tensor, rot_deg: Tensor, known: Known, frames: Frames) -> PriorMass:
+    def _mass(self, found: ByDirection, known: Known, frames: Frames) -> PriorMass:
         """Sums of the prior over all fine samples of images."""
         along, across = (torch.unique(self.offsets.fine_grid[..., axis]) for axis in (0, 1))
-        image, polarity = _image_and_polarity(len(rot_deg), 5, self.device)
-        whole = (frames.centre_angst[:, :, :1] + along)[..., None, None]
-        position = self._position(rot_deg[:, :, None], whole, polarity).nan_to_num()
+        image, polarity = _image_and_polarity(len(known.psi_deg), 5, self.device)
+        place = self._place(found.rot_deg, self._along(frames, along))
         gap = frames.centre_angst[:, :, 1:] + across - known.across_angst[:, None, None]
         of_across = gaussian(gap, self.filament.sigma_across_angst).exp().sum(2).nan_to_num()
-        weight = (by_angle.exp() * of_across[..., None, None])[:, :, None]  # (b, 2, 1, m, 4)
-        of_rot = interpolated(known.table, image, polarity, position).exp()
-        log_total = (weight * of_rot).sum((1, 2, 3, 4)).log()
-        shape = (len(rot_deg), POLARITIES, self.filament.bins)
-        by_bin = binned(weight.expand_as(position), image, polarity, position, shape)
-        return PriorMass(log_total, by_bin / log_total.exp()[:, None, None])
+        weight = found.fine.exp() * of_across[..., None, None].to(self.dtype)  # (b, 2, d, 4)
+        of_rot = interpolated(known.table, image, polarity, place).exp().sum(2)
+        total = (weight * of_rot).double().sum((1, 2, 3))
+        bins = self.filament.bins
+        if self.shared is not None:  # the same samples for all images
+            each = torch.arange(place[0, 0, 0].numel(), device=self.device).view(1, 1, 1, *place.shape[3:])
+            ones = torch.ones_like(place)
+            hits = binned(ones, each, polarity, place, (each.numel(), POLARITIES, bins))
+            by_bin = torch.einsum("bps,spk->bpk", weight.double().flatten(2), hits)
+        else:
+            spread = weight[:, :, None].expand_as(place)
+            by_bin = binned(spread, image, polarity, place, (len(weight), POLARITIES, bins))
+        return PriorMass(total.log(), by_bin / total[:, None, None])
 
     def fine(self, block: Block, mass: PriorMass | None, shifts: FineShifts) -> FilamentFinePrior:
         """The prior of the second pass."""
@@ -205,3 +291,9 @@ def _image_and_polarity(count: int, dimensions: int, device: torch.device) -> tu
     image, polarity = torch.arange(count, device=device), torch.arange(POLARITIES, device=device)
     rest = [1] * (dimensions - 2)
     return image.view(count, 1, *rest), polarity.view(1, POLARITIES, *rest)
+
+
+def _bands(off_deg: Tensor) -> list[Tensor]:
+    """Directions by how far their tilt is from 90 degrees: those of the first `BAND_DEG`, of the next, and so on."""
+    band = torch.div(off_deg, BAND_DEG, rounding_mode="floor").long()
+    return [torch.nonzero(band == index).squeeze(1) for index in range(int(band.max()) + 1)]

@@ -17,6 +17,7 @@ from blush.expectation.block import Block
 from blush.expectation.fine import LogPrior, Posterior
 from blush.expectation.model import Model
 from blush.expectation.offsets import FineShifts
+from blush.expectation.shared_slices import SharedLists
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,14 @@ class Candidates:
         (b, 1 or t, m) of each shift, where it depends on it; those of the first list first.
     mass
         Sums of the prior, where its second pass needs them.
+    shared
+        What these orientations are, where slices of them serve many images.
     """
 
     orientation: Tensor
     log_prior: Tensor
     mass: PriorMass | None = None
+    shared: SharedLists | None = None
 
 
 class FinePrior(Protocol):
@@ -76,6 +80,8 @@ class PosePriors(Protocol):
     """Whether it is the prior of the offset, too."""
     orientations: int
     """Coarse orientations of one image, or a bound."""
+    shared_rows: int
+    """Orientations whose slices serve all images; 0: every image has slices of its own."""
 
     def candidates(self, block: Block) -> Candidates:
         """Coarse poses and their priors, of a mean of 1 over those that are searched or a sum of 1."""
@@ -99,6 +105,7 @@ class Neighbourhoods:
     """A Gaussian about the pose that each image has."""
 
     covers_offsets = False
+    shared_rows = 0
 
     def __init__(self, model: Model, device: torch.device, orientations: int) -> None:
         self.model, self.device, self.orientations = model, device, orientations

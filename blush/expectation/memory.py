@@ -86,6 +86,8 @@ class StepSize:
     lists
         Lists of orientations of every image, `n_orientations` in all, each with shifts of its own; 0: all images have
         the same shifts.
+    shared_rows
+        Orientations whose slices serve all images, where they are not those of every image.
     """
 
     box_px: int
@@ -99,6 +101,7 @@ class StepSize:
     fixed: bool = False
     others: int = 0
     lists: int = 0
+    shared_rows: int = 0
 
     def pixels(self, radius: int) -> int:
         """Pixels of the half plane within a radius, about pi radius^2 / 2."""
@@ -141,7 +144,7 @@ class StepSize:
         poses = block_size * self.shifts * self.n_orientations
         pairs = min(poses, PAIRS_PER_BATCH)
         images = 8 * f * self.box_px**2 * block_size
-        floats = 2 * coarse * self.n_orientations * (block_size if self.local else 1)
+        floats = 2 * coarse * (self.shared_rows or self.n_orientations) * (block_size if self.local else 1)
         kept = floats if self.local or floats <= CACHED_FLOATS else 4 * coarse * TILE
         cells = sphere_cells(self.radius)
         return PeakMemory(
@@ -197,11 +200,11 @@ class StepSize:
         per_particle = 6 * self.box_px**2 * self.itemsize
         if self.local:
             per_orientation = 3 * self.pixels(self.coarse_radius) + 2 * self.shifts
-            per_particle += 4 * self.lists * self.shifts * self.pixels(self.coarse_radius) * self.itemsize
             budget = min(memory_bytes / 4, 2**27 if on_cpu else 2**33)
         else:
             per_orientation = 3 * self.shifts
             budget = min(memory_bytes / 4, 2**28 if on_cpu else 2**33)
+        per_particle += 4 * self.lists * self.shifts * self.pixels(self.coarse_radius) * self.itemsize
         per_particle += self.n_orientations * per_orientation * self.itemsize
         return int(max(1, min(LARGEST_BLOCK, budget // per_particle)))
 

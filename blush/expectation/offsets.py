@@ -169,18 +169,20 @@ class FrameOffsets:
         return POLARITIES * len(self.grid)
 
     def coarse(self, block: Block) -> Tensor:
-        """(b, 2 t, 2, n) ramps of the coarse shifts."""
+        """(b, 2 t, 2, n) ramps of the coarse shifts; (b, t, 2, n) where those of both polarities are the same."""
         frames = Frames.of(self.model, block, self.device)
+        if self.model.local_sigma_deg is None:
+            frames = replace(frames, centre_angst=frames.centre_angst[:, :1])
         n, count = self.pixels.inside(self.model.coarse_radius), len(frames.psi_deg)
         lines = [torch.unique(self.grid[:, axis]) for axis in (0, 1)]
         if len(lines[0]) * len(lines[1]) != len(self.grid):
             raise ValueError("offsets in the frames of segments are no grid along and across")
         along, across = (self._ramps(frames, axis, line, n) for axis, line in enumerate(lines))
         both = multiply(along[:, :, :, None], across[:, :, None])
-        return both.view(count, self.of_one_image, 2, n)
+        return both.view(count, -1, 2, n)
 
     def _ramps(self, frames: Frames, axis: int, line: Tensor, n: int) -> Tensor:
-        """(b, 2, l, 2, n) ramps of offsets along one axis of the frame; those across hold what is no whole pixel."""
+        """(b, 1 or 2, l, 2, n) ramps along one axis of the frame; those across hold what is no whole pixel."""
         place = torch.zeros(len(line), 2, dtype=torch.float64, device=self.device)
         place[:, axis] = line
         centre = torch.zeros_like(frames.centre_angst)

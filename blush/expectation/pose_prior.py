@@ -166,6 +166,7 @@ class AnchoredPrior:
     """The prior of an expectation step, for any block of its images: `PosePriors` about given poses."""
 
     covers_offsets = True
+    shared_rows = 0
 
     def __init__(self, model: Model, device: torch.device, orientations: int) -> None:
         self.model, self.device, self.orientations = model, device, orientations

@@ -89,10 +89,11 @@ class Expectation:
             model.component.n_rows if priors is None else priors.orientations * n_references,
             len(model.offsets_angst),
             self.dtype.itemsize,
-            local=priors is not None,
+            local=priors is not None and not priors.shared_rows,
             references=n_references,
             fixed=model.fixed_poses,
             lists=POLARITIES if isinstance(self.offsets, FrameOffsets) else 0,
+            shared_rows=0 if priors is None else priors.shared_rows,
         )
 
     def run(
@@ -257,7 +258,8 @@ class Expectation:
         if self.priors is None:
             raise ValueError("neither a global nor a local search was prepared")
         found = self.priors.candidates(block)
-        return local_search(weighted, ramps, found.orientation, found.log_prior, self.model, self.pixels), found.mass
+        lists = (found.orientation, found.log_prior)
+        return local_search(weighted, ramps, *lists, self.model, self.pixels, found.shared), found.mass
 
     def _second_pass(
         self, subset: tuple[Block, Weighted], poses: Poses, mass: PriorMass | None, sums: Sums
