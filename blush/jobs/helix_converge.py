@@ -140,7 +140,7 @@ class FilamentStep:
         rise = float(self.spectra.get("rise_angst", old.rise_angst))
         twist = float(self.spectra.get("twist_deg", old.twist_deg))
         limits = {str(name).partition("_")[0] for name in self.spectra.get("at_limit", ())}
-        error = None
+        error = control.slope_error_deg_per_angst if self.before.final else None
         if allowed is not None and found is not None and found.is_known:
             error = found.error_deg_per_angst
             about = old.twist_deg - old.slope_deg_per_angst * old.rise_angst

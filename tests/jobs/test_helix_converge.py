@@ -68,8 +68,10 @@ def test_the_last_iteration_leaves_the_symmetry_of_its_maps():
     of = particles()
     one = step(found(of, 1, 8.0, 48), of, Helix(21.0, 36.0), twist_range_deg=(30, 44))
     one.before = replace(one.before, final=True)
+    one.state = replace(one.state, control=replace(one.state.control, slope_error_deg_per_angst=0.01))
     one.spectra = {"rise_angst": np.array(21.0), "twist_deg": np.array(36.4)}
-    assert one.told().control_of(HelixControl).twist_deg == 36.4
+    control = one.told().control_of(HelixControl)
+    assert (control.twist_deg, control.slope_error_deg_per_angst) == (36.4, 0.01)
 
 
 @pytest.mark.parametrize("changed", [0, 1])
