@@ -49,7 +49,13 @@ def filaments_together(
         segments.notes("has no coordinates of segments", remedy, COORDINATES[0])
         near = np.zeros((0, 2), dtype=np.int64)
     else:
-        near = near_filaments(place, filament, _micrographs(segments.table), _reach(particles, tube_radius_angst))
+        reach = _reach(particles, tube_radius_angst)
+        try:
+            near = near_filaments(place, filament, _micrographs(segments.table), reach)
+        except ValueError as error:
+            remedy = f"correct {', '.join(COORDINATES)}, or remove them"
+            problems.append(Problem(str(error), remedy, str(star), f"{BLOCK}, {COORDINATES[0]}"))
+            return filament
         _tell(particles, segments, near, problems)
     shared = np.stack([filament, filament[originals(particles, segments.table)]], 1)
     links = np.concatenate([near, shared[shared[:, 0] != shared[:, 1]]])

@@ -24,6 +24,8 @@ PIXELS = ("rlnMicrographPixelSize", "rlnMicrographOriginalPixelSize")
 LEAST_STEP_ANGST = 1e-3
 """Segments of a filament that lie closer along it than this are set so far apart."""
 _SIDE_ON_DEG, _EITHER_WAY = 90.0, 0.5
+_FARTHEST = 1e6
+"""Of coordinates in pixels and track lengths in Å or pixels: more is no place in a micrograph."""
 _ALONG = 0.5
 """Least cosine, in the mean over a filament, between noted directions and those of its coordinates."""
 Floats = NDArray[np.float64]
@@ -68,11 +70,19 @@ class Segments:
         return filament_name(self.table, row)
 
     def place_px(self) -> Floats | None:
-        """(n, 2) coordinates in the micrograph; None where the table has none."""
+        """(n, 2) coordinates in the micrograph; None where the table has none, or the same in every row."""
         if not all(name in self.table for name in COORDINATES):
             return None
-        place = np.stack([self.column(name) for name in COORDINATES], 1)
-        return place if np.isfinite(place).all() else None
+        place = np.stack([self.bounded(name, -_FARTHEST, _FARTHEST) for name in COORDINATES], 1)
+        return place if np.isfinite(place).all() and np.ptp(place, axis=0).any() else None
+
+    def bounded(self, name: str, least: float, most: float, default: float = 0.0) -> Floats:
+        """A column whose values lie in a range; others are refused by row."""
+        values = self.column(name, default)
+        bad = np.flatnonzero(np.isfinite(values) & ~((values >= least) & (values <= most)))
+        message, remedy = f"{name} is not between {least:g} and {most:g}", "correct the value or remove the row"
+        self.problems += row_problems(bad, values[bad], message, remedy, self.star, BLOCK)
+        return np.where(np.isin(np.arange(len(values)), bad), np.nan, values)
 
     def stated_pixel_angst(self) -> float | None:
         """Pixel size of the micrographs; None where nothing states it, or several do."""
@@ -114,10 +124,7 @@ def with_filaments(
     pixel = np.array([group.pixel_size_angst for group in particles.optics])[particles.optics_index]
     track = _track(segments, pixel)
     psi = None if track is None else _psi(segments, track)
-    tilt, flip = segments.column(TILT, _SIDE_ON_DEG), segments.column(FLIP, _EITHER_WAY)
-    bad = np.flatnonzero(np.isfinite(flip) & ((flip < 0) | (flip > 1)))
-    remedy = "give the probability of psi + 180: 0.5 for both directions"
-    problems += row_problems(bad, flip[bad], f"{FLIP} is not between 0 and 1", remedy, star, BLOCK)
+    tilt, flip = segments.bounded(TILT, 0, 180, _SIDE_ON_DEG), segments.bounded(FLIP, 0, 1, _EITHER_WAY)
     if len(problems) > before or track is None or psi is None:
         return particles, table
     columns = {TRACK: _apart(segments, track), PSI: psi, TILT: tilt, FLIP: flip}
@@ -138,7 +145,7 @@ def _track(segments: Segments, pixel_size_angst: Floats) -> Floats | None:
     name = TRACK if TRACK in segments.table else TRACK_PX
     if name not in segments.table:
         return _track_by_place(segments)
-    track = segments.column(name) * (pixel_size_angst if name == TRACK_PX else 1.0)
+    track = segments.bounded(name, -_FARTHEST, _FARTHEST) * (pixel_size_angst if name == TRACK_PX else 1.0)
     if not np.isfinite(track).all():
         return None
     filament = segments.filament
@@ -169,7 +176,7 @@ def _psi(segments: Segments, track_angst: Floats) -> Floats | None:
     place = segments.place_px()
     by_place = None if place is None else directions_by_place(place, segments.filament, track_angst)
     if PSI in segments.table:
-        psi = segments.column(PSI)
+        psi = segments.bounded(PSI, -720, 720)
         return psi if by_place is None or not np.isfinite(psi).all() else _along(segments, psi, by_place)
     if by_place is None:
         remedy = f"add it, -atan2(dy, dx) of the track in degrees; or {', '.join(COORDINATES)}, to make it from"

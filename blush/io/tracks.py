@@ -12,6 +12,8 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 _DEGREE = 3
 """Filaments are smooth: their course is a cubic of the distance along them."""
+_MOST_PAIRS = 200_000_000
+"""Each takes 16 bytes; a million segments 14 Å apart, in tubes of 120 Å, have a tenth as many."""
 _MIRROR_GAIN = 0.1
 """How much better directions have to agree with mirrored coordinates before these are taken to be mirrored."""
 
@@ -51,7 +53,7 @@ def directions_by_place(place_angst: Floats, filament: NDArray[np.integer], trac
         distance = track_angst[rows]
         extent = np.ptp(distance)
         degree = min(_DEGREE, len(np.unique(distance)) - 1)
-        if degree < 1 or extent <= 0:
+        if degree < 1 or extent <= 0 or not np.ptp(place_angst[rows], axis=0).any():
             continue
         scaled = 2 * (distance - distance.min()) / extent - 1
         slope = np.polynomial.polynomial.polyder(np.polynomial.polynomial.polyfit(scaled, place_angst[rows], degree))
@@ -93,9 +95,17 @@ def turned(psi_deg: Floats, which: NDArray[np.bool_]) -> Floats:
 def near_filaments(
     place_angst: Floats, filament: NDArray[np.integer], micrograph: NDArray[np.integer], reach_angst: float
 ) -> Integers:
-    """Pairs of filaments of one micrograph that have segments within a distance of each other, (k, 2) ascending."""
+    """Pairs of filaments of one micrograph that have segments within a distance of each other, (k, 2) ascending.
+
+    Raises
+    ------
+    ValueError
+        If so many segments lie at nearly one place that their pairs would fill the memory.
+    """
     apart = 10 * (float(np.abs(place_angst).max(initial=0.0)) + reach_angst)
     tree = cKDTree(np.column_stack([place_angst, apart * micrograph.astype(np.float64)]))
+    if tree.count_neighbors(tree, reach_angst) > _MOST_PAIRS:
+        raise ValueError("too many segments lie at nearly one place")
     pairs = filament[tree.query_pairs(reach_angst, output_type="ndarray")].reshape(-1, 2).astype(np.int64)
     pairs = np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1)
     return np.unique(pairs, axis=0)

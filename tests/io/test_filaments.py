@@ -11,7 +11,7 @@ from blush.io.check_helix import check_helix
 from blush.io.crossings import filaments_together
 from blush.io.filaments import units_per_segment, with_filaments
 from blush.io.particles import read_particles
-from blush.io.tracks import directions_by_place
+from blush.io.tracks import directions_by_place, near_filaments
 
 STAR = Path("p.star")
 TRACK = np.array([0.0, 42.0, 84.0, 126.0, 0.0, 42.0, 84.0, 126.0])
@@ -93,7 +93,7 @@ def test_ties_are_broken_in_the_order_of_rows_and_told(segments):
         ),
         (
             {"rlnAnglePsiFlipRatio": np.linspace(0, 1.75, 8)},
-            "row 6: rlnAnglePsiFlipRatio is not between 0 and 1 (found 1.25); give the probability",
+            "row 6: rlnAnglePsiFlipRatio is not between 0 and 1 (found 1.25); correct the value",
         ),
         (
             {"rlnAnglePsiPrior": np.array(["10"] * 7 + ["nan"], dtype=object)},
@@ -124,6 +124,53 @@ def test_units_of_a_segment_are_its_distance_from_the_one_before(segments):
     assert units_per_segment(far, 21.0) == 3  # as many as a box of 48 Å holds
     copies = replace(found, track_angst=np.repeat([0.0, 42.0, 0.0, 42.0], 2) + np.tile([0, 0.001], 4))
     assert units_per_segment(copies, 21.0) == 2
+
+
+HOSTILE = ("1e300", "-1e300", "nan", "inf", "", "١", "1_0", "0x10", "1e-400x", "9" * 400, "--", "12,5")
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rlnHelicalTrackLengthAngst",
+        "rlnAnglePsiPrior",
+        "rlnAngleTiltPrior",
+        "rlnAnglePsiFlipRatio",
+        "rlnCoordinateX",
+        "rlnCoordinateY",
+    ],
+)
+def test_hostile_values_are_told_by_row_and_name(segments, name, value):
+    """What is no number, or none that a micrograph can hold, in the last row; no other error, and no warning."""
+    columns = {"rlnHelicalTrackLengthAngst": TRACK, "rlnAnglePsiPrior": PSI} | places()
+    column = columns.get(name, np.full(8, 0.5)).astype(object)
+    column[7] = value
+    found, _, problems, _ = segments(**places() | {name: column})
+    assert found.filament is None
+    assert any(f"row 8: {name} is not " in problem for problem in problems), problems
+
+
+def test_tube_ids_may_be_any_text(segments):
+    names = np.array(["1"] * 3 + ["-1"] + ["1"] * 3 + ["9" * 400], dtype=object)
+    found, _, problems, _ = segments(rlnHelicalTubeID=names)
+    assert problems == []
+    assert found.filament.tolist() == [0, 0, 0, 1, 2, 2, 2, 3]
+
+
+def test_coordinates_that_are_all_the_same_say_nothing(segments, project):
+    nowhere = {"rlnCoordinateX": np.zeros(8), "rlnCoordinateY": np.zeros(8)}
+    found, table, problems, warnings = segments(**nowhere)
+    assert (problems, warnings) == ([], [])
+    assert "has no coordinates of segments" in grouped(found, table, project)[2][0]
+    del project.particles["rlnAnglePsiPrior"]
+    _, _, problems, _ = segments(rlnAnglePsiPrior=None, **nowhere)
+    assert "rlnAnglePsiPrior: column is missing; add it" in problems[0]
+
+
+def test_a_heap_of_segments_is_refused_before_it_fills_the_memory():
+    with pytest.raises(ValueError, match="too many segments lie at nearly one place"):
+        near_filaments(np.zeros((20_000, 2)), np.arange(20_000), np.zeros(20_000, dtype=np.int64), 60.0)
 
 
 def places(psi=PSI, track=TRACK, pixel_angst=1.5, mirrored=False):
