@@ -115,9 +115,11 @@ def settings_content(settings: SimulateConfig) -> dict[str, Any]:
     """Settings without paths outside the set, and without those of mixtures and bodies where there are none."""
     left_out = {"output"} if settings.is_mixture else {"output", "species", "junk", "counts"}
     left_out |= set() if settings.bodies else {"bodies"}
-    left_out |= set() if settings.filaments else {"filaments"}
+    left_out |= {"views"} if settings.filaments else {"filaments"}
+    if settings.filaments and settings.filaments.unit == "chain":
+        left_out.add("specimen")
     content = settings.model_dump(mode="json", exclude=left_out)
-    specimens = [content["specimen"], *(one["specimen"] for one in content.get("species", ()) if one["specimen"])]
-    for specimen in specimens:
+    specimens = [content.get("specimen"), *(one["specimen"] for one in content.get("species", ()))]
+    for specimen in filter(None, specimens):
         specimen["model"] = Path(specimen["model"]).name
     return content

@@ -128,3 +128,50 @@ def test_mistakes_of_all_inputs_come_together(configure, run_check, project):
     status, printed = run_check(configure({"reference": "gone.mrc", "particle_diameter_angst": 60}))
     assert status == 2
     assert f"blush: {project.root / 'run.yaml'} cannot be used: 3 problem(s)\n" in printed
+
+
+def filaments(project):
+    """Two filaments in two micrographs, as extraction notes them."""
+    project.particles |= {
+        "rlnHelicalTubeID": np.ones(8, dtype=np.int64),
+        "rlnHelicalTrackLengthAngst": np.tile([0.0, 8, 16, 24], 2),
+        "rlnAngleTiltPrior": np.full(8, 90.0),
+        "rlnAnglePsiPrior": np.full(8, 30.0),
+        "rlnAnglePsiFlipRatio": np.full(8, 0.5),
+        "rlnRandomSubset": np.repeat([1, 2], 4),
+    }
+
+
+HELIX = {"job": "helix", "mask": "sphere", "helix": "{rise_angst: 4, twist_deg: 37, tube_diameter_angst: 20}"}
+
+
+def test_a_run_of_filaments_is_checked_with_its_helix(configure, project, run_check):
+    filaments(project)
+    project.write()
+    status, printed = run_check(configure(HELIX))
+    assert status == 0
+    assert "8 particles, no problems, 1 warning(s)" in printed
+    assert "has no coordinates of segments; add rlnCoordinateX, rlnCoordinateY" in printed
+    wide = HELIX["helix"].replace("}", ", central_fraction: 0.6}")
+    status, printed = run_check(configure(HELIX | {"helix": wide}))
+    assert status == 2
+    assert "helix.central_fraction: central part reaches beyond the sphere (found 0.6); give 0.167 to" in printed
+
+
+def test_a_filament_in_both_halves_is_refused_by_name(configure, project, run_check):
+    filaments(project)
+    project.particles["rlnRandomSubset"] = np.array([1, 1, 1, 2, 2, 2, 2, 2])
+    project.write()
+    status, printed = run_check(configure(HELIX))
+    assert status == 2
+    assert (
+        "(rlnHelicalTubeID) are in both halves; they overlap, so their noise would agree (found tube 1 of " in printed
+    )
+
+
+def test_segments_that_are_refined_as_particles_are_told(configure, project, run_check):
+    filaments(project)
+    project.write()
+    status, printed = run_check(configure())
+    assert status == 0
+    assert "segments of filaments are refined as single particles" in printed

@@ -156,7 +156,6 @@ WARNED = [
     ({"rlnAngleTiltPrior": np.full(8, 90.0)}, "columns are kept, and nothing is refined by them"),
     ({"rlnIsFlip": np.array(HALF)}, "columns are kept, and nothing is refined by them"),
     ({"rlnReconstructImageName": text(*["1@first.mrcs"] * 8)}, "columns are kept, and nothing is refined by them"),
-    ({"rlnHelicalTubeID": np.array([1, 1, 1, 1, 2, 2, 2, 2]), "rlnRandomSubset": np.array(HALF) + 1}, "of filaments"),
     (
         {"rlnMagnification": np.array([1e4, 1.1e4] * 4), "rlnDetectorPixelSize": np.full(8, 3.0)},
         "rows of one optics group differ in rlnDetectorPixelSize and rlnMagnification",

@@ -23,20 +23,20 @@ from blush.simulate.settings import SimulateConfig
 from blush.validate.poses import offsets, rotations
 
 BOX, PIXEL, RISE, TWIST, TUBE = 32, 4.0, 20.0, 37.0, 80.0
-SHELLS = slice(3, 14)
+SHELLS, SEEDS = slice(3, 14), (1, 2, 3)
 
 
-@pytest.fixture(scope="module", params=["noise", "random_phases"])
-def segments(request, tmp_path_factory):
+def segments(kind, seed, folder):
     """Eight straight filaments of 30 boxes, a unit apart, at true poses; every box shows nine tenths of the next."""
     filaments = {"rise_angst": RISE, "twist_deg": TWIST, "count": 8, "segments": 30, "units_per_segment": 1}
     exact = dict.fromkeys(("tilt_deg", "stretch_sd", "curvature_deg_per_angst", "psi_error_deg", "across_sd_angst"), 0)
     content = {
-        "filaments": filaments | exact | {"content": request.param, "tube_diameter_angst": TUBE, "reversed": 3},
+        "filaments": filaments | exact | {"content": kind, "tube_diameter_angst": TUBE, "reversed": 3},
         "imaging": {"box_px": BOX, "pixel_size_angst": PIXEL, "envelope_bfactor_angst2": 0},
-        "noise": {"snr": 0.2 if request.param == "noise" else 4, "coloured_fraction": 0},
+        "noise": {"snr": 0.2 if kind == "noise" else 4, "coloured_fraction": 0},
         "particle_diameter_angst": 112,
-        "output": tmp_path_factory.mktemp(request.param),
+        "seed": seed,
+        "output": folder,
     }
     content["filaments"] |= {"radius_angst": 16, "chain": {"beads": 4, "extent_angst": 16}}
     simulate(SimulateConfig.model_validate(content))
@@ -93,12 +93,16 @@ def shared(particles, half):
     return float(fsc(one, two)[SHELLS].mean())
 
 
-def test_halves_by_filament_share_nothing_and_by_segment_nearly_all(segments):
-    particles, blocks = segments
-    half = halves_by_import(particles, blocks)
-    whole = half.reshape(8, 30)
-    assert (whole == whole[:, :1]).all()
-    assert sorted(np.bincount(half)[1:].tolist()) == [120, 120]
-    alternate = np.arange(len(particles)) % 2 + 1
-    assert shared(particles, alternate) > 0.7
-    assert abs(shared(particles, half)) < 0.1
+@pytest.mark.parametrize("kind", ["noise", "random_phases"])
+def test_halves_by_filament_share_nothing_and_by_segment_nearly_all(kind, tmp_path):
+    """By chance the mean of a set's shells is 0 with a standard deviation of 0.05 to 0.07."""
+    by_filament, by_segment = [], []
+    for seed in SEEDS:
+        particles, blocks = segments(kind, seed, tmp_path / str(seed))
+        half = halves_by_import(particles, blocks)
+        assert (half.reshape(8, 30) == half[::30, None]).all()
+        assert np.bincount(half)[1:].tolist() == [120, 120]
+        by_filament.append(shared(particles, half))
+        by_segment.append(shared(particles, np.arange(len(particles)) % 2 + 1))
+    assert min(by_segment) > 0.7
+    assert abs(np.mean(by_filament)) < 0.1
