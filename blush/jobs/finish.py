@@ -44,6 +44,10 @@ class Ending:
     config: RunConfig
     state: State
 
+    def doubts_of_directions(self, warnings: list[str]) -> list[str]:
+        """What of the doubts about views and resolution by direction means something here."""
+        return warnings
+
     def mask(self) -> Path | None:
         """Mask in which the halves are compared; None: one is made from them."""
         options = self.config.postprocess
@@ -134,7 +138,11 @@ def postprocess(root: Path, kind: type[Ending] = Ending) -> Path:
     note(folder, made)
     folder.log(iteration=state.iteration, stage="postprocess", done=1, total=1, **watch.read())
     own = ending.measured()
-    found = [*doubts(_evidence(config, state, result)), *directions.warnings, *own.pop("warnings")]
+    found = [
+        *doubts(_evidence(config, state, result)),
+        *ending.doubts_of_directions(directions.warnings),
+        *own.pop("warnings"),
+    ]
     measured = _measured(result, state, found) | directions.record() | own
     summary = write_summary(folder, config, state, measured, truth)
     note(folder, [summary])

@@ -47,6 +47,11 @@ class HelixEnding(finish.Ending):
         """Of the end."""
         return self.state.control_of(HelixControl)
 
+    def doubts_of_directions(self, warnings: list[str]) -> list[str]:
+        """None: all views lie about the equator, and a map of one axis is no better along it than its units."""
+        del warnings
+        return []
+
     def mask(self) -> Path | None:
         """The central part of the tube, unless the user gave a mask."""
         given = super().mask()

@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 from blush.helix.along import Along
 from blush.refine.control import HelixControl
 from blush.refine.state import State
-from blush.report.style import DENSITY, GRID, INK, MUTED, SERIES, drawing, svg
+from blush.report.style import MUTED, SERIES, drawing, svg
 
 Floats = NDArray[np.float64]
 MOST_FILAMENTS = 12
 PANELS_ACROSS = 4
+LEAST_REACH_DEG = 20.0
+"""Of the axis of rot, to either side."""
 
 
 def symmetry(states: tuple[State, ...]) -> str | None:
@@ -47,7 +49,10 @@ def filaments(along: Along, period_deg: float, names: list[str]) -> str | None:
     longest = np.argsort(-along.count, kind="stable")[:MOST_FILAMENTS]
     if not len(longest):
         return None
-    rows = -(-len(longest) // PANELS_ACROSS)
+    rows, reach = (
+        -(-len(longest) // PANELS_ACROSS),
+        min(period_deg / 2, max(LEAST_REACH_DEG, 8 * along.phase_spread_deg)),
+    )
     with drawing(9.6, 1.75 * rows + 0.3, nrows=rows, ncols=PANELS_ACROSS, squeeze=False, sharey=True) as (figure, all_):
         for axes in all_.flat[len(longest) :]:
             axes.set_visible(False)
@@ -57,9 +62,10 @@ def filaments(along: Along, period_deg: float, names: list[str]) -> str | None:
                 (of_it & ~along.against_most, SERIES[0], "o"),
                 (of_it & along.against_most, SERIES[1], "x"),
             ):
-                axes.plot(along.track_angst[chosen], along.phase_deg[chosen], mark, markersize=3, color=colour)
+                shown = along.phase_deg[chosen].clip(-reach, reach)
+                axes.plot(along.track_angst[chosen], shown, mark, markersize=3, color=colour)
             axes.axhline(0, color=MUTED, linewidth=0.9)
-            axes.set_ylim(-period_deg / 2, period_deg / 2)
+            axes.set_ylim(-reach, reach)
             arrow = "←" if along.is_reversed[k] else "→"
             axes.set_title(f"{names[k]} {arrow}", fontsize=8.5)
         for axes in all_[-1]:
@@ -83,11 +89,13 @@ def layer_lines(power: Floats, box_angst: float, rise_angst: float, finest_angst
     reach = (shown - 0.5) / box_angst
     with drawing(4.7, 4.3) as (figure, axes):
         low, high = np.percentile(both, [20, 99.8])
-        axes.imshow(both, extent=(-reach, reach, -reach, reach), origin="lower", cmap=DENSITY, vmin=low, vmax=high)
+        axes.imshow(both, extent=(-reach, reach, -reach, reach), origin="lower", cmap="gray", vmin=low, vmax=high)
         axes.grid(visible=False)
         if 1 / rise_angst < reach:
-            axes.axhline(1 / rise_angst, color=GRID, linewidth=0.9)
-            axes.annotate(f"1/{rise_angst:.2f} Å", (reach, 1 / rise_angst), fontsize=8.5, color=INK, ha="right")
+            axes.axhline(1 / rise_angst, color=SERIES[1], linewidth=0.9)
+            axes.annotate(
+                f"1/{rise_angst:.2f} Å", (reach, 1 / rise_angst), fontsize=8.5, color=SERIES[1], ha="right", va="bottom"
+            )
         axes.set_xlabel("Across the axis (1/Å)")
         axes.set_ylabel("Along the axis (1/Å)")
         return svg(figure, "helix-layer-lines")

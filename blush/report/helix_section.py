@@ -23,9 +23,9 @@ SYMMETRY = (
 )
 FILAMENTS = (
     "The longest filaments: rot in degrees less what the slow twist makes of the distance along the track in Å, about "
-    "the filament's mean. An ideal helix lies on 0; a slope is a twist that is not this one, jumps are segments that "
-    "were not told apart. Arrow: which way the filament looks along its track. Crosses: segments that look the other "
-    "way than most of theirs."
+    "the filament's mean; what lies beyond the axis is drawn at its end. An ideal helix lies on 0; a slope is a twist "
+    "that is not this one, jumps are segments that were not told apart. Arrow: which way the filament looks along its "
+    "track. Crosses: segments that look the other way than most of theirs."
 )
 LAYER_LINES = (
     "Mean power of the map of all particles over frequency across the axis and along it, logarithmic; the line is at "

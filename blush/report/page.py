@@ -9,6 +9,7 @@ from pathlib import Path
 
 import blush
 from blush.jobs.body_runs import body_index, read_bodies, whole_of
+from blush.refine.control import HelixControl
 from blush.report import (
     captions,
     fsc_figures,
@@ -61,7 +62,7 @@ def _of_whole(data: RunData) -> RunData:
 def page(run: RunData) -> str:
     """The whole page."""
     sections: tuple[Callable[[RunData], str], ...] = (
-        map_view, _resolution, _slices, helix_section, direction_section, _iterations, _particles, _regulariser,
+        map_view, _resolution, _slices, helix_section, _directions, _iterations, _particles, _regulariser,
         time_section,
     )  # fmt: skip
     body = "".join(make(run) for make in sections)
@@ -98,6 +99,12 @@ def _slices(run: RunData) -> str:
         source,
         figure(map_figures.local_resolution(run), captions.LOCAL_RESOLUTION),
     )
+
+
+def _directions(run: RunData) -> str:
+    """Views and resolution by direction; not of filaments, whose views all lie about the equator as they must."""
+    is_helix = run.last is not None and isinstance(run.last.control, HelixControl)
+    return "" if is_helix else direction_section(run)
 
 
 def _iterations(run: RunData) -> str:
