@@ -120,7 +120,8 @@ class Smoothed:
     log_odds
         (n,) of polarity 0 against 1 of its filament, by all segments.
     rho_deg, spread_deg
-        (n,) mean of the reduced rot in the more probable polarity, by all segments, and its standard deviation.
+        (n,) mean of the reduced rot in the more probable polarity, by all segments, and its standard deviation, at most
+        that of rots of which nothing is known.
     """
 
     log_prior: Floats
@@ -255,5 +256,5 @@ def _rot(evidence: Evidence, motion: Motion, density: Floats, log_odds: Floats) 
     vector = (chosen * np.exp(1j * angle)).sum(1) / chosen.sum(1)
     turn = evidence.turn(motion)[places, likely] * motion.period_deg / evidence.bins
     scale = motion.period_deg / (2 * np.pi)
-    length = np.clip(np.abs(vector), 1e-12, 1.0)
-    return (np.angle(vector) * scale + turn) % motion.period_deg, np.sqrt(-2 * np.log(length)) * scale
+    spread = np.sqrt(-2 * np.log(np.clip(np.abs(vector), 1e-12, 1.0))) * scale
+    return (np.angle(vector) * scale + turn) % motion.period_deg, np.minimum(spread, motion.period_deg / np.sqrt(12))

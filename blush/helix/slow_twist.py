@@ -125,9 +125,11 @@ def fit_slow_twist(halves: Sequence[Half], motions: Sequence[Motion], slopes: tu
     """
     searched = [half.searched() for half in halves]
     slope, step = _found(searched, motions, slopes)
-    if _refined(searched, motions, slope, step)[1] > (slopes[1] - slopes[0]) * TOLD:
+    slope, error = _refined(searched, motions, slope, step)
+    if error > (slopes[1] - slopes[0]) * TOLD:
         return SlowTwist(motions[0].slope_deg_per_angst, math.inf, False)
-    slope, error = _refined(halves, motions, slope, step)
+    if any(len(some.rows) < len(half.rows) for some, half in zip(searched, halves, strict=True)):
+        slope, error = _refined(halves, motions, slope, error)
     inside = min(max(slope, slopes[0]), slopes[1])
     return SlowTwist(inside, error, inside != slope)
 
