@@ -47,6 +47,7 @@ MAIN = {
     "maximization": ["tests/jobs/test_denoise_and_trail.py"],
     "regularise": ["tests/regularise/test_driver.py", "tests/regularise/test_contract.py"],
     "helix": ["tests/jobs/test_helix_converge.py"],
+    "io": ["tests/io/test_filaments.py", "tests/io/test_check_inputs.py"],
     "refine": ["tests/refine/test_convergence.py", "tests/refine/test_outputs.py"],
     "jobs": ["tests/jobs/test_half_independence.py", "tests/jobs/test_converge.py"],
 }

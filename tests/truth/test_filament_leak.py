@@ -23,7 +23,7 @@ from blush.simulate.settings import SimulateConfig
 from blush.validate.poses import offsets, rotations
 
 BOX, PIXEL, RISE, TWIST, TUBE = 32, 4.0, 20.0, 37.0, 80.0
-SHELLS, SEEDS = slice(3, 14), (1, 2, 3)
+SHELLS, SEEDS = slice(3, 14), (1, 2)
 
 
 def segments(kind, seed, folder):
