@@ -69,7 +69,7 @@ def build_unit(settings: SimulateConfig) -> Unit:
     if filaments.unit == "chain":
         unit = _beads(filaments.chain, settings.seed)
     else:
-        unit = _atoms(read_atoms(settings.specimen), settings.specimen.solvent_density)
+        unit = unit_of_atoms(read_atoms(settings.specimen), settings.specimen.solvent_density)
     turn = matrix_from_euler(torch.tensor(filaments.unit_rotation_deg, dtype=torch.float64))
     middle = torch.tensor([filaments.radius_angst, 0.0, 0.0], dtype=torch.float64)
     placed = unit.position_angst @ turn.T + middle
@@ -117,7 +117,7 @@ def _beads(chain: Chain, seed: int) -> Unit:
     return Unit(position, torch.ones(shape, dtype=torch.float64), width)
 
 
-def _atoms(atoms: Atoms, solvent_density: float) -> Unit:
+def unit_of_atoms(atoms: Atoms, solvent_density: float) -> Unit:
     """Form factors of atoms, less a Gaussian of the solvent that each displaces.
 
     References
