@@ -208,17 +208,21 @@ def denoise_map(
     if volume.shape != (plan.box_px,) * 3:
         raise ValueError(f"the map has shape {tuple(volume.shape)}, the plan is for a box of {plan.box_px} px")
     coarse = resize_volume(volume, plan.pixel_size_angst, plan.model_box_px, plan.voxel_size_angst)
-    denoised = on_model_grid(network, coarse, plan, batch, precision)
+    denoised, _ = on_model_grid(network, coarse, plan, batch, precision)
     fine = resize_volume(denoised, plan.voxel_size_angst, plan.box_px, plan.pixel_size_angst)
     return _filled(fine, volume, plan) if classification else fine
 
 
 def on_model_grid(
     network: nn.Module, volume: Tensor, plan: Plan, batch: int, precision: Precision, *, change: bool = False
-) -> Tensor:
-    """A map on the network's grid: standardise, mask, denoise in patches, and bring back to scale, (N', N', N').
+) -> tuple[Tensor, Tensor]:
+    """A map on the network's grid: standardise, mask, denoise in patches, and bring back to scale.
 
     With `change` only what is added to the map is returned.
+
+    Returns
+    -------
+    (N', N', N') each: the map, and where the network sees the particle, in [0, 1]; patches of both are blended alike.
 
     Raises
     ------
@@ -237,15 +241,16 @@ def on_model_grid(
 
     def make(patches: Tensor) -> Tensor:
         with torch.autocast(volume.device.type, dtype=torch.bfloat16, enabled=lowered):
-            denoised = denoise_patches(network, patches)[0]
-            return denoised - patches[:, :1] if change else denoised
+            denoised, logit = denoise_patches(network, patches)
+            return torch.cat([denoised - patches[:, :1] if change else denoised, torch.sigmoid(logit)], 1)
 
     # Without TF32, float32 is what it says; the same algorithm every time gives the same bytes.
     with torch.inference_mode(), torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
         made, _ = blend(make, tiled, first, plan.block_px, batch)
     border = (plan.padded_px - plan.model_box_px) // 2
     inside = slice(border, border + plan.model_box_px)
-    return (made[0, inside, inside, inside].to(volume.dtype) * std + (0 if change else mean)) * mask
+    values, particle = made[:, inside, inside, inside].to(volume.dtype)
+    return (values * std + (0 if change else mean)) * mask, particle * mask
 
 
 def _filled(denoised: Tensor, given: Tensor, plan: Plan) -> Tensor:

@@ -4,7 +4,12 @@ A half-map's coarsest shells are a thousand times stronger than its finest, and 
 Wiener filter. A small network that has to learn both spends its training there. So it is given the Wiener map, each
 shell divided by the half-map's own amplitude, and says what to change. What it says counts band by band as far as
 there is something to gain: not where a band is free of noise, nor where it is nothing else. A network that has learned
-nothing returns the Wiener map.
+nothing about noise returns the Wiener map.
+
+It also says where the particle is. What lies outside is taken away band by band, as far as that band has signal and
+noise at all, so that the mask comes in with the resolution, carries no strong shell into one without signal, and leaves
+a map without noise as it is. It may be wrong about a micelle: where the half's own map stands out of the solvent at
+15 Å, resolutions below that stay. All of this each half does from its own map.
 """
 
 from __future__ import annotations
@@ -14,8 +19,9 @@ from torch import Tensor, nn
 
 from blush.denoise.apply import Plan, Precision, on_model_grid
 from blush.denoise.local_wiener import band_filters, band_weights, freedom
-from blush.fourier.filter import multiply_shells, resize_volume
+from blush.fourier.filter import low_pass, multiply_shells, resize_volume
 from blush.fourier.fsc import power_spectrum
+from blush.fourier.mask import auto_mask
 
 TRUSTED_TO, MEASURED_FROM = 0.3, 0.9
 """Wiener weights of a band up to which the network is believed, and from which on the half-map alone is.
@@ -23,6 +29,10 @@ TRUSTED_TO, MEASURED_FROM = 0.3, 0.9
 It learns on a wider range (`local_wiener.freedom`). What it changes alike in both halves is a bias that no FSC between
 them shows; the better a band is measured, the less such a change can gain.
 """
+MASKED_TO, UNMASKED_FROM = 0.95, 0.98
+"""Wiener weights of a band up to which all outside the particle is taken away, and from which on nothing is."""
+MICELLE_ANGST = 15.0
+"""Resolution up to which density that stands out of the solvent is kept, wherever the network sees the particle."""
 LEAST_POWER = 1e-8
 """Of the strongest shell: shells with less are beyond the images that were aligned, and hold nothing."""
 
@@ -88,7 +98,8 @@ def denoise_whitened(
 
     Returns
     -------
-    (N, N, N). Frequencies beyond the network's Nyquist are those of the Wiener map.
+    (N, N, N), without what lies outside the particle. Frequencies beyond the network's Nyquist are those of the Wiener
+    map.
 
     Raises
     ------
@@ -102,9 +113,29 @@ def denoise_whitened(
     mask = plan.mask.to(coarse)
     factor = whitening(coarse_half, mask)
     white = multiply_shells(coarse, factor)
-    change = on_model_grid(network, white, plan, batch, precision, change=True)
+    change, particle = on_model_grid(network, white, plan, batch, precision, change=True)
     filters = band_filters(n, voxel, coarse.device)
-    share = believed(filters, trust(band_weights(fsc.to(coarse), filters)))
-    change = torch.fft.irfftn(torch.fft.rfftn(change) * share, s=change.shape)
+    weights = band_weights(fsc.to(coarse), filters)
+    change = _filtered(change, believed(filters, trust(weights)))
     added = multiply_shells(change, torch.where(factor > 0, 1 / factor, 0))
-    return wiener + resize_volume(added.to(wiener), voxel, plan.box_px, plan.pixel_size_angst)
+    outside = solvent(coarse + added, particle, plan)
+    removed = _filtered(outside, believed(filters, freedom(weights, MASKED_TO, UNMASKED_FROM)))
+    return wiener + resize_volume((added - removed).to(wiener), voxel, plan.box_px, plan.pixel_size_angst)
+
+
+def solvent(volume: Tensor, particle: Tensor, plan: Plan) -> Tensor:
+    """What lies outside the particle, less the low resolutions of what stands out of the solvent: (N', N', N').
+
+    Parameters
+    ----------
+    volume
+        (N', N', N') map of one half.
+    particle
+        (N', N', N') in [0, 1], where the network sees it in that map.
+    """
+    stands_out = auto_mask(volume, plan.voxel_size_angst, 2 * plan.radius_angst, MICELLE_ANGST)
+    return (1 - particle) * (volume - stands_out * low_pass(volume, MICELLE_ANGST, plan.voxel_size_angst))
+
+
+def _filtered(volume: Tensor, gain: Tensor) -> Tensor:
+    return torch.fft.irfftn(torch.fft.rfftn(volume) * gain, s=volume.shape)
