@@ -134,7 +134,7 @@ def solvent(volume: Tensor, particle: Tensor, plan: Plan) -> Tensor:
         (N', N', N') in [0, 1], where the network sees it in that map.
     """
     stands_out = auto_mask(volume, plan.voxel_size_angst, 2 * plan.radius_angst, MICELLE_ANGST)
-    return (1 - particle) * (volume - stands_out * low_pass(volume, MICELLE_ANGST, plan.voxel_size_angst))
+    return (1 - particle) * (volume - low_pass(stands_out * volume, MICELLE_ANGST, plan.voxel_size_angst))
 
 
 def _filtered(volume: Tensor, gain: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ from blush.maximization.reconstruct import reconstruct, transform_of_map
 from blush.maximization.spectra import reference_noise, signal_to_noise
 from blush.regularise.base import HalfMaps, Regulariser
 from blush.regularise.drive import LEAST_POWER, Policy, Regularised, drive
+from blush.regularise.trailing import cut_shell, pass_below
+from blush.regularise.wiener import Wiener
 
 WEIGHT = 40.0
 """W of every cell; only its ratio to the noise counts, and that is set by `noise`."""
@@ -33,9 +35,10 @@ POWER_CHANGE, MAP_CHANGE = 0.02, 0.05
 ROUNDING = 1e-5
 """About a hundred steps of float32: what another order of sums may change, relative to the largest value."""
 REPEATS = 10
-GROWTH, LOSS = 1.01, 0.02
+GROWTH, BEYOND_WIENER, LOSS = 1.01, 0.02, 0.1
 Letter = Literal["a", "b", "c", "d", "e"]
 Turn = Callable[[Tensor], Tensor]
+Driven = Callable[[HalfMaps], Regularised]
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,19 @@ def map_checks(
     again = driven(maps).references
     differing = sum(int((one != two).sum()) for one, two in zip(plain.references, again, strict=True))
     yield Check("d", "made again: voxels that differ", float(differing), 0.0)
-    yield from _recursion(driven, specimen, maps, plain)
+
+    def filtered(maps: HalfMaps) -> Regularised:
+        return _trailed(drive(Wiener(), maps, policy), maps, policy)
+
+    yield from _recursion(driven, filtered, specimen, maps, _last_shell(plain, maps))
+
+
+def _trailed(made: Regularised, maps: HalfMaps, policy: Policy) -> Regularised:
+    """What the driver leaves untrailed, cut where it cuts all others."""
+    if policy.trailing_shells is None:
+        return made
+    cut = cut_shell(maps.fsc, policy.trailing_shells)
+    return replace(made, references=(pass_below(made.references[0], cut), pass_below(made.references[1], cut)))
 
 
 def _quarter_turn(axes: tuple[int, int]) -> Turn:
@@ -220,7 +235,7 @@ def _change(plain: Regularised, turned: tuple[Tensor, Tensor], turn: Turn, speci
     return max(_relative(turn(one), two, mask) for one, two in zip(plain.references, turned, strict=True))
 
 
-def _swap_change(driven: Callable[[HalfMaps], Regularised], plain: Regularised, maps: HalfMaps) -> float:
+def _swap_change(driven: Driven, plain: Regularised, maps: HalfMaps) -> float:
     swapped = replace(
         maps,
         sums=(maps.sums[1], maps.sums[0]),
@@ -234,10 +249,18 @@ def _swap_change(driven: Callable[[HalfMaps], Regularised], plain: Regularised, 
     return max(float((one - two).abs().max() / one.abs().max()) for one, two in pairs)
 
 
-def _recursion(
-    driven: Callable[[HalfMaps], Regularised], specimen: Specimen, maps: HalfMaps, single: Regularised
-) -> Iterator[Check]:
-    """Fed its own references: what alignment gives back must not grow, nor drift from the truth.
+def _recursion(driven: Driven, filtered: Driven, specimen: Specimen, maps: HalfMaps, last: int) -> Iterator[Check]:
+    """Fed its own references: what alignment gives back must not grow, nor drift from the truth more than Wiener's."""
+    growth, kept = _passes(driven, specimen, maps, last)
+    _, kept_by_wiener = _passes(filtered, specimen, maps, last)
+    yield Check("e", f"{REPEATS} times: power over that of once", growth, GROWTH)
+    beyond = kept - kept_by_wiener
+    yield Check("e", f"{REPEATS} times: mean FSC with the truth, gained over Wiener", beyond, -BEYOND_WIENER, ">=")
+    yield Check("e", f"{REPEATS} times: mean FSC with the truth, gained", kept, -LOSS, ">=")
+
+
+def _passes(driven: Driven, specimen: Specimen, maps: HalfMaps, last: int) -> tuple[float, float]:
+    """Largest power of a pass over that of the first, and lowest mean FSC with the truth, less that of the first.
 
     As in a refinement, references are flattened by the mask, and what comes back of a shell is as strong as particles
     make it: each shell is fed back at the power of the half-map. Shells that hold less than a thousandth of it are
@@ -245,20 +268,20 @@ def _recursion(
     """
     mask = specimen.mask
     given = maps.unregularised(0) * mask, maps.unregularised(1) * mask
-    once = often = single.references[0] * mask, single.references[1] * mask
-    last, growth, most = _last_shell(single, maps), 1.0, 1.0
+    single = driven(maps).references
+    made, growth, most = [(single[0] * mask, single[1] * mask)], 1.0, 1.0
     for _ in range(REPEATS - 1):
-        fed = at_power_of(often[0], given[0]), at_power_of(often[1], given[1])
+        fed = at_power_of(made[-1][0], given[0]), at_power_of(made[-1][1], given[1])
         first, second = driven(specimen.fed_back(fed, maps)).references
         growth *= _power((first, second), last) / _power(fed, last)
-        most, often = max(most, growth), (first * mask, second * mask)
-    yield Check("e", f"{REPEATS} times: power over that of once", most, GROWTH)
+        most = max(most, growth)
+        made.append((first * mask, second * mask))
     gained = []
-    for before, after, unregularised in zip(once, often, given, strict=True):
-        kept = (power_ratio(after, unregularised) > LEAST_POWER)[1 : last + 1]
-        change = (fsc(after, specimen.truth) - fsc(before, specimen.truth))[1 : last + 1]
-        gained.append(float(change[kept].mean()))
-    yield Check("e", f"{REPEATS} times: mean FSC with the truth, gained", min(gained), -LOSS, ">=")
+    for half in (0, 1):
+        kept = (power_ratio(made[-1][half], given[half]) > LEAST_POWER)[1 : last + 1]
+        curves = [fsc(pair[half], specimen.truth)[1 : last + 1][kept].mean() for pair in made]
+        gained.append(float(min(curves[1:]) - curves[0]))
+    return most, min(gained)
 
 
 def at_power_of(reference: Tensor, unregularised: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from blush.config.regulariser import BlushSettings, CrefSettings, LocalWienerSettings, RegulariserSettings
@@ -21,11 +22,12 @@ from blush.training.store import Entry, Store
 from blush.training.synthesis import simulated_pair
 from blush.validate.phase_randomise import solvent_corrected_fsc
 
+Floats = NDArray[np.float64]
 MARGIN = 1.3
 """Side of the box over the diameter of the particle."""
 FINEST_ANGST, COARSEST_ANGST = 4.2, 20.0
 STRIDE_PX = 32
-NETWORK = "network"
+NETWORK, WIENER = "network", "wiener"
 
 
 @dataclass(frozen=True)
@@ -148,21 +150,33 @@ def methods(config: TrainingConfig, weights: Path) -> list[Method]:
         network = RegulariserSettings(name="blush", blush=sections["blush"])
     else:
         network = RegulariserSettings(name="cref", cref=CrefSettings(weights=weights))
-    rivals = dict.fromkeys(("wiener", *config.evaluate.rivals))
+    rivals = dict.fromkeys((WIENER, *config.evaluate.rivals))
     return [Method(NETWORK, network), *(Method(name, RegulariserSettings(name=name)) for name in rivals)]
 
 
-def apply(method: Method, pair: TestPair, seed: int = 1) -> tuple[tuple[Tensor, Tensor], float]:
+def corrected_fsc(pair: TestPair, seed: int = 1) -> Floats:
+    """FSC of the halves in the true mask, as a refinement corrects it: (N / 2 + 1,)."""
+    return solvent_corrected_fsc(*pair.halves, pair.mask, seed).cpu().numpy().astype(np.float64)
+
+
+def apply(
+    method: Method, pair: TestPair, seed: int = 1, curve: Floats | None = None
+) -> tuple[tuple[Tensor, Tensor], float]:
     """References that a method makes of a pair, without trailing, and the seconds it took.
 
     Classical methods get the true mask afterwards; the network has to find it.
+
+    Parameters
+    ----------
+    curve
+        (N / 2 + 1,) FSC to be taken for that of the halves; None: their own.
     """
     chosen = regulariser(method.settings)
     maps = half_maps(
         *pair.halves,
         pair.voxel_size_angst,
         particle_diameter_angst=pair.diameter_angst,
-        fsc=solvent_corrected_fsc(*pair.halves, pair.mask, seed).cpu().numpy().astype(np.float64),
+        fsc=corrected_fsc(pair, seed) if curve is None else curve,
         mask=pair.mask,
         seed=seed,
         pad=2 if {"sums", "weights"} & set(chosen.reads) else 1,

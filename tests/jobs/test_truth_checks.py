@@ -229,10 +229,10 @@ def test_the_command_says_pass_or_fail_and_writes_the_figures(tmp_path, monkeypa
     monkeypatch.setitem(truth_checks.SIZES, "small", Size(48, 32, 32))
     good = run_command("wiener", "--maps")
     assert good.exit_code == 0, good.output
-    assert good.stdout.count("pass") == 9
+    assert good.stdout.count("pass") == 10
     content = json.loads((tmp_path / "check_wiener.json").read_text())
     assert content["passed"]
-    assert len(content["checks"]) == 9
+    assert len(content["checks"]) == 10
     monkeypatch.setitem(select.MAKERS, "none", lambda _: Changed(lambda volume, half, n: 1.02 * volume))
     select.regulariser.cache_clear()
     try:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from training_problem import VOXEL_ANGST, blob, training_config
 
+from blush.config.regulariser import RegulariserSettings
 from blush.denoise.card import BLUSH, Card
 from blush.denoise.unet import UNet3d
 from blush.denoise.weights import save_weights
@@ -31,10 +32,13 @@ def pair(seed: int = 1, resolution_angst: float = 7.0) -> TestPair:
 
 
 class Fake:
-    """Stands in for a method: a function of the pair."""
+    """Stands in for the network: a function of the pair. Others are what they are."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, make) -> None:
-        monkeypatch.setattr(eval_hallucination, "apply", lambda method, of, seed=1: (make(of), 0.0))
+        def applied(method: Method, of: TestPair, seed: int = 1, curve=None):
+            return (make(of), 0.0) if method.learned else apply(method, of, seed, curve)
+
+        monkeypatch.setattr(eval_hallucination, "apply", applied)
         self.method = Method("network", None)  # type: ignore[arg-type]
 
 
@@ -73,6 +77,29 @@ def test_growth_and_decay_under_recursion_are_caught(monkeypatch: pytest.MonkeyP
     assert failed(eval_hallucination.recursion(fake.method, pair()), "e")
     fake = Fake(monkeypatch, lambda of: (of.halves[0] + 2 * torch.roll(of.halves[0], 5, 0), of.halves[1]))
     assert failed(eval_hallucination.recursion(fake.method, pair()), "e")
+
+
+def test_what_a_wiener_filter_loses_too_is_not_counted_against_a_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network is Wiener: nothing beyond it, whatever ten masks and cuts take."""
+    settings = RegulariserSettings(name="wiener")
+    given = pair()
+    curve = eval_hallucination.corrected_fsc(given)
+    fake = Fake(monkeypatch, lambda of: apply(Method("network", settings), of, curve=curve)[0])
+    beyond, lost, _ = eval_hallucination.recursion(fake.method, given)
+    assert abs(beyond.figure) < 1e-3  # the true mask once or twice at its edge
+    assert lost.passed
+
+
+def test_a_slow_drift_is_caught_beyond_what_wiener_loses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of a voxel a pass: 0.9 voxels at the end, and 2 voxels are 4 Å of a map at 7 Å."""
+    phase = torch.exp(-2j * torch.pi * 0.1 * torch.fft.fftfreq(len(pair().mask)))[:, None, None]
+
+    def moved(volume: Tensor) -> Tensor:
+        return torch.fft.irfftn(torch.fft.rfftn(volume) * phase, s=volume.shape)
+
+    fake = Fake(monkeypatch, lambda of: (moved(of.halves[0]), moved(of.halves[1])))
+    beyond, *_ = eval_hallucination.recursion(fake.method, pair())
+    assert not beyond.passed
 
 
 def test_bias_common_to_both_halves_is_measured() -> None:
