@@ -42,6 +42,11 @@ class BlushSettings(Section):
         gt=0,
         description="Longest estimated time of one core per iteration, on a CPU; the run stops where more is needed",
     )
+    own_mask: Literal["finished", "always", "never"] = Field(
+        default="finished",
+        description="Remove what lies outside the mask that the network sees in each half (weights for whitened maps): "
+        "of finished maps (blush denoise), always (in every iteration, too), or never",
+    )
 
     @property
     def file(self) -> Path:

@@ -84,6 +84,7 @@ def denoise_whitened(
     *,
     batch: int = 4,
     precision: Precision = "auto",
+    masked: bool = True,
 ) -> Tensor:
     """A Wiener map with what the network changes in it.
 
@@ -95,11 +96,12 @@ def denoise_whitened(
         (N, N, N): a half-map without and with the Wiener filter.
     fsc
         (N / 2 + 1,) between the halves.
+    masked
+        Take away what lies outside the particle as the network sees it in this half.
 
     Returns
     -------
-    (N, N, N), without what lies outside the particle. Frequencies beyond the network's Nyquist are those of the Wiener
-    map.
+    (N, N, N). Frequencies beyond the network's Nyquist are those of the Wiener map.
 
     Raises
     ------
@@ -118,9 +120,10 @@ def denoise_whitened(
     weights = band_weights(fsc.to(coarse), filters)
     change = _filtered(change, believed(filters, trust(weights)))
     added = multiply_shells(change, torch.where(factor > 0, 1 / factor, 0))
-    outside = solvent(coarse + added, particle, plan)
-    removed = _filtered(outside, believed(filters, freedom(weights, MASKED_TO, UNMASKED_FROM)))
-    return wiener + resize_volume((added - removed).to(wiener), voxel, plan.box_px, plan.pixel_size_angst)
+    if masked:
+        outside = solvent(coarse + added, particle, plan)
+        added = added - _filtered(outside, believed(filters, freedom(weights, MASKED_TO, UNMASKED_FROM)))
+    return wiener + resize_volume(added.to(wiener), voxel, plan.box_px, plan.pixel_size_angst)
 
 
 def solvent(volume: Tensor, particle: Tensor, plan: Plan) -> Tensor:

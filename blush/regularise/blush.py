@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -38,6 +38,9 @@ class Blush(Regulariser):
         Inside the network.
     cpu_minutes
         Estimated time per iteration on a CPU, both halves, beyond which nothing is computed.
+    own_mask
+        When what lies outside the mask that the network sees in a half is removed from that half; "finished": from
+        maps of files (iteration 0), not in the loop. With weights for whitened maps alone.
     """
 
     name = "blush"
@@ -52,6 +55,7 @@ class Blush(Regulariser):
         batch: int = 4,
         precision: Precision = "auto",
         cpu_minutes: float = 30.0,
+        own_mask: Literal["finished", "always", "never"] = "finished",
     ) -> None:
         if not isinstance(weights.network, UNet3d) or weights.card.voxel_size_angst is None:
             problem = Problem("are not those of the Blush network", file=str(weights.file), value=weights.card.arch)
@@ -65,6 +69,7 @@ class Blush(Regulariser):
             raise BlushError("cannot denoise", [problem])
         self.network, self.weights, self.voxel_size_angst = weights.network, weights, weights.card.voxel_size_angst
         self.stride_px, self.batch, self.precision, self.cpu_minutes = stride_px, batch, precision, cpu_minutes
+        self.own_mask = own_mask
         self.whitened = weights.card.input_kind == WHITENED
         if self.whitened:
             self.reads = ("maps", "weights")
@@ -112,7 +117,7 @@ class Blush(Regulariser):
         first = self._denoised(halves[0], maps, 0, plan)
         # A call from another program has one map that stands for both halves.
         second = first if halves[1] is halves[0] else self._denoised(halves[1], maps, 1, plan)
-        return Outcome((first, second), self._notes(plan))
+        return Outcome((first, second), self._notes(plan) | ({"own_mask": True} if self._masks(maps) else {}))
 
     def _too_long(self, plan: Plan) -> str | None:
         minutes = self.estimated_minutes(plan)
@@ -129,6 +134,7 @@ class Blush(Regulariser):
         try:
             if self.whitened:
                 fsc = torch.from_numpy(maps.fsc.copy())
+                how["masked"] = self._masks(maps)
                 return denoise_whitened(self.network, volume, maps.wiener(half), fsc, plan, **how)
             return denoise_map(self.network, volume, plan, **how)
         except ValueError as error:
@@ -136,6 +142,10 @@ class Blush(Regulariser):
         except torch.OutOfMemoryError:
             text = f"{self.batch} patches at once do not fit the device's memory; lower regulariser.blush.batch"
             raise RegulariserError(text) from None
+
+    def _masks(self, maps: HalfMaps) -> bool:
+        """Whether the network's own mask is at work on these maps."""
+        return self.whitened and (self.own_mask == "always" or (self.own_mask == "finished" and maps.iteration == 0))
 
     def _notes(self, plan: Plan) -> dict[str, Any]:
         return {

@@ -66,6 +66,7 @@ def _blush(settings: RegulariserSettings) -> Regulariser:
         batch=chosen.batch,
         precision=chosen.precision,
         cpu_minutes=chosen.cpu_minutes,
+        own_mask=chosen.own_mask,
     )
 
 
