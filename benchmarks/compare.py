@@ -29,8 +29,9 @@ def final_resolution_angst(model: Path) -> float:
 
 
 def last_iteration(out: Path) -> int:
-    """Number of the last iteration whose particles were written under their number."""
-    return max(int(path.name[6:9]) for path in out.glob("run_it[0-9][0-9][0-9]_data.star"))
+    """Number of the last iteration: of Blush's folders, or of the tables that RELION writes under their number."""
+    ours = [int(path.name[2:]) for path in out.glob("it[0-9][0-9][0-9]")]
+    return max(ours or [int(path.name[6:9]) for path in out.glob("run_it[0-9][0-9][0-9]_data.star")])
 
 
 def compare_with_truth(folder: Path, settings: dict, final_map: Path, final_data: Path) -> dict:

@@ -155,7 +155,7 @@ def recursion(method: Method, pair: TestPair) -> list[Finding]:
 def ten_passes(method: Method, pair: TestPair, curve: np.ndarray) -> tuple[float, float]:
     """Mean FSC with the signal after the first pass over the least after any later one, and the growth of power.
 
-    Over the shells that trailing leaves alone, whose FSC with the signal was above 0.3 after the first pass, and which
+    Over the shells that trailing leaves, whose FSC with the signal was above 0.3 after the first pass, and which
     keep more than a thousandth of the half-map's power.
 
     Returns
@@ -182,7 +182,7 @@ def ten_passes(method: Method, pair: TestPair, curve: np.ndarray) -> tuple[float
         curves.append(_with_signal(made[0], pair))
     seen = (curves[0] > SEEN) & (power_ratio(made[0], given[0]) > LEAST_POWER).to(curves[0].device)
     seen[0] = False
-    seen[max(1, cut - 1) :] = False
+    seen[cut + 1 :] = False
     if not seen.any():
         return float("nan"), most
     means = [float(one[seen].mean()) for one in curves]
