@@ -166,18 +166,21 @@ def ten_passes(method: Method, pair: TestPair, curve: np.ndarray) -> tuple[float
     given = [half * pair.mask for half in pair.halves]
     cut = cut_shell(curve, TRAILING_SHELLS)
 
+    def flattened(maps: tuple[Tensor, Tensor], masked: bool) -> tuple[Tensor, Tensor]:
+        first, second = (pass_below(one if masked else one * pair.mask, cut) for one in maps)
+        return first, second
+
     def once(halves: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         made, _ = apply(method, replace(pair, halves=halves), curve=curve)
-        # The classical ones come with the mask.
-        first, second = (pass_below(one * pair.mask if method.learned else one, cut) for one in made)
-        return first, second
+        return flattened(made, not method.learned)  # the classical ones come with the mask
 
     made = once(pair.halves)
     growth, most, curves = 1.0, 1.0, [_with_signal(made[0], pair)]
     for _ in range(PASSES - 1):
         fed = at_power_of(made[0], given[0]), at_power_of(made[1], given[1])
         made = once(fed)
-        growth *= float(sum(one.square().sum() for one in made) / sum(one.square().sum() for one in fed))
+        before = sum(one.square().sum() for one in flattened(fed, masked=False))
+        growth *= float(sum(one.square().sum() for one in made) / before)
         most = max(most, growth)
         curves.append(_with_signal(made[0], pair))
     seen = (curves[0] > SEEN) & (power_ratio(made[0], given[0]) > LEAST_POWER).to(curves[0].device)
