@@ -45,6 +45,7 @@ MAIN = {
         "tests/expectation/test_fixed.py",
     ],
     "maximization": ["tests/jobs/test_denoise_and_trail.py"],
+    "denoise": ["tests/regularise/test_blush.py"],
     "regularise": ["tests/regularise/test_driver.py", "tests/regularise/test_contract.py"],
     "helix": ["tests/jobs/test_helix_converge.py"],
     "io": ["tests/io/test_filaments.py", "tests/io/test_check_inputs.py"],
