@@ -128,9 +128,8 @@ def keep(scores: Tensor, log_prior: Tensor, row: Tensor | None, model: Model) ->
     # How many poses there are is the host's to know: one of 28 to 38 synchronisations of a block on a GPU.
     kept = kept.view(b, t, r)
     if row is not None and row.shape[1] > 1:
-        listed = scores.view(b, row.shape[1], -1)
-        best = listed.amax(2, keepdim=True)
-        kept = kept | ((listed == best) & best.isfinite()).view(b, t, r)
+        best, place = scores.view(b, row.shape[1], -1).max(2, keepdim=True)
+        kept.view(b, row.shape[1], -1).scatter_(2, place, best.isfinite())
     image, shift, column = torch.nonzero(kept, as_tuple=True)
     prior = log_prior.expand_as(scores)[image, shift, column]
     chosen = column if row is None else row[image, torch.div(shift * row.shape[1], t, rounding_mode="floor"), column]
@@ -164,15 +163,20 @@ def local_search(
         power = block.power[:, :n]
         scores = [shared.scores(rows, power, k) for k in range(len(component.references))]
     priors = [log_prior + reference.log_prior for reference in component.references]
-    score, first = torch.cat(scores, 2), torch.arange(len(scores), device=orientation.device)
-    prior = block.log_prior_shift[:, :, None] + torch.cat(priors, 2).to(score.dtype)
+    score, first = _joined(scores), torch.arange(len(scores), device=orientation.device)
+    prior = block.log_prior_shift[:, :, None] + _joined(priors).to(score.dtype)
     if not model.cross_correlation:
-        score = score + prior
+        score += prior
     row = orientation[:, :, None] + first[:, None] * component.grid.n_orientations
     missing = (orientation < 0).repeat(1, 1, len(scores))
-    score = score.view(b, lists, t // lists, -1).masked_fill(missing[:, :, None, :], -torch.inf).view(b, t, -1)
+    score.view(b, lists, t // lists, -1).masked_fill_(missing[:, :, None, :], -torch.inf)
     confine(score, block.confined_to, model)
     return keep(score, prior, row.flatten(2), model)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Side by side in the last dimension; what is alone is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
 
 def _scores_of_lists(

@@ -129,8 +129,8 @@ class FilamentPrior:
         is_global = model.local_sigma_deg is None
         self.shared = SharedSlices(model, offsets.pixels, _bands(off_deg)) if is_global else None
         self.shared_rows, self.orientations = 0, POLARITIES * LOCAL_NEIGHBOURS
-        if self.shared is not None:  # where tilts of 90 degrees are expected
-            _, band, _, window = self._band(self.shared, self.tilt_cut_deg)
+        if self.shared is not None:  # where tilts are expected within their width of 90 degrees
+            _, band, _, window = self._band(self.shared, self.tilt_cut_deg + self.filament.sigma_tilt_deg)
             self.shared_rows, self.orientations = len(band) * self.angles.n_psi, POLARITIES * len(band) * len(window)
 
     def _band(self, slices: SharedSlices, reach_deg: float) -> tuple[int, Tensor, Tensor, Tensor]:
@@ -138,7 +138,8 @@ class FilamentPrior:
 
         And the psi that is theirs on average, with the in-plane angles about it that may lie within the cut.
         """
-        groups = min(len(slices.groups), int(reach_deg // BAND_DEG) + 1)
+        off_deg = (self.angles.coarse[:, 1] - 90).abs()
+        groups = int(off_deg[off_deg <= reach_deg].amax() // BAND_DEG) + 1
         band = torch.cat(slices.groups[:groups])
         psi_deg = self.angles.coarse[band, 2]
         middle = psi_deg[0] + nearest_zero(psi_deg - psi_deg[0], 360.0).mean()
