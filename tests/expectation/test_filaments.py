@@ -216,9 +216,7 @@ def test_memory_counts_the_ramps_of_every_segment(tmp_path):
     size, block = step._size(), step._load(particles)
     candidates = step.priors.candidates(block)
     shifts = 2 * len(given.offsets_angst)
-    assert (
-        candidates.orientation.shape[1:].numel() <= 1.3 * size.n_orientations
-    )  # bands of other tilts have other rings
+    assert candidates.orientation.shape[1:].numel() <= size.n_orientations
     assert candidates.log_prior.shape[1:] == (shifts, candidates.orientation.shape[2])
     assert (size.shifts * 2, size.lists, size.local) == (shifts, 2, False)
     ramps = step.offsets.coarse(block)
