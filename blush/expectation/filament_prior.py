@@ -129,8 +129,8 @@ class FilamentPrior:
         is_global = model.local_sigma_deg is None
         self.shared = SharedSlices(model, offsets.pixels, _bands(off_deg)) if is_global else None
         self.shared_rows, self.orientations = 0, POLARITIES * LOCAL_NEIGHBOURS
-        if self.shared is not None:  # where tilts are expected within their width of 90 degrees
-            _, band, _, window = self._band(self.shared, self.tilt_cut_deg + self.filament.sigma_tilt_deg)
+        if self.shared is not None:  # where tilts are expected within two widths of 90 degrees
+            _, band, _, window = self._band(self.shared, self.tilt_cut_deg + 2 * self.filament.sigma_tilt_deg)
             self.shared_rows, self.orientations = len(band) * self.angles.n_psi, POLARITIES * len(band) * len(window)
 
     def _band(self, slices: SharedSlices, reach_deg: float) -> tuple[int, Tensor, Tensor, Tensor]:
