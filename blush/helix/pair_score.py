@@ -70,6 +70,8 @@ class PairScore:
         Longest distance of two places.
     apart_angst
         Distance below which pairs count less, as their noise is alike; 0 where it is not.
+    units
+        How many units apart places may be; None: as many as the central part holds.
     """
 
     cross: Tensor
@@ -79,6 +81,7 @@ class PairScore:
     widths: tuple[float, float]
     reach_angst: float
     apart_angst: float = 0.0
+    units: int | None = None
 
     def steps(self, helix: Helix) -> tuple[float, float]:
         """Steps of rise and twist between which no optimum is missed: the farthest pairs move by part of a width."""
@@ -90,7 +93,7 @@ class PairScore:
         return np.stack([self._of_rise(float(rise), twists_deg) for rise in rises_angst])
 
     def _of_rise(self, rise_angst: float, twists_deg: Floats) -> Floats:
-        most = math.floor(self.reach_angst / rise_angst)
+        most = math.floor(self.reach_angst / rise_angst) if self.units is None else self.units
         h = torch.arange(-most, most + 1, dtype=torch.float64)
         h = h[h.abs() * rise_angst > self.apart_angst]
         k = 2 * math.pi * torch.fft.fftfreq(self.length, dtype=torch.float64) / self.spacing_angst
@@ -103,6 +106,11 @@ class PairScore:
         angles = [torch.from_numpy(part)[:, None, None] * turn for part in parts]
         both = torch.cat([(along.real * q.cos() - along.imag * q.sin()).sum((1, 2)) for q in angles])
         return np.asarray(2 * both / (faded * (waves @ self.own).real).sum())
+
+
+def widest_fraction(box_px: int) -> float:
+    """Largest central part of a box whose edges still fade within it."""
+    return 1 - 2 * (EDGE_PX + LEAST_FADE_PX) / box_px
 
 
 def pair_score(halves: tuple[Tensor, Tensor], central: Central, fold: int, resolution_angst: float) -> PairScore:
@@ -119,7 +127,7 @@ def pair_score(halves: tuple[Tensor, Tensor], central: Central, fold: int, resol
     half = min(n // 2, math.ceil(central.fraction * n / 2 + EDGE_PX + FADED_PX))
     fade_px = half - central.fraction * n / 2 - EDGE_PX
     if fade_px < LEAST_FADE_PX:
-        most = 1 - 2 * (EDGE_PX + LEAST_FADE_PX) / n
+        most = widest_fraction(n)
         raise ValueError(f"central fraction {central.fraction} reaches the ends of the box; take {most:.2f} or less")
     window = central_weight(torch.arange(-2 * half, 2 * half, dtype=torch.float64) / 2, n, central.fraction)
     inside = window.nonzero().flatten()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,16 @@ Range = tuple[float, float]
 Floats = NDArray[np.float64]
 
 
-def search_rise(halves: tuple[Tensor, Tensor], central: Central, helix: Helix, rise_range: Range) -> Helix:
+def search_rise(
+    halves: tuple[Tensor, Tensor], central: Central, helix: Helix, rise_range: Range, twist_range: Range | None
+) -> Helix | None:
     """The rise within limits that two half-maps share, with a twist that keeps the slow twist per distance.
 
     Whole filaments tell the slow twist far better than the few units of a map do. A twist that was found in maps alone
     is imposed on references, to which segments then fit, and comes back out of the next maps.
+
+    All rises are compared over as many units as the longest has in the central part: the score steps where their
+    number does.
 
     Parameters
     ----------
@@ -28,27 +34,34 @@ def search_rise(halves: tuple[Tensor, Tensor], central: Central, helix: Helix, r
         As `blush.helix.search.search_symmetry` takes them.
     helix
         The starting rise, and the slow twist that is kept.
+    twist_range
+        Limits of the twist, which exclude rises too; None: none.
+
+    Returns
+    -------
+    None where the limits of the twist leave no rise to search.
 
     Raises
     ------
     ValueError
-        If the limits do not hold the starting rise, or the central part is shorter than two rises.
+        If the central part is shorter than two rises.
     """
-    if not rise_range[0] <= helix.rise_angst <= rise_range[1]:
-        raise ValueError(f"rise {helix.rise_angst} Å is not within its limits {rise_range[0]} to {rise_range[1]}")
     score = half_score(halves, central, helix)
     if score.reach_angst < 2 * rise_range[1]:
-        raise ValueError(
-            f"the central part of {score.reach_angst:.1f} Å is shorter than two rises of {rise_range[1]} Å"
-        )
+        raise ValueError(f"a central part of {score.reach_angst:.1f} Å is shorter than two rises of {rise_range[1]} Å")
+    score = replace(score, units=math.floor(score.reach_angst / rise_range[1]))
     width = score.steps(helix)[0]
-    count = max(5, math.ceil((rise_range[1] - rise_range[0]) / width) + 1)
-    rises = np.linspace(*rise_range, count)
-    step = float(rises[1] - rises[0])
-    best = _best(score, helix, rises)
+    limits = _allowed(helix, rise_range, twist_range)
+    if limits is None:
+        return None
+    rises = np.asarray(np.linspace(*limits, _count(limits, width)), dtype=np.float64)
+    values = _values(score, helix, rises)
+    best, step = float(rises[int(values.argmax())]), float(rises[1] - rises[0])
     while step > PRECISION * width:
         step /= FINER
-        best = _best(score, helix, np.unique(np.clip(best + step * np.arange(-AROUND, AROUND + 1), *rise_range)))
+        near: Floats = best + step * np.arange(-AROUND, AROUND + 1, dtype=np.float64)
+        near = np.asarray(np.unique(np.clip(near, rises[0], rises[-1])), dtype=np.float64)
+        best = float(near[int(_values(score, helix, near).argmax())])
     return at_slope(helix, best)
 
 
@@ -58,6 +71,20 @@ def at_slope(helix: Helix, rise_angst: float) -> Helix:
     return Helix(rise_angst, twist, helix.fold)
 
 
-def _best(score: PairScore, helix: Helix, rises_angst: Floats) -> float:
-    values = [score(np.array([rise]), np.array([at_slope(helix, float(rise)).twist_deg])) for rise in rises_angst]
-    return float(rises_angst[int(np.argmax(values))])
+def _count(limits: Range, step: float) -> int:
+    return max(5, math.ceil((limits[1] - limits[0]) / step) + 1)
+
+
+def _allowed(helix: Helix, rise_range: Range, twist_range: Range | None) -> Range | None:
+    """Limits of the rise within which the twist keeps within its own; None where there is no such rise."""
+    slope = helix.slope_deg_per_angst
+    if twist_range is None or slope == 0:
+        return rise_range
+    ends = sorted(helix.rise_angst + (twist - helix.twist_deg) / slope for twist in twist_range)
+    low, high = max(rise_range[0], ends[0]), min(rise_range[1], ends[1])
+    return (low, high) if low < high else None
+
+
+def _values(score: PairScore, helix: Helix, rises_angst: Floats) -> Floats:
+    each = [score(np.array([rise]), np.array([at_slope(helix, float(rise)).twist_deg])) for rise in rises_angst]
+    return np.array([float(one[0, 0]) for one in each])

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from blush.config import RunConfig
 from blush.fourier.backproject import Accumulator
-from blush.fourier.filter import low_pass
 from blush.io.files import load_npz, save_npz, write_json
 from blush.io.mrc import write_volume
 from blush.jobs.inputs import environment, read_config
@@ -117,7 +116,7 @@ def _references(rules: MapRules, device: torch.device) -> tuple[dict[str, np.nda
     seen = []
     for half, reference in zip(HALVES, made.references, strict=True):
         if search.first_cc:
-            reference = low_pass(reference, config.initial_lowpass_angst, facts.pixel_size_angst)
+            reference = rules.after_cross_correlation(half, reference)
         masked = (rules.repeated(reference) * mask).cpu().numpy()
         with written(folder, folder.map(iteration, half, "reference")) as beside:
             write_volume(beside, masked, facts.pixel_size_angst)

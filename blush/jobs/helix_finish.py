@@ -18,11 +18,15 @@ from blush.io.particles import read_particles
 from blush.jobs import finish
 from blush.jobs.helix_maps import tube_of
 from blush.jobs.inputs import read_frozen_particles
-from blush.jobs.sealed import written
+from blush.jobs.sealed import checked, written
 from blush.refine.control import HelixControl
-from blush.validate.helix_truth import TrueHelix, compare_helix_with_truth
+from blush.refine.subset import HALVES
+from blush.validate.compare import into_true_frame
+from blush.validate.helix_truth import TrueHelix, compare_helix_with_truth, helix_drift
 
 FILE = "central_mask.mrc"
+OPPOSITE = 1.1
+"""By how much halves must agree better once one is turned over: of a map with a dyad across its axis both agree."""
 WRONG_SHARE = 0.02
 """Of segments that look against their filament, above which it is told."""
 
@@ -107,7 +111,7 @@ class HelixEnding(finish.Ending):
             "own_slope_spread_deg_per_angst": float(np.std(slope[known])) if known.any() else None,
             "own_slope_error_deg_per_angst": float(np.median(error[known])) if known.any() else None,
         }
-        return {"helix": record, "warnings": self._doubts(along, wrong)}
+        return {"helix": record, "warnings": [*self._doubts(along, wrong), *self._opposite_halves()]}
 
     def _doubts(self, along: Along, wrong: int) -> list[str]:
         found = [
@@ -120,3 +124,26 @@ class HelixEnding(finish.Ending):
                 f"{wrong} of {len(along.filament)} segments look against their filament: its polarity is not certain."
             )
         return found
+
+    def _opposite_halves(self) -> list[str]:
+        """What to say where the maps of the halves are alike only once one is turned over."""
+        first, second = (
+            torch.from_numpy(read_volume(checked(self.folder, self.folder.map(None, half, "unfiltered")))[0])
+            for half in HALVES
+        )
+        pixel, mask = self.state.facts.pixel_size_angst, self._central().to(first)
+        drift = helix_drift(second, first, mask, pixel, self.control.rise_angst)
+        turned = into_true_frame(second, drift, pixel)
+        if drift.rotation[2, 2] > 0 or _alike(first, turned, mask) < OPPOSITE * _alike(first, second, mask):
+            return []
+        return [
+            "The halves found opposite polarities: their maps agree better once one is turned over, and the resolution "
+            "says nothing. Start from a reference of finer detail (initial_lowpass_angst), and set "
+            "refinement.reference_is_greyscale where it has the grey scale of the images."
+        ]
+
+
+def _alike(first: Tensor, second: Tensor, mask: Tensor) -> float:
+    """Correlation of two maps in a mask, without their means; not below 0."""
+    one, two = ((volume - (volume * mask).sum() / mask.sum()) * mask for volume in (first, second))
+    return max(0.0, float((one * two).sum() / (one.norm() * two.norm())))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from blush.config import RunConfig
@@ -13,19 +14,27 @@ from blush.fourier.backproject import Accumulator
 from blush.geometry.helix import Helix
 from blush.helix.impose import impose
 from blush.helix.masks import Tube, central_mask, tube_mask
-from blush.helix.pair_score import Central
+from blush.helix.pair_score import Central, widest_fraction
 from blush.helix.rise_search import search_rise
 from blush.helix.search import search_symmetry
 from blush.helix.symmetrise import symmetrise_helix
 from blush.io.filaments import units_per_segment
+from blush.io.mrc import read_volume
 from blush.jobs import denoise_and_trail as refinement
 from blush.jobs.inputs import read_frozen_particles
 from blush.jobs.map_rules import MapRules, Pair
+from blush.jobs.sealed import checked
 from blush.maximization.reconstruct import reconstruct
 from blush.refine.control import HelixControl
+from blush.refine.subset import Subset
 
 SEARCHED_FROM = 2
 """First iteration in which rise and twist are searched: the first map holds those that it was made with."""
+FREE_UNTIL = 4
+"""Last iteration whose maps have no symmetry, where the rise is searched: while maps are poor, a rise that is imposed
+comes back from those of segments that were fitted to it."""
+SEARCHED_FRACTION = 0.65
+"""Of the box along the axis, in which rise and twist are searched: places that lie far apart tell them best."""
 
 
 def denoise_and_trail(root: Path, iteration: int) -> Path:
@@ -48,19 +57,22 @@ class HelixRules(MapRules):
 
     def symmetric(self, halves: Pair) -> Pair:
         """Sums of both halves over the units that a segment adds."""
-        if not self.config.helix.impose_symmetry:
+        if not self.config.helix.impose_symmetry or self.is_warming_up:
             return halves
         if self.is_searched:
             self._search(halves)
         given = self.config.helix.units_per_segment
         particles = read_frozen_particles(self.folder.root)
         count = units_per_segment(particles, self.helix.rise_angst) if given is None else given
-        screw, pixel = (
-            replace(self.helix, fold=1),
-            self.state.facts.pixel_size_angst,
-        )  # shards were summed over the fold
+        screw = replace(self.helix, fold=1)  # shards were summed over the fold already
+        pixel = self.state.facts.pixel_size_angst
         first, second = (symmetrise_helix(half, screw, pixel, count) for half in halves)
         return first, second
+
+    @property
+    def is_warming_up(self) -> bool:
+        """Whether the map may find a rise that it was not given: it is searched, and these are the first iterations."""
+        return self.config.helix.rise_range_angst is not None and self.state.iteration + 1 <= FREE_UNTIL
 
     @property
     def is_searched(self) -> bool:
@@ -71,20 +83,22 @@ class HelixRules(MapRules):
     def _search(self, halves: Pair) -> None:
         settings = self.config.helix
         maps = reconstruct(halves[0], None), reconstruct(halves[1], None)
-        central = Central(self.state.facts.pixel_size_angst, settings.central_fraction, tube_of(self.config))
-        if self.state.control_of(HelixControl).slope_error_deg_per_angst is not None:
-            self._search_rise(maps, central)
-            return
-        found = search_symmetry(maps, central, self.helix, settings.rise_range_angst, settings.twist_range_deg)
-        self.helix, self.at_limit = found.helix, tuple(name.partition("_")[0] for name in found.at_limit)
+        part = min(max(settings.central_fraction, SEARCHED_FRACTION), widest_fraction(self.state.facts.box_px))
+        central = Central(self.state.facts.pixel_size_angst, part, tube_of(self.config))
+        if self.state.control_of(HelixControl).slope_error_deg_per_angst is None:  # filaments do not tell it yet
+            found = search_symmetry(maps, central, self.helix, None, settings.twist_range_deg)
+            self.helix, self.at_limit = found.helix, tuple(name.partition("_")[0] for name in found.at_limit)
+        self._search_rise(maps, central)
 
     def _search_rise(self, maps: tuple[Tensor, Tensor], central: Central) -> None:
         """The rise alone, where filaments tell the slow twist."""
         limits = self.config.helix.rise_range_angst
         if limits is None:
             return
-        self.helix = search_rise(maps, central, self.helix, limits)
-        self.at_limit = ("rise",) if self.helix.rise_angst in limits else ()
+        found = search_rise(maps, central, self.helix, limits, self.config.helix.twist_range_deg)
+        if found is not None:
+            self.helix = found
+            self.at_limit = (*self.at_limit, *(("rise",) if found.rise_angst in limits else ()))
 
     def solvent_mask(self, total: Accumulator, shell: int) -> Tensor:
         """The tube in the sphere, or the mask that the user gave."""
@@ -93,6 +107,18 @@ class HelixRules(MapRules):
         return tube_mask(self.state.facts.box_px, self.state.facts.pixel_size_angst, tube_of(self.config)).to(
             total.grid
         )
+
+    def after_cross_correlation(self, half: Subset, reference: Tensor) -> Tensor:
+        """The first reference at the grey scale of the images, which is all that this iteration is to tell.
+
+        Correlations choose one pose of every segment, of which many look the wrong way: a map of these has lost the
+        polarity that the first reference had, and the halves may find it again each in its own way.
+        """
+        made = super().after_cross_correlation(half, reference)
+        first, _ = read_volume(checked(self.folder, self.folder.map(self.state.iteration, half, "reference")))
+        given = torch.from_numpy(first).to(made)
+        scale = float((made * given).sum() / given.square().sum())
+        return given * scale if scale > 0 else made
 
     def fsc_mask(self, solvent: Tensor) -> Tensor:
         """The central part: the ends of the box hold the same units, seen by fewer segments."""
@@ -104,7 +130,7 @@ class HelixRules(MapRules):
 
     def repeated(self, reference: Tensor) -> Tensor:
         """The reference filled from its central part."""
-        if not self.config.helix.impose_symmetry:
+        if not self.config.helix.impose_symmetry or self.is_warming_up:
             return reference
         pixel = self.state.facts.pixel_size_angst
         return impose(reference, pixel, self.helix, self.config.helix.central_fraction, tube_of(self.config))

@@ -18,6 +18,7 @@ from blush.jobs.sealed import checked
 from blush.maximization.halves import shared_part
 from blush.maximization.reconstruct import reconstruct
 from blush.refine.state import State
+from blush.refine.subset import Subset
 
 MASK_EDGE_PX = 5.0
 Pair = tuple[Accumulator, Accumulator]
@@ -70,6 +71,11 @@ class MapRules:
         mask = auto_mask(shared * sphere, pixel, facts.particle_diameter_angst, lowpass_angst).to(like) * sphere
         write_volume(folder.iteration(self.state.iteration + 1) / "mask.mrc", mask.cpu().numpy(), pixel)
         return mask
+
+    def after_cross_correlation(self, half: Subset, reference: Tensor) -> Tensor:
+        """The reference that follows a comparison by cross-correlation alone, from the map of that iteration."""
+        del half
+        return low_pass(reference, self.config.initial_lowpass_angst, self.state.facts.pixel_size_angst)
 
     def fsc_mask(self, solvent: Tensor) -> Tensor:
         """Where the halves are compared."""

@@ -6,9 +6,11 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_array_equal
 
 from blush.config import RunConfig
+from blush.helix.impose import impose
 from blush.io.files import load_npz
 from blush.io.mrc import map_stack, read_volume, write_stack
 from blush.io.particles import read_particles
@@ -17,7 +19,8 @@ from blush.jobs import denoise_and_trail as maps_module
 from blush.jobs import start as start_module
 from blush.jobs import steps
 from blush.jobs.autorefine import autorefine, iterate
-from blush.jobs.inputs import read_frozen_particles, read_plan
+from blush.jobs.helix_maps import tube_of
+from blush.jobs.inputs import read_config, read_frozen_particles, read_plan
 from blush.jobs.layout import RunFolder
 from blush.refine.control import HelixControl
 from blush.refine.state import load_state
@@ -46,9 +49,8 @@ def config_of(filaments, output, **changes) -> RunConfig:
         "reference": filaments / "reference.mrc",
         "particle_diameter_angst": 170,
         "helix": {
-            "rise_angst": 21.5,
+            "rise_angst": 21,
             "twist_deg": 36,
-            "rise_range_angst": [19, 23],
             "twist_range_deg": [34, 40],
             "central_fraction": 0.4,
             "tube_diameter_angst": 120,
@@ -96,26 +98,33 @@ def test_halves_are_of_whole_filaments(whole):
     assert set(particles.half) == {1, 2}
 
 
+def change(folder, path) -> float:
+    """How far the average of a map's central part is from it, relative to the map."""
+    config, volume = read_config(folder.root), torch.from_numpy(read_volume(path)[0])
+    helix = load_state(folder.state(2)).control_of(HelixControl).helix
+    again = impose(volume, 6.0, helix, config.helix.central_fraction, tube_of(config))
+    return float(torch.linalg.norm(again - volume) / torch.linalg.norm(volume))
+
+
 def test_references_repeat_and_delivered_halves_do_not(whole):
     """The average fills the box from its centre; half-maps are as the sums of their own images make them."""
     folder = RunFolder(whole)
-    helix = load_state(folder.state(2)).control_of(HelixControl).helix
-    import torch
-
-    from blush.helix.impose import impose
-    from blush.jobs.helix_maps import tube_of
-    from blush.jobs.inputs import read_config
-
-    config = read_config(whole)
-
-    def change(path):
-        volume = torch.from_numpy(read_volume(path)[0])
-        again = impose(volume, 6.0, helix, config.helix.central_fraction, tube_of(config))
-        return float(torch.linalg.norm(again - volume) / torch.linalg.norm(volume))
-
     for half in HALVES:
-        assert change(folder.map(2, half, "reference")) < 0.12
-        assert change(folder.map(None, half, "unfiltered")) > 0.3
+        assert change(folder, folder.map(2, half, "reference")) < 0.12
+        assert change(folder, folder.map(None, half, "unfiltered")) > 0.3
+
+
+def test_where_the_rise_is_searched_first_references_are_free_of_it(filaments, tmp_path):
+    helix = config_of(filaments, tmp_path).helix.model_copy(update={"rise_range_angst": (19.0, 23.0)})
+    config = config_of(filaments, tmp_path, helix=helix.model_dump())
+    steps.import_run(config)
+    folder = RunFolder(config.run_dir.absolute())
+    steps.start(folder.root)
+    for n in (1, 2):
+        iterate(folder.root, n)
+    assert change(folder, folder.map(2, Subset.FIRST, "reference")) > 0.15
+    control = load_state(folder.state(2)).control_of(HelixControl)
+    assert control.rise_angst == 21  # nothing was searched yet
 
 
 def test_the_symmetry_that_is_used_is_the_one_that_is_written(whole):
@@ -143,8 +152,6 @@ def disturbed(filaments, folder, chosen):
 
 def test_a_half_sees_nothing_of_the_other_but_the_symmetry(filaments, tmp_path, monkeypatch):
     """With FSC, first noise and symmetry held fixed, half 1 keeps every bit whatever the images of half 2 are."""
-    import torch
-
     noise, fsc = np.full((1, 17), 1e-3), np.interp(np.arange(17), [0, 5, 11, 16], [1.0, 0.95, 0.1, 0.0])
     monkeypatch.setattr(start_module, "initial_noise", lambda *_: torch.from_numpy(noise))
     monkeypatch.setattr(maps_module, "half_map_fsc", lambda *_: (fsc.copy(), fsc.copy()))
