@@ -159,7 +159,7 @@ def local_search(
         scores = _scores_of_lists(block, phases, orientation, model, pixels)
     else:
         n = pixels.inside(model.coarse_radius)
-        rows = multiply(block.cross[:, None, :, :n], phases[..., :n]).view(b, -1, t // lists, 2 * n)
+        rows = multiply(block.cross[:, None, :, :n], phases[..., :n]).view(b, t // lists, 2 * n)
         power = block.power[:, :n]
         scores = [shared.scores(rows, power, k) for k in range(len(component.references))]
     priors = [log_prior + reference.log_prior for reference in component.references]

@@ -77,18 +77,18 @@ class SharedLists:
         Parameters
         ----------
         rows
-            (b, l or 1, t, 2 n) shifted images; the same for all lists where there is one.
+            (b, t, 2 n) shifted images, the same for all lists.
         power
             (b, n).
         """
-        (b, lists, w), t = self.psi.shape, rows.shape[2]
+        (b, lists, w), t = self.psi.shape, rows.shape[1]
         sizes = [len(one) for one in self.slices.groups[: self.groups]]
         out = rows.new_full((b, lists, t, w, sum(sizes)), -torch.inf)
         for psi in torch.unique(self.psi).tolist():
             if psi < 0:
                 continue
             image, which, place = torch.nonzero(self.psi == psi, as_tuple=True)
-            own, seen = rows[image, which % rows.shape[1]].flatten(0, 1), power[image]
+            own, seen = rows[image].flatten(0, 1), power[image]
             found = []
             for group in (index for index, size in enumerate(sizes) if size):
                 slices = self.slices.of(reference, group, psi)

@@ -14,7 +14,7 @@ from blush.expectation.batches import batches
 from blush.expectation.coarse import Poses
 from blush.expectation.image_masks import tubes
 from blush.expectation.model import FilamentModel, Model
-from blush.expectation.rot_evidence import smoothing
+from blush.expectation.rot_evidence import evidence, smoothing
 from blush.expectation.shard import Expectation
 from blush.expectation.sums import Sums
 from blush.fourier.transform import transform
@@ -295,3 +295,12 @@ def test_correlation_has_no_evidence_but_poses_of_both_polarities(tmp_path):
     assert not table["polarity_pose"].isnan().any()
     best = torch.stack([table[f"{name}_deg"] for name in ("rot", "tilt", "psi")], 1)
     assert ((table["polarity_pose"][..., :3] - best[:, None]).abs().amax(2) < 1e-9).any(1).all()
+
+
+def test_evidence_is_bounded_below():
+    """An image that says nothing for a bin at all may show something else: ln 1e-4 is the least."""
+    seen = torch.zeros(1, 2, 4, dtype=torch.float64)
+    seen[0, 0, 1] = 8
+    found = evidence(seen, torch.full((1, 2, 4), 0.125, dtype=torch.float64), smoothing(4, 1.0))
+    assert found[0, 0, 1] == pytest.approx(np.log(64))
+    assert found[0, 1].tolist() == pytest.approx([np.log(1e-4)] * 4)
