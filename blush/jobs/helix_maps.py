@@ -72,7 +72,8 @@ class HelixRules(MapRules):
     @property
     def is_warming_up(self) -> bool:
         """Whether the map may find a rise that it was not given: it is searched, and these are the first iterations."""
-        return self.config.helix.rise_range_angst is not None and self.state.iteration + 1 <= FREE_UNTIL
+        is_early = self.state.iteration + 1 <= FREE_UNTIL and not self.state.final
+        return is_early and self.config.helix.rise_range_angst is not None
 
     @property
     def is_searched(self) -> bool:

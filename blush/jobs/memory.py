@@ -18,6 +18,7 @@ from blush.geometry.symmetry import operators
 from blush.io.particles import ParticleSet
 from blush.jobs.body_runs import which_are_refined
 from blush.jobs.subsets import folds_of
+from blush.refine.filament_sampling import LEAST_SAMPLES, LOCAL_STEPS
 from blush.refine.schedule import coarse_size, shell_of_resolution
 
 CLASS_PROCESS_BYTES = 350_000_000
@@ -95,6 +96,7 @@ def step_sizes(config: RunConfig, particles: ParticleSet) -> list[StepSize]:
     """The finest global search that may come, if any, and a local one; both at Nyquist, where the last iteration is.
 
     A classification searches in one way throughout. Bodies are searched locally, and know the maps of all others.
+    Segments of filaments are searched about their tracks, in the frame of each.
     """
     if config.job == "classify":
         return [_class_step_size(config, particles)]
@@ -105,11 +107,31 @@ def step_sizes(config: RunConfig, particles: ParticleSet) -> list[StepSize]:
     local = StepSize(box_px, box_px // 2, box_px // 2, LOCAL_NEIGHBOURS, shifts, itemsize, local=True)
     if config.job == "multibody":
         return [replace(local, others=len(which_are_refined(config)) - 1)]
+    if config.job == "helix":
+        return _segment_step_sizes(config, particles, local)
     if config.refinement.start_from == "poses" or sampling.healpix_order > order:
         return [local]
     coarse_px = coarse_size(box_px, optics.pixel_size_angst, config.particle_diameter_angst, order, box_px)
     orientations = 72 * 8**order // len(operators(config.symmetry))
     return [replace(local, coarse_radius=coarse_px // 2, n_orientations=orientations, local=False), local]
+
+
+def _segment_step_sizes(config: RunConfig, particles: ParticleSet, local: StepSize) -> list[StepSize]:
+    """The finest global search of segments, in the band and window of the first priors, and a local one."""
+    optics, sampling, helix = particles.optics[0], config.sampling, config.helix
+    order, box_px = sampling.local_from_order - 1, optics.box_px
+    step_angst = sampling.offset_step_px * optics.pixel_size_angst
+    across = 2 * math.floor(sampling.offset_range_px / sampling.offset_step_px) + 1
+    along = max(LEAST_SAMPLES, math.ceil(helix.most_rise_angst / step_angst))
+    local = replace(local, lists=2, n_orientations=2 * LOCAL_NEIGHBOURS, shifts=(2 * LOCAL_STEPS + 1) * across)
+    if sampling.healpix_order > order:
+        return [local]
+    coarse_px = coarse_size(box_px, optics.pixel_size_angst, config.particle_diameter_angst, order, box_px)
+    step_deg = angular_step_deg(order)
+    band = 12 * 4**order * math.sin(math.radians(min(90.0, 3 * helix.sigma_tilt_deg + step_deg / 2)))
+    window = 2 * math.ceil(3 * helix.sigma_psi_deg / step_deg - 0.5) + 1
+    lists = 2 * math.ceil(band / len(operators(config.symmetry))) * window
+    return [replace(local, coarse_radius=coarse_px // 2, n_orientations=lists, shifts=along * across), local]
 
 
 def _class_step_size(config: RunConfig, particles: ParticleSet) -> StepSize:

@@ -7,6 +7,7 @@ import torch
 
 from blush.config import RunConfig
 from blush.errors import BlushError
+from blush.geometry.healpix import pixel_directions
 from blush.io.particles import ParticleSet, read_particles
 from blush.jobs import steps
 from blush.jobs.memory import check_memory, maps_bytes, step_sizes
@@ -102,3 +103,15 @@ def test_bodies_search_locally_and_hold_the_spheres_of_the_others(make_config, p
     assert size.peak(8).transform - alone.peak(8).transform == 2 * each
     assert check_memory(given.model_copy(update={"compute": given.compute.model_copy(update={"memory_gb": 8})}),
                         of_box(particles, 200), 2500) == []  # fmt: skip
+
+
+def test_segments_of_filaments_have_lists_of_their_own(make_config, particles, tmp_path):
+    """Both polarities, in the band of tilt and the window of psi: at least what the prior itself lists at order 3."""
+    helix = {"rise_angst": 21, "twist_deg": 37, "tube_diameter_angst": 100}
+    given = make_config(tmp_path, job="helix", helix=helix, symmetry="C1", sampling={})
+    wide, local = step_sizes(given, particles)
+    assert (wide.lists, local.lists) == (2, 2)
+    band = (pixel_directions(3)[1] - 90).abs() <= 15
+    assert 2 * int(band.sum()) * 3 <= wide.n_orientations <= 4 * int(band.sum()) * 3
+    assert wide.shifts == 3 * 5  # steps of 2 px of 6.5 Å in 21 Å, no fewer than three, and within 5 px across
+    assert local.shifts == 5 * 5
