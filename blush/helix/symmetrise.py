@@ -33,12 +33,14 @@ def symmetrise_helix(sums: Accumulator, helix: Helix, pixel_size_angst: float, c
     """
     out = torch.zeros_like(sums.grid)
     for h, weight in zip(*helix.units(count), strict=True):
-        out += _copy(sums, math.radians(h * helix.twist_deg), h * helix.rise_angst / pixel_size_angst).mul_(weight)
+        out += moved_along_screw(sums, math.radians(h * helix.twist_deg), h * helix.rise_angst / pixel_size_angst).mul_(
+            weight
+        )
     total = Accumulator(out, sums.box_px, sums.r_max, sums.pad)
     return total if helix.fold == 1 else symmetrise(total, operators(f"C{helix.fold}"))
 
 
-def _copy(sums: Accumulator, angle: float, shift_px: float) -> Tensor:
+def moved_along_screw(sums: Accumulator, angle: float, shift_px: float) -> Tensor:
     """D and W of the map V(R(angle) (x, y), z + shift), a new (d, d, h, 4).
 
     Bilinear in kx and ky, as kz stays a whole number. Kernels of higher order are of no use here: W has holes between

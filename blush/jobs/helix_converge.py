@@ -32,6 +32,7 @@ from blush.jobs.helix_columns import (
     resampled,
     tracks_of,
 )
+from blush.jobs.helix_turned import turned_columns
 from blush.jobs.inputs import TABLE_COLUMNS, read_config, read_frozen_particles, read_plan
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import checked
@@ -108,10 +109,17 @@ class FilamentStep:
         control = sampled(replace(control, walk_deg2_per_angst=walks), self.state.search)
         self._chains(halves, control)
         widths = self._tracks()
+        if self._turned_over.size:
+            self.columns |= turned_columns(self.columns, self.rows[1], POSE, self._turned_over)
         self._canonical(control.helix)
         images = replace(self.state.images, sigma_offset_angst=self._across())
         control = replace(control, sigma_psi_deg=widths[:, 0], sigma_tilt_deg=widths[:, 1])
         return replace(self.state, control=control, images=images)
+
+    @property
+    def _turned_over(self) -> Floats:
+        """Angle and shift by which the map of the second half was laid as that of the first; of none, empty."""
+        return np.asarray(self.spectra.get("turned_over", ()), dtype=np.float64)
 
     def _halves(self) -> list[Half]:
         said, extent = self.columns.pop("rot_evidence"), self.config.particle_diameter_angst
@@ -165,6 +173,10 @@ class FilamentStep:
         if helix.chain_period_deg != old.chain_period_deg:  # bins of another circle: polarity alone is still known
             prior = flat_prior(odds, bins)
         known = {"polarity_log_odds": odds, "chain_rho_deg": rho, "chain_spread_deg": spread}
+        if self._turned_over.size:  # the second half's map is another way up now: none of this holds
+            second = self.rows[1]
+            odds[second] = first_log_odds(self.particles)[second]
+            prior[second] = flat_prior(odds[second], prior.shape[2])
         self.columns |= known | {"rot_log_prior": resampled(prior, control.bins)}
 
     def _tracks(self) -> Floats:

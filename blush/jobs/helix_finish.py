@@ -16,17 +16,15 @@ from blush.io.filaments import units_per_segment
 from blush.io.mrc import read_volume, write_volume
 from blush.io.particles import read_particles
 from blush.jobs import finish
+from blush.jobs.helix_gauge import is_opposite
 from blush.jobs.helix_maps import tube_of
 from blush.jobs.inputs import read_frozen_particles
 from blush.jobs.sealed import checked, written
 from blush.refine.control import HelixControl
 from blush.refine.subset import HALVES
-from blush.validate.compare import into_true_frame
-from blush.validate.helix_truth import TrueHelix, compare_helix_with_truth, helix_drift
+from blush.validate.helix_truth import TrueHelix, compare_helix_with_truth
 
 FILE = "central_mask.mrc"
-OPPOSITE = 1.1
-"""By how much halves must agree better once one is turned over: of a map with a dyad across its axis both agree."""
 WRONG_SHARE = 0.02
 """Of segments that look against their filament, above which it is told."""
 
@@ -131,19 +129,11 @@ class HelixEnding(finish.Ending):
             torch.from_numpy(read_volume(checked(self.folder, self.folder.map(None, half, "unfiltered")))[0])
             for half in HALVES
         )
-        pixel, mask = self.state.facts.pixel_size_angst, self._central().to(first)
-        drift = helix_drift(second, first, mask, pixel, self.control.rise_angst)
-        turned = into_true_frame(second, drift, pixel)
-        if drift.rotation[2, 2] > 0 or _alike(first, turned, mask) < OPPOSITE * _alike(first, second, mask):
+        pixel, rise = self.state.facts.pixel_size_angst, self.control.rise_angst
+        if not is_opposite(first, second, self._central().to(first), pixel, rise):
             return []
         return [
             "The halves found opposite polarities: their maps agree better once one is turned over, and the resolution "
             "says nothing. Start from a reference of finer detail (initial_lowpass_angst), and set "
             "refinement.reference_is_greyscale where it has the grey scale of the images."
         ]
-
-
-def _alike(first: Tensor, second: Tensor, mask: Tensor) -> float:
-    """Correlation of two maps in a mask, without their means; not below 0."""
-    one, two = ((volume - (volume * mask).sum() / mask.sum()) * mask for volume in (first, second))
-    return max(0.0, float((one * two).sum() / (one.norm() * two.norm())))

@@ -21,6 +21,7 @@ from blush.helix.symmetrise import symmetrise_helix
 from blush.io.filaments import units_per_segment
 from blush.io.mrc import read_volume
 from blush.jobs import denoise_and_trail as refinement
+from blush.jobs.helix_gauge import as_the_first
 from blush.jobs.inputs import read_frozen_particles
 from blush.jobs.map_rules import MapRules, Pair
 from blush.jobs.sealed import checked
@@ -51,12 +52,14 @@ class HelixRules(MapRules):
 
     helix: Helix = field(init=False)
     at_limit: tuple[str, ...] = field(init=False, default=())
+    turned_over: tuple[float, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
         self.helix = self.state.control_of(HelixControl).helix
 
     def symmetric(self, halves: Pair) -> Pair:
-        """Sums of both halves over the units that a segment adds."""
+        """Sums of both halves over the units that a segment adds, the second lying as the first."""
+        halves = self._alike(halves)
         if not self.config.helix.impose_symmetry or self.is_warming_up:
             return halves
         if self.is_searched:
@@ -68,6 +71,19 @@ class HelixRules(MapRules):
         pixel = self.state.facts.pixel_size_angst
         first, second = (symmetrise_helix(half, screw, pixel, count) for half in halves)
         return first, second
+
+    def _alike(self, halves: Pair) -> Pair:
+        """The halves with the second turned over, where that makes them alike and polarity is still searched."""
+        search, control = self.state.search, self.state.control_of(HelixControl)
+        if search.local or search.first_cc or self.state.final:
+            return halves
+        facts, part = self.state.facts, self.config.helix.central_fraction
+        mask = central_mask(facts.box_px, facts.pixel_size_angst, tube_of(self.config), part)
+        turned = as_the_first(*halves, mask, facts.pixel_size_angst, control.rise_angst)
+        if turned is None:
+            return halves
+        self.turned_over = (turned.angle_deg, turned.shift_angst)
+        return halves[0], turned.sums
 
     @property
     def is_warming_up(self) -> bool:
@@ -142,6 +158,7 @@ class HelixRules(MapRules):
             "rise_angst": np.array(self.helix.rise_angst),
             "twist_deg": np.array(self.helix.twist_deg),
             "at_limit": np.array(self.at_limit, dtype="U16"),
+            "turned_over": np.array(self.turned_over, dtype=np.float64),
         }
 
 
