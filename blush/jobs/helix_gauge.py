@@ -40,7 +40,9 @@ class Turned:
     Attributes
     ----------
     sums
-        Of the map V'(x, y, z) = V(R(angle) (x, y), z - shift), V being the map turned over about x.
+        Those of the map V'(x, y, z) = V(R(angle) (x, y), z - shift), V being the map turned over about x.
+    angle_deg, shift_angst
+        That angle and shift.
     """
 
     sums: Accumulator

@@ -38,7 +38,7 @@ def turned_columns(
     Parameters
     ----------
     names
-        Of the columns of a pose.
+        The columns of a pose.
     motion
         Angle in degrees and shift in Å.
     """
