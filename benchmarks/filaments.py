@@ -38,9 +38,9 @@ FILAMENTS: dict[str, dict[str, Any]] = {
         "imaging": _SMALL | {"box_px": 56},
         "noise": {"snr": 0.3},
     },
-    # Green fluorescent proteins (1EMA) on a helix of 28 Å rise: atoms in solvent
+    # Adenylate kinases (1AKE, of which the shipped networks saw nothing) on a helix of 28 Å rise: atoms in solvent
     "filament_protein": {
-        "specimen": {"model": "1ema.cif.gz", "copies": "none"},
+        "specimen": {"model": "1ake.cif.gz", "chains": ["A"], "copies": "none"},
         "filaments": _TWENTY | {"unit": "specimen", "rise_angst": 28, "twist_deg": 65, "radius_angst": 24},
         "imaging": {"box_px": 64, "pixel_size_angst": 3.2},
         "noise": {"snr": 0.3},

@@ -62,7 +62,7 @@ def test_a_job_asks_for_what_the_configuration_says(slurm):
     assert {"--partition=gpu", "--account=me", "--gres=gpu:1", "--constraint=a100"} <= set(asked)
     assert pairs["--wrap"].startswith("exec env ")
     assert pairs["--wrap"].endswith(
-        f'{sys.executable} -m blush.cluster.worker {slurm / "pool"} slurm-"$SLURM_JOB_ID" '
+        f'{sys.executable} -P -m blush.cluster.worker {slurm / "pool"} slurm-"$SLURM_JOB_ID" '
         "--scratch '/scratch/a b' --interface ib0 --tell-time"
     )
 

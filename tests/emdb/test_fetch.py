@@ -82,7 +82,7 @@ def test_waiting_doubles_and_ends_with_an_error(archive: StandIn, source: EmdbSo
     archive.faults.status = {"search": [500, 99]}
     said: list[str] = []
     with pytest.raises(BlushError, match=r"archive does not answer\n.*search.*: status 500; the same command goes on"):
-        search(quick(source, said), source)
+        search(Client(source.interval_s, source.retries, source.timeout_s, said.append, first_wait_s=0.1), source)
     times = [time_ for time_, _ in archive.requests]
     gaps = [b - a for a, b in pairwise(times)]
     assert len(times) == source.retries + 1

@@ -176,7 +176,7 @@ def test_relion_prints_every_table(run, file, block, column, first):
 def test_relion_subtracts_signal_from_the_final_optimiser(run):
     mask = ("--i", "truth.mrc", "--o", "mask.mrc", "--ini_threshold", "0.3")
     relion(run, "relion_mask_create", *mask)
-    (run / "subtracted").mkdir()
+    (run / "subtracted" / "Particles").mkdir(parents=True)  # its second process may write before the first has made it
     arguments = ("--i", "results/run_optimiser.star", "--mask", "mask.mrc", "--o", "subtracted")
     parallel(run, 2, "relion_particle_subtract_mpi", *arguments)
     table = read_star(run / "subtracted/particles_subtracted.star")["particles"]
