@@ -16,7 +16,7 @@ from blush.io.mrc import write_stack, write_volume
 from blush.io.particles import read_particles
 from blush.io.star import write_star
 
-BOX, PIXEL, WIDTH_ANGST, N = 40, 5.0, 5.0, 200
+BOX, PIXEL, WIDTH_ANGST, N = 40, 5.0, 5.0, 300
 HINGE = np.array([5.0, 2.0, 0.0])
 GRID = (np.arange(BOX) - BOX // 2) * PIXEL
 
