@@ -47,8 +47,12 @@ class HelixSettings(Section):
     impose_symmetry: bool = Field(
         default=True, description="Whether the map has the symmetry; false: it has none, and the priors alone act"
     )
-    sigma_tilt_deg: float = Field(default=5, gt=0, description="First width of the prior of tilt about the track's")
-    sigma_psi_deg: float = Field(default=3.33, gt=0, description="First width of the prior of psi about the track's")
+    sigma_tilt_deg: float = Field(
+        default=5, gt=0, description="First and largest width of the prior of tilt about the track's"
+    )
+    sigma_psi_deg: float = Field(
+        default=3.33, gt=0, description="First and largest width of the prior of psi about the track's"
+    )
     smooth_angst: float | None = Field(
         default=None, gt=0, description="Length over which priors are smoothed along a filament; null: the box"
     )

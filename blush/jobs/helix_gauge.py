@@ -13,6 +13,7 @@ from blush.helix.symmetrise import moved_along_screw
 from blush.maximization.reconstruct import reconstruct
 from blush.validate.compare import into_true_frame
 from blush.validate.helix_truth import helix_drift
+from blush.validate.poses import Drift
 
 OPPOSITE = 1.1
 """By how much halves must agree better once one is turned over: of a map with a dyad across its axis both agree."""
@@ -26,11 +27,7 @@ def is_opposite(first: Tensor, second: Tensor, mask: Tensor, pixel_size_angst: f
     first, second, mask
         (N, N, N), with the axis along z.
     """
-    drift = helix_drift(second, first, mask, pixel_size_angst, rise_angst)
-    if drift.rotation[2, 2] > 0:
-        return False
-    turned = into_true_frame(second, drift, pixel_size_angst)
-    return _alike(first, turned, mask) > OPPOSITE * _alike(first, second, mask)
+    return _opposite(first, second, mask, pixel_size_angst, rise_angst) is not None
 
 
 @dataclass(frozen=True)
@@ -69,15 +66,24 @@ def as_the_first(
     """
     maps = [reconstruct(half, None) for half in (first, second)]
     mask = mask.to(maps[0])
-    if not is_opposite(maps[0], maps[1], mask, pixel_size_angst, rise_angst):
+    drift = _opposite(maps[0], maps[1], mask, pixel_size_angst, rise_angst)
+    if drift is None:
         return None
-    drift = helix_drift(maps[1], maps[0], mask, pixel_size_angst, rise_angst)
     back = drift.rotation.T
     angle, shift = math.atan2(-float(back[0, 1]), float(back[0, 0])), float(drift.shift_angst[2])
     over = Accumulator(second.grid.flip(0, 1).contiguous(), second.box_px, second.r_max, second.pad)
     grid = moved_along_screw(over, angle, -shift / pixel_size_angst)
     sums = Accumulator(grid, second.box_px, second.r_max, second.pad)
     return Turned(sums, math.degrees(angle), shift)
+
+
+def _opposite(first: Tensor, second: Tensor, mask: Tensor, pixel_size_angst: float, rise_angst: float) -> Drift | None:
+    """How the second map lies to the first, where it does so upside down and is more alike once turned over."""
+    drift = helix_drift(second, first, mask, pixel_size_angst, rise_angst)
+    if drift.rotation[2, 2] > 0:
+        return None
+    turned = into_true_frame(second, drift, pixel_size_angst)
+    return drift if _alike(first, turned, mask) > OPPOSITE * _alike(first, second, mask) else None
 
 
 def _alike(first: Tensor, second: Tensor, mask: Tensor) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -31,6 +32,8 @@ from blush.refine.subset import Subset
 
 SEARCHED_FROM = 2
 """First iteration in which rise and twist are searched: the first map holds those that it was made with."""
+AT_END = 1e-6
+"""Å or degrees from the end of a range at which a search has ended there."""
 FREE_UNTIL = 4
 """Last iteration whose maps have no symmetry, where the rise is searched: while maps are poor, a rise that is imposed
 comes back from those of segments that were fitted to it."""
@@ -112,10 +115,17 @@ class HelixRules(MapRules):
         limits = self.config.helix.rise_range_angst
         if limits is None:
             return
-        found = search_rise(maps, central, self.helix, limits, self.config.helix.twist_range_deg)
-        if found is not None:
-            self.helix = found
-            self.at_limit = (*self.at_limit, *(("rise",) if found.rise_angst in limits else ()))
+        twists = self.config.helix.twist_range_deg
+        found = search_rise(maps, central, self.helix, limits, twists)
+        if found is None:  # the twist of filaments is beyond its range at every rise
+            self.at_limit = tuple(sorted({*self.at_limit, "twist"}))
+            return
+        self.helix = found
+        reached = (("rise", found.rise_angst, limits), ("twist", found.twist_deg, twists))
+        ended = {
+            name for name, value, ends in reached if ends is not None and min(abs(value - e) for e in ends) < AT_END
+        }
+        self.at_limit = tuple(sorted({*self.at_limit, *ended}))
 
     def solvent_mask(self, total: Accumulator, shell: int) -> Tensor:
         """The tube in the sphere, or the mask that the user gave."""
@@ -135,7 +145,13 @@ class HelixRules(MapRules):
         first, _ = read_volume(checked(self.folder, self.folder.map(self.state.iteration, half, "reference")))
         given = torch.from_numpy(first).to(made)
         scale = float((made * given).sum() / given.square().sum())
-        return given * scale if scale > 0 else made
+        if scale <= 0:
+            sys.stderr.write(
+                f"blush: warning: {half.infix}: the images are unlike the first reference, so the map that they made "
+                "takes its place; look whether its contrast is inverted\n"
+            )
+            return made
+        return given * scale
 
     def fsc_mask(self, solvent: Tensor) -> Tensor:
         """The central part: the ends of the box hold the same units, seen by fewer segments."""

@@ -4,16 +4,13 @@ What the halves may share (`docs/algorithm.md`, section 8) is held fixed: the FS
 sphere) and the joined shells (none). A method with a Nyquist frequency of its own makes the references cross over.
 """
 
-import shutil
-
 import numpy as np
 import pytest
 import torch
+from disturbed_set import disturbed
 from numpy.testing import assert_array_equal
 
 from blush.io.files import load_npz, read_json
-from blush.io.mrc import map_stack, write_stack
-from blush.io.particles import read_particles
 from blush.jobs import denoise_and_trail as maps_module
 from blush.jobs import start as start_module
 from blush.jobs import steps
@@ -43,18 +40,6 @@ def nothing_shared(monkeypatch):
     monkeypatch.setattr(maps_module, "half_map_fsc", lambda *_: (FSC.copy(), FSC.copy()))
     monkeypatch.setattr(maps_module, "join_low_resolution", lambda first, second, shell: (first, second))
     monkeypatch.setattr(maps_module, "regulariser", lambda settings: Coarse())
-
-
-def disturbed(simulated, folder, chosen):
-    """A copy of the set in which the images of the chosen rows are others."""
-    shutil.copytree(simulated, folder)
-    particles, _ = read_particles(folder / "particles.star")
-    for number, path in enumerate(particles.stacks):
-        images = np.array(map_stack(path))
-        index = particles.image_index[chosen[particles.stack_index[chosen] == number]]
-        images[index] = 0.7 * images[index][:, ::-1] + 0.3
-        write_stack(path, images, PIXEL_ANGST)
-    return folder
 
 
 def refine(make_config, folder, output):

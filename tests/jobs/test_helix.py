@@ -2,24 +2,23 @@
 
 import hashlib
 import json
-import shutil
 
 import numpy as np
 import pytest
 import torch
+from disturbed_set import disturbed
 from numpy.testing import assert_array_equal
 
 from blush.config import RunConfig
 from blush.helix.impose import impose
 from blush.io.files import load_npz
-from blush.io.mrc import map_stack, read_volume, write_stack
-from blush.io.particles import read_particles
+from blush.io.mrc import read_volume
 from blush.io.star import read_star
 from blush.jobs import denoise_and_trail as maps_module
 from blush.jobs import start as start_module
 from blush.jobs import steps
 from blush.jobs.autorefine import autorefine, iterate
-from blush.jobs.helix_maps import tube_of
+from blush.jobs.helix_maps import HelixRules, tube_of
 from blush.jobs.inputs import read_config, read_frozen_particles, read_plan
 from blush.jobs.layout import RunFolder
 from blush.refine.control import HelixControl
@@ -127,6 +126,21 @@ def test_where_the_rise_is_searched_first_references_are_free_of_it(filaments, t
     assert control.rise_angst == 21  # nothing was searched yet
 
 
+def test_after_cross_correlation_the_first_reference_is_kept_at_the_grey_scale_of_the_images(whole, capsys):
+    """A map of three times the reference has that scale; one of the other contrast is told, and takes its place."""
+    folder = RunFolder(whole)
+    rules = HelixRules(folder, read_config(whole), load_state(folder.state(0)))
+    first = torch.from_numpy(read_volume(folder.map(0, Subset.FIRST, "reference"))[0])
+    kept = rules.after_cross_correlation(Subset.FIRST, 3 * first)
+    scale = float((kept * first).sum() / first.square().sum())
+    torch.testing.assert_close(kept, scale * first)
+    assert 2 < scale < 3.3  # what is left of it below the first low-pass
+    assert capsys.readouterr().err == ""
+    made = rules.after_cross_correlation(Subset.FIRST, -first)
+    assert float((made * first).sum()) < 0
+    assert "look whether its contrast is inverted" in capsys.readouterr().err
+
+
 def test_the_symmetry_that_is_used_is_the_one_that_is_written(whole):
     folder = RunFolder(whole)
     summary = json.loads((whole / "summary.json").read_text())["helix"]
@@ -136,18 +150,6 @@ def test_the_symmetry_that_is_used_is_the_one_that_is_written(whole):
     classes = model["model_classes"]
     assert float(classes["rlnHelicalRise"][0]) == pytest.approx(last.rise_angst, abs=1e-5)
     assert float(classes["rlnHelicalTwist"][0]) == pytest.approx(last.twist_deg, abs=1e-5)
-
-
-def disturbed(filaments, folder, chosen):
-    """A copy of the set in which the images of the chosen rows are others."""
-    shutil.copytree(filaments, folder)
-    particles, _ = read_particles(folder / "particles.star")
-    for number, path in enumerate(particles.stacks):
-        images = np.array(map_stack(path))
-        index = particles.image_index[chosen[particles.stack_index[chosen] == number]]
-        images[index] = 0.7 * images[index][:, ::-1] + 0.3
-        write_stack(path, images, 6.0)
-    return folder
 
 
 def test_a_half_sees_nothing_of_the_other_but_the_symmetry(filaments, tmp_path, monkeypatch):
