@@ -1,6 +1,6 @@
 """Peak memory of one step at given poses in this process: `python fixed_peak.py BOX RADIUS REFERENCES IMAGES FOLDER`.
 
-Prints the peak and what the formula says of it, in bytes.
+Prints the peak, what the formula says of it, and how much of that the allocator may have given back, in bytes.
 """
 
 import sys
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from blush.expectation.component import Component, Reference
-from blush.expectation.memory import StepSize
+from blush.expectation.memory import PROCESS_BYTES, StepSize
 from blush.expectation.model import Model
 from blush.expectation.shard import Expectation
 from blush.fourier.transform import transform
@@ -58,7 +58,8 @@ def main(box: int, radius: int, n: int, count: int, folder: Path) -> None:
     peak = 1024 * int(status.split("VmHWM:")[1].split()[0])
     size = StepSize(box, radius, 4, model.component.n_rows, 1, 4, references=n, fixed=True)
     assert step.block_size == size.block_size(2e9, on_cpu=True)
-    sys.stdout.write(f"{peak} {size.peak(min(count, step.block_size)).total}\n")
+    said = size.peak(min(count, step.block_size))
+    sys.stdout.write(f"{peak} {said.total} {said.process - PROCESS_BYTES}\n")
 
 
 if __name__ == "__main__":

@@ -154,9 +154,12 @@ def test_spheres_made_before_stay_while_the_last_is_made(references):
     pytest.param(64, 31, 2, 4000, marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_a_process_takes_what_the_formula_says(box, radius, references, images, tmp_path):
-    """Volumes decide in the first two, images in the last."""
+    """Volumes decide in the first two, images in the last.
+
+    What the allocator keeps of what was freed differs from run to run, so a process may take less by that.
+    """
     script = Path(__file__).with_name("fixed_peak.py")
     sizes = (str(x) for x in (box, radius, references, images, tmp_path))
     done = subprocess.run([sys.executable, str(script), *sizes], check=True, capture_output=True, text=True)
-    peak, formula = (int(x) for x in done.stdout.split())
-    assert 0.8 * formula <= peak <= formula
+    peak, formula, held_back = (int(x) for x in done.stdout.split())
+    assert 0.8 * (formula - held_back) <= peak <= formula
