@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blush.geometry.helix import Helix, from_frame, in_frame, nearest_zero, polarity
+from blush.geometry.helix import STARTS, Helix, from_frame, in_frame, nearest_zero, polarity
 from blush.helix.chain import MOST_LOG_ODDS, SIGNS
 from blush.io.particles import POSE, ParticleSet
 
@@ -106,10 +106,19 @@ def canonical(poses: Floats, track_psi_deg: Floats, helix: Helix) -> Floats:
     return _turned(poses, track_psi_deg, helix, helix.canonical(np.zeros_like(along), along, sign)[1] - along)
 
 
-def nearest_alike(poses: Floats, old: Floats, track_psi_deg: Floats, helix: Helix) -> Floats:
-    """(n, 5) the same projections with offsets along the filament within half a rise of those of `old`."""
-    gap = _along(old, track_psi_deg)[0] - _along(poses, track_psi_deg)[0]
-    return _turned(poses, track_psi_deg, helix, np.round(gap / helix.rise_angst) * helix.rise_angst)
+def nearest_alike(poses: Floats, old: Floats, track_psi_deg: Floats, helix: Helix, radius_angst: float) -> Floats:
+    """(n, 5) of the same projections those nearest to `old`, by how far a point at a radius moves along and around.
+
+    By the offset alone a screw 2_1 would be turned by 180 degrees where the offset moved by a little more than half a
+    rise, 1.2 Å of an amyloid.
+    """
+    nearest = np.round((_along(old, track_psi_deg)[0] - _along(poses, track_psi_deg)[0]) / helix.rise_angst)
+    units = nearest + np.arange(-max(STARTS), max(STARTS) + 1)[:, None]
+    every = np.broadcast_to(poses, (len(units), *poses.shape))
+    alike = _turned(every, np.broadcast_to(track_psi_deg, units.shape), helix, units * helix.rise_angst)
+    around = np.radians(nearest_zero(alike[..., 0] - old[:, 0], 360.0 / helix.fold)) * radius_angst
+    moved = np.hypot(_along(alike, track_psi_deg)[0] - _along(old, track_psi_deg)[0], around)
+    return np.asarray(alike[moved.argmin(0), np.arange(len(poses))])
 
 
 def _turned(poses: Floats, track_psi_deg: Floats, helix: Helix, shift_angst: Floats) -> Floats:

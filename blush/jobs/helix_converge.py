@@ -52,7 +52,10 @@ def converge(root: Path, iteration: int) -> State:
     def alike(old: Arrays, new: Arrays) -> Arrays:
         helix = _before(root, iteration).control_of(HelixControl).helix
         _, _, psi, _ = tracks_of(read_frozen_particles(root))
-        poses = nearest_alike(pose_of(new), pose_of(old), psi, helix)
+        tube = read_config(root).helix.tube_diameter_angst
+        if tube is None:
+            raise ValueError("helix.tube_diameter_angst is missing")
+        poses = nearest_alike(pose_of(new), pose_of(old), psi, helix, tube / 2)
         return new | dict(zip(POSE, poses.T, strict=True))
 
     def then(state: State, columns: Arrays) -> State:

@@ -8,7 +8,7 @@ from filament_steps import REVERSED, TRUE, N, found, particles, step
 
 from blush.geometry.helix import Helix, in_frame
 from blush.jobs.helix_columns import canonical, first_columns, first_log_odds, nearest_alike, pose_of, resampled
-from blush.refine.changes import rotations
+from blush.refine.changes import pose_change, rotations
 from blush.refine.control import HelixControl
 
 
@@ -164,7 +164,25 @@ def test_poses_are_compared_as_the_nearest_of_those_that_show_the_same():
     moved = old + np.array([0, 0, 0, 0.3, 0])
     new = canonical(moved, track, TRUE)
     assert np.abs(new - old).max() > 15
-    assert nearest_alike(new, old, track, TRUE) == pytest.approx(moved, abs=1e-9)
+    assert nearest_alike(new, old, track, TRUE, 40.0) == pytest.approx(moved, abs=1e-9)
+
+
+@pytest.mark.parametrize("moved_angst", [-1.5, -0.4, 0.4, 1.5])
+@pytest.mark.parametrize("reversed_deg", [0.0, 180.0])
+@pytest.mark.parametrize("helix", [Helix(2.375, -180.6), Helix(4.75, -1.2, 2), Helix(21.0, 37.0)])
+def test_a_small_move_along_a_screw_is_compared_as_one_and_as_no_half_turn(helix, reversed_deg, moved_angst):
+    """Moved by more than half of a rise of 2.4 Å, with rot as it was, poses are nearer than half a turn away."""
+    track, axis = np.full(6, 15.0), np.array([np.cos(np.radians(15.0)), -np.sin(np.radians(15.0))])
+    old = np.array([[rot, 90.0, 15.0 + reversed_deg, *(0.9 * axis)] for rot in (-170.0, -90.0, 0.0, 33.0, 90.0, 179.0)])
+    moved = old + np.array([1.0, 0, 0, *(moved_angst * axis)])
+    new = canonical(moved, track, helix)
+    found = nearest_alike(new, old, track, helix, 35.0)
+    names = ("rot_deg", "tilt_deg", "psi_deg", "offset_x_angst", "offset_y_angst")
+    turns = [np.radians(360 / helix.fold * k) for k in range(helix.fold)]
+    group = np.array([[[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]] for a in turns])
+    change = pose_change(dict(zip(names, old.T, strict=True)), dict(zip(names, found.T, strict=True)), group)
+    assert change.rotation_deg < 3
+    assert change.offset_angst < 1.7
 
 
 def test_unknown_poses_stay_unknown():
