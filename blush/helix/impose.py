@@ -64,6 +64,27 @@ def impose(volume: Tensor, pixel_size_angst: float, helix: Helix, central_fracti
     return sections(values, cylinders) * tube_mask(n, pixel_size_angst, tube).to(volume)
 
 
+def continue_tube(volume: Tensor, pixel_size_angst: float, helix: Helix, central_fraction: float, tube: Tube) -> Tensor:
+    """A map whose tube goes on, as its central part has it, from one face of the box to the other: (N, N, N).
+
+    Its hollow is continued as well. What lies beyond the tube is as it was, noise and all: a method that tells
+    particles from solvent needs both.
+
+    Parameters
+    ----------
+    volume, central_fraction
+        As in `impose`.
+
+    Raises
+    ------
+    ValueError
+        As `impose`.
+    """
+    whole = Tube(tube.outer_diameter_angst, 0, 2 * len(volume) * pixel_size_angst)
+    outside = 1 - tube_mask(len(volume), pixel_size_angst, whole).to(volume)
+    return impose(volume, pixel_size_angst, helix, central_fraction, whole) + outside * volume
+
+
 def _lattice(helix: Helix, orders: int, length: int, pixel_size_angst: float, most: int) -> Tensor:
     """Sum over h = -most .. most of exp(i (n h twist + k h rise)): (orders, length) float64, real as h and -h pair."""
     n = torch.arange(orders, dtype=torch.float64)[:, None] * math.radians(helix.twist_deg)

@@ -111,7 +111,9 @@ def _references(rules: MapRules, device: torch.device) -> tuple[dict[str, np.nda
     joined = join_low_resolution(*rules.symmetric(_load(folder, state, device)), shell)
     mask = rules.solvent_mask(add_halves(*joined), shell)
     watch = Stopwatch()
-    made, spectra = regularised(config, state, joined, mask, folder.scratch(iteration), rules.fsc_mask(mask))
+    made, spectra = regularised(
+        config, state, joined, mask, folder.scratch(iteration), rules.fsc_mask(mask), rules.continued()
+    )
     seconds = watch.read()
     seen = []
     for half, reference in zip(HALVES, made.references, strict=True):
@@ -129,7 +131,13 @@ def _references(rules: MapRules, device: torch.device) -> tuple[dict[str, np.nda
 
 
 def regularised(
-    config: RunConfig, state: State, pair: Pair, mask: Tensor, scratch: Path, fsc_mask: Tensor | None = None
+    config: RunConfig,
+    state: State,
+    pair: Pair,
+    mask: Tensor,
+    scratch: Path,
+    fsc_mask: Tensor | None = None,
+    continued: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Regularised, dict[str, Floats]]:
     """References from the sums of two halves by the regulariser that was asked for, and the halves' spectra.
 
@@ -141,6 +149,8 @@ def regularised(
         Folder for what the regulariser exchanges with another program.
     fsc_mask
         Where the halves are compared; None: in `mask`.
+    continued
+        What fills the ends of a map that repeats (`HalfMaps.continued`).
     """
     facts, search = state.facts, state.search
     maps = [cache(_maker(half, None)) for half in pair]
@@ -167,6 +177,7 @@ def regularised(
         current_size_px=search.current_size_px,
         seed=facts.seed * 1000 + state.iteration,
         scratch=scratch,
+        continued=continued,
     )
     spectra = {"fsc": fsc, "fsc_unmasked": unmasked, "ssnr": ssnr, "tau2": tau2, "sigma2_ref": noise}
     return _drive(config, given), spectra

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from blush.config import RunConfig
 from blush.fourier.backproject import Accumulator
 from blush.geometry.helix import Helix
-from blush.helix.impose import impose
+from blush.helix.impose import continue_tube, impose
 from blush.helix.masks import Tube, central_mask, tube_mask
 from blush.helix.pair_score import Central, widest_fraction
 from blush.helix.rise_search import search_rise
@@ -63,7 +64,7 @@ class HelixRules(MapRules):
     def symmetric(self, halves: Pair) -> Pair:
         """Sums of both halves over the units that a segment adds, the second lying as the first."""
         halves = self._alike(halves)
-        if not self.config.helix.impose_symmetry or self.is_warming_up:
+        if not self.is_imposed:
             return halves
         if self.is_searched:
             self._search(halves)
@@ -161,9 +162,21 @@ class HelixRules(MapRules):
         )
         return solvent * central.to(solvent)
 
+    @property
+    def is_imposed(self) -> bool:
+        """Whether the maps of this iteration get the symmetry."""
+        return self.config.helix.impose_symmetry and not self.is_warming_up
+
+    def continued(self) -> Callable[[Tensor], Tensor] | None:
+        """The tube continued from its central part, where symmetry is imposed."""
+        if not self.is_imposed:
+            return None
+        pixel, part = self.state.facts.pixel_size_angst, self.config.helix.central_fraction
+        return lambda volume: continue_tube(volume, pixel, self.helix, part, tube_of(self.config))
+
     def repeated(self, reference: Tensor) -> Tensor:
         """The reference filled from its central part."""
-        if not self.config.helix.impose_symmetry or self.is_warming_up:
+        if not self.is_imposed:
             return reference
         pixel = self.state.facts.pixel_size_angst
         return impose(reference, pixel, self.helix, self.config.helix.central_fraction, tube_of(self.config))

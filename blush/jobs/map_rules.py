@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,6 +81,10 @@ class MapRules:
     def fsc_mask(self, solvent: Tensor) -> Tensor:
         """Where the halves are compared."""
         return solvent
+
+    def continued(self) -> Callable[[Tensor], Tensor] | None:
+        """What fills the poorly seen ends of a map that repeats, for regularisers that look around; None: nothing."""
+        return None
 
     def repeated(self, reference: Tensor) -> Tensor:
         """A reference with what repeats made equal."""

@@ -53,6 +53,9 @@ class HalfMaps:
         For whatever is random: seed of the run and iteration in one.
     scratch
         Folder of this iteration for what a method must write, as an external program's files; None: none is given.
+    continued
+        Of a map that repeats, (N, N, N) to (N, N, N): its poorly seen ends replaced by what its best part says they
+        are. None: the map does not repeat.
     """
 
     sums: tuple[Accumulator, Accumulator]
@@ -72,6 +75,7 @@ class HalfMaps:
     current_size_px: int | None = None
     seed: int = 0
     scratch: Path | None = None
+    continued: Callable[[Tensor], Tensor] | None = None
 
     @property
     def box_px(self) -> int:
@@ -123,6 +127,10 @@ class Regulariser(ABC):
     amplitude
         "keep", or "cross_validated" for a method whose amplitudes mean nothing: the driver scales each shell so that
         the reference of one half predicts the other half best.
+    looks_around
+        Whether what it makes of a place depends on what it sees around it, beyond one filter for the whole map. Such a
+        method takes a poorly seen end for an end of the particle, so the driver gives it maps that are continued, where
+        they repeat.
     """
 
     name: ClassVar[str]
@@ -132,6 +140,7 @@ class Regulariser(ABC):
     reads: tuple[str, ...] = ("maps",)
     nyquist_angst: float | None = None
     amplitude: Amplitude = "keep"
+    looks_around: bool = False
 
     def refuses(self, box_px: int, pixel_size_angst: float, particle_diameter_angst: float, device: str) -> str | None:
         """Why it cannot work on maps of this box and particle, where that is known before there are any; else None."""

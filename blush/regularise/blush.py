@@ -46,6 +46,7 @@ class Blush(Regulariser):
     name = "blush"
     couples = "none"
     equivariant = False
+    looks_around = True
 
     def __init__(
         self,

@@ -7,7 +7,8 @@ amplitudes, trailing and cross-over, an announced fallback, and the record of wh
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -98,6 +99,7 @@ def drive(
 
 def _finish(regulariser: Regulariser, maps: HalfMaps, policy: Policy, record: dict[str, Any]) -> Regularised:
     """What is done to every regulariser's maps, in this order: checks, symmetry, amplitudes, trailing."""
+    maps = _seen_by(regulariser, maps)
     outcome = regulariser.regularise(maps)
     _check(regulariser.name, outcome.references, maps.box_px)
     pair: Pair = outcome.references
@@ -112,7 +114,22 @@ def _finish(regulariser: Regulariser, maps: HalfMaps, policy: Policy, record: di
     _check_power(regulariser.name, pair, halves, maps)
     pair, record["trailing_shell"], record["cross_over_shell"] = _held_back(regulariser, pair, maps, policy)
     record |= {"name": regulariser.name, "couples": regulariser.couples, "notes": outcome.notes}
+    record["continued"] = maps.continued is not None and regulariser.looks_around
     return Regularised(pair, record | _diagnose(pair, halves, maps))
+
+
+def _seen_by(regulariser: Regulariser, maps: HalfMaps) -> HalfMaps:
+    """Maps whose ends are continued, for a method that looks around; each is made once.
+
+    The FSC stays that of the maps as they came.
+    """
+    fill = maps.continued
+    if fill is None or not regulariser.looks_around:
+        return maps
+    raw, wiener = maps.unregularised, maps.wiener
+    return replace(
+        maps, unregularised=cache(lambda half: fill(raw(half))), wiener=cache(lambda half: fill(wiener(half)))
+    )
 
 
 def _held_back(

@@ -55,6 +55,7 @@ class Nonuniform(Regulariser):
 
     name = "nonuniform"
     couples = "field"
+    looks_around = True
 
     def __init__(
         self,

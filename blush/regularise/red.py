@@ -60,7 +60,7 @@ class Red(Regulariser):
         self.full_weight_angst, self.no_weight_angst = full_weight_angst, no_weight_angst
         self.nyquist_angst = denoiser.nyquist_angst
         self.couples = max("scalars", denoiser.couples, key=_COUPLINGS.index)
-        self.equivariant = denoiser.equivariant
+        self.equivariant, self.looks_around = denoiser.equivariant, denoiser.looks_around
 
     def regularise(self, maps: HalfMaps) -> Outcome:
         """Both halves' sums, each with its own denoised map as what is expected."""

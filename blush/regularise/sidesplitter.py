@@ -66,6 +66,7 @@ class Sidesplitter(Regulariser):
 
     name = "sidesplitter"
     couples = "field"
+    looks_around = True
 
     def __init__(self, taper: bool = True) -> None:
         self.taper = taper

@@ -7,7 +7,7 @@ from helices import GLOBULAR, helix_map, unit_of_chain
 from scipy.ndimage import map_coordinates
 
 from blush.geometry.helix import Helix
-from blush.helix.impose import impose
+from blush.helix.impose import continue_tube, impose
 from blush.helix.masks import Tube, central_weight, tube_mask
 from blush.helix.pair_score import Central
 from blush.helix.trilinear import impose_trilinear
@@ -71,3 +71,18 @@ def test_a_constant_stays_one_wherever_the_central_part_reaches():
 def test_a_central_part_without_a_whole_unit_is_refused():
     with pytest.raises(ValueError, match=r"central fraction 0\.2 is less than one rise; take 0\.333 or more"):
         impose(torch.zeros(30, 30, 30), 2.0, Helix(20.0, 10.0), 0.2, Tube(40))
+
+
+def test_a_tube_goes_on_to_the_faces_of_the_box_and_its_surroundings_stay():
+    """Noise takes the place of the ends; they come back from the middle, the hollow too, in the tube alone."""
+    box, pixel, helix, unit, diameter = SETS["globular"]
+    truth = helix_map(box, pixel, helix, unit)
+    noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(2)).to(truth) * truth.std()
+    middle = (torch.arange(box) - box // 2).abs() <= 12
+    given = torch.where(middle[:, None, None], truth, noise)
+    made = continue_tube(given, pixel, helix, 0.3, Tube(diameter, 20, 150))
+    inside = tube_mask(box, pixel, Tube(diameter, 0, 1e4), edge_px=0.1) > 0.99
+    assert (made - truth)[inside].norm() < 1e-2 * truth[inside].norm()
+    assert (given - truth)[inside].norm() > 0.5 * truth[inside].norm()
+    outside = tube_mask(box, pixel, Tube(diameter, 0, 1e4)) == 0
+    assert torch.equal(made[outside], given[outside])

@@ -296,3 +296,25 @@ def test_a_failure_of_wiener_itself_is_not_hidden():
 
 def test_errors_of_plug_ins_are_no_mistakes_of_the_user():
     assert not issubclass(RegulariserError, BlushError)
+
+
+def test_maps_that_repeat_are_continued_for_what_looks_around_and_for_nothing_else():
+    """Once for each half; the FSC and the Wiener map that takes a failed method's place stay those of the images."""
+    calls = []
+
+    def fill(volume):
+        calls.append(volume)
+        return 2 * volume
+
+    maps = replace(half_maps(torch.float32), continued=fill)
+    plain = drive(Made(), maps, POLICY)
+    assert (calls, plain.diagnostics["continued"]) == ([], False)
+    around = drive(Made(looks_around=True), maps, POLICY)
+    assert (len(calls), around.diagnostics["continued"]) == (2, True)
+    for half in (0, 1):
+        assert torch.equal(around.references[half], 2 * plain.references[half])
+    assert around.diagnostics["fsc_in"] == plain.diagnostics["fsc_in"]
+    failed = Made(spoil(float("nan")), looks_around=True)
+    fallen = drive(failed, maps, replace(POLICY, fallback="wiener"))
+    assert torch.equal(fallen.references[0], maps.wiener(0))
+    assert fallen.diagnostics["continued"] is False
