@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--regularisers", nargs="+", default=["wiener", "blush"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--snr", type=float, help="instead of that of the set")
-    parser.add_argument("--iterations", type=int, default=9)
+    parser.add_argument("--iterations", type=int, default=6)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the configuration")
     parser.add_argument("--label", default="", help="added to the names of runs with changes")
     chosen = parser.parse_args()

@@ -54,8 +54,8 @@ class HalfMaps:
     scratch
         Folder of this iteration for what a method must write, as an external program's files; None: none is given.
     continued
-        Of a map that repeats, (N, N, N) to (N, N, N): its poorly seen ends replaced by what its best part says they
-        are. None: the map does not repeat.
+        Fills the poorly seen ends of a map that repeats from its best part, (N, N, N) to (N, N, N); None: the map does
+        not repeat.
     """
 
     sums: tuple[Accumulator, Accumulator]
