@@ -50,6 +50,7 @@ MAIN = {
     "helix": ["tests/jobs/test_helix_converge.py"],
     "io": ["tests/io/test_filaments.py", "tests/io/test_check_inputs.py"],
     "refine": ["tests/refine/test_convergence.py", "tests/refine/test_outputs.py"],
+    "validate": ["tests/jobs/test_finish.py"],
     "jobs": ["tests/jobs/test_half_independence.py", "tests/jobs/test_converge.py"],
 }
 """By room, the tests that see most of it."""

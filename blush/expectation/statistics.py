@@ -61,6 +61,7 @@ def add_statistics(sums: Sums, model: Model, pixels: Packed, block: Block, fit: 
         {
             "norm_correction": old / model.norm_average * (2 * residual.clamp_min(0).sum(1) / weight).sqrt(),
             "log_likelihood": _log_likelihood(model, pixels, block, fit.log_sum),
+            "log_gain": fit.log_sum,
         }
     )
 

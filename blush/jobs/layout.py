@@ -158,6 +158,11 @@ class RunFolder:
         return (*(self.imported / name for name in names), *maps)
 
     @property
+    def evidence(self) -> Path:
+        """What filaments say of the symmetry, where somebody has asked."""
+        return self.root / "helix_evidence" / "helix_evidence.json"
+
+    @property
     def progress(self) -> Path:
         """Append-only log of what is being done."""
         return self.root / "progress.jsonl"

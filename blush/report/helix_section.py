@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from html import escape
 from typing import Any
 
 import numpy as np
 
 from blush.helix.along import Along
+from blush.io.files import read_record
 from blush.io.mrc import read_volume
 from blush.jobs.inputs import POSE_COLUMNS, read_frozen_particles
 from blush.jobs.layout import RunFolder
@@ -27,6 +29,10 @@ FILAMENTS = (
     "that is not this one, jumps are segments that were not told apart. Arrow: which way the filament looks along its "
     "track. Crosses: segments that look the other way than most of theirs."
 )
+UNASKED = (
+    "Whether filaments support this symmetry was not asked: `blush helix-evidence` with this run weighs it "
+    "against others. An FSC refutes none, as both halves share it."
+)
 LAYER_LINES = (
     "Mean power of the map of all particles over frequency across the axis and along it, logarithmic; the line is at "
     "one over the rise. Power there on the axis itself is a rung that repeats without a screw of half a rung."
@@ -44,7 +50,19 @@ def helix_section(run: RunData) -> str:
         figure(helix_figures.symmetry(run.states), SYMMETRY),
         figure(_filaments(run, last.control), FILAMENTS),
         figure(_layer_lines(run, last.control), LAYER_LINES, "half"),
+        _evidence(run),
     )
+
+
+def _evidence(run: RunData) -> str:
+    """What the filaments say of the symmetry, once somebody has asked."""
+    path = RunFolder(run.root).evidence
+    if not path.exists():
+        has_ended = run.last is not None and run.last.converged
+        return f'<p class="note">{escape(UNASKED)}</p>' if has_ended else ""
+    conclusions = read_record(path)["conclusions"]
+    told = "".join(f"<li>{escape(text)}</li>" for text in conclusions)
+    return f"<p>What filaments say of the symmetry (helix_evidence/helix_evidence.html):</p><ul>{told}</ul>"
 
 
 def _tiles(run: RunData, control: HelixControl) -> list[tuple[str, ...]]:

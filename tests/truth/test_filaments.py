@@ -10,6 +10,7 @@ import pytest
 
 from blush.config.run import load_config
 from blush.jobs.autorefine import autorefine
+from blush.jobs.helix_evidence import weigh_symmetries
 from blush.refine.state import load_state
 from blush.simulate.particle_set import simulate
 from blush.simulate.settings import load_settings
@@ -18,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def summary(tmp_path_factory):
+def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("example")
     for name in ("simulate_filaments", "filaments"):
         text = (ROOT / f"config/{name}.yaml").read_text().replace("../results", str(folder))
@@ -27,7 +28,28 @@ def summary(tmp_path_factory):
     run = autorefine(load_config(folder / "filaments.yaml", {"compute": {"device": "cpu"}}))
     last = max(run.glob("it*/state.json"))
     assert load_state(last).search.local
+    return run
+
+
+@pytest.fixture(scope="module")
+def summary(run):
     return json.loads((run / "summary.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def half_rise(run):
+    """The same filaments refined with half the rise and half the twist, which is wrong."""
+    text = (run.parent / "filaments.yaml").read_text()
+    for right, wrong in (
+        ("name: filaments", "name: half_rise"),
+        ("angst: 22", "angst: 10.5"),
+        ("deg: 34", "deg: 18.5"),
+    ):
+        assert right in text
+        text = text.replace(right, wrong)
+    kept = [line for line in text.splitlines() if "_range_" not in line]
+    (run.parent / "half_rise.yaml").write_text("\n".join(kept))
+    return autorefine(load_config(run.parent / "half_rise.yaml", {"compute": {"device": "cpu"}}))
 
 
 @pytest.mark.slow
@@ -52,3 +74,23 @@ def test_the_map_is_as_good_as_it_says(summary):
     """RELION 3.1.3 reaches 16 Å of FSC 0.5 with the truth on these segments."""
     assert summary["truth"]["resolution_angst"] < 13
     assert summary["resolution_angst"] > 0.95 * summary["truth"]["resolution_angst"]
+
+
+@pytest.mark.slow
+def test_filaments_refute_wrong_symmetries_that_the_fsc_does_not(run, half_rise):
+    """Each in the maps of the right refinement, and half the rise in maps that were refined with it, too."""
+    found = weigh_symmetries([run, half_rise], [], 1, lambda *_: None)["candidates"]
+    verdict = {(Path(one["run"]).name, one["kind"]): one["verdict"] for one in found}
+    for kind in ("other hand", "half the rise", "half the rise, half a turn", "twice the rise", "twice the fold"):
+        assert verdict["filaments", kind] == "worse", kind
+    assert verdict["half_rise", "refined"] == "worse"
+    right, wrong = (json.loads((one / "summary.json").read_text())["resolution_angst"] for one in (run, half_rise))
+    assert wrong <= right
+
+
+@pytest.mark.slow
+def test_a_wrong_symmetry_is_refuted_by_its_own_refinement(half_rise):
+    found = weigh_symmetries([half_rise], [], 1, lambda *_: None)["candidates"]
+    verdict = {one["kind"]: one["verdict"] for one in found}
+    assert verdict["twice the rise"] == "better"  # the true one
+    assert verdict["none"] == "better"
