@@ -186,24 +186,28 @@ def _figures(one: Weighed, compared: Compared) -> dict[str, Any]:
 def _conclusions(told: Sequence[tuple[Weighed, Compared]]) -> list[str]:
     """What the data support, and what they cannot tell."""
     base = told[0][0]
+
+    def named(one: Weighed) -> str:
+        return one.candidate.name if one.run is base.run else f"{one.candidate.name} of {one.run.folder.root.name}"
+
     others = [(one, compared) for one, compared in told[1:] if one.candidate.helix is not None]
     better = sorted((pair for pair in others if pair[1].verdict == "better"), key=lambda pair: -pair[1].total)
-    even = [one.candidate.name for one, compared in others if compared.verdict == "not told apart"]
-    found = []
-    for one, compared in better:
-        found.append(
-            f"{one.candidate.name} tells filaments that it has not seen better than {base.candidate.name}, by "
-            f"{compared.total:.0f} ± {compared.error:.0f}."
-        )
+    even = [named(one) for one, compared in others if compared.verdict == "not told apart"]
+    found = [
+        f"{named(one)} tells filaments that it has not seen better than {base.candidate.name}, by "
+        f"{compared.total:.0f} ± {compared.error:.0f}."
+        for one, compared in better
+    ]
     if not better:
         found.append(f"No candidate tells filaments that it has not seen better than {base.candidate.name}.")
-    for one, compared in told:
-        if one.candidate.helix is None and one.run is base.run:
-            found.append(_against_none(base, compared))
+    found += [
+        _against_none(base, compared) for one, compared in told if one.candidate.helix is None and one.run is base.run
+    ]
     if even:
         found.append(f"Not told apart from it: {'; '.join(even)}.")
-    found.append("The hand cannot be told by projections of filaments that lie flat.")
-    return found
+    if any(one.run is not base.run for one, _ in told):
+        found.append("Between runs the better refined one wins: of two that differ, look which of them has converged.")
+    return [*found, "The hand cannot be told by projections of filaments that lie flat."]
 
 
 def _against_none(base: Weighed, compared: Compared) -> str:

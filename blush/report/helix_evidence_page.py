@@ -11,6 +11,7 @@ import numpy as np
 from blush.report.sheet import figure, rows, section, write_sheet
 from blush.report.style import INK, MUTED, SERIES, drawing, svg
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
 _TOLD = (
     "Every half of the filaments is told by the map of the other half, which has not seen them. A difference is the "
     "natural logarithm of how many times more probable a candidate makes all filaments than the symmetry of the first "
@@ -43,8 +44,8 @@ def write_evidence_page(folder: Path, record: dict[str, Any]) -> Path:
 def evidence_section(record: dict[str, Any]) -> str:
     """The table and the figure, for this page and that of the run."""
     several = len(record["runs"]) > 1
-    figures = ("FSC 0.143", "Per segment", "Difference", "Filaments for it", "", "Note")
-    head = ("", "Symmetry", *(("Run",) if several else ()), *figures)
+    figures = ("FSC 0.143", "Per segment", "Difference", "Filaments for it", "Verdict", "Note")
+    head = ("Tried", "Symmetry", *(("Run",) if several else ()), *figures)
     lines = [_cells(one, record, several) for one in record["candidates"]]
     return section(
         "Candidates", rows(head, lines), figure(_differences(record), _FILAMENTS), f'<p class="note">{_TOLD}</p>'
@@ -52,15 +53,18 @@ def evidence_section(record: dict[str, Any]) -> str:
 
 
 def _cells(one: dict[str, Any], record: dict[str, Any], several: bool) -> list[str]:
-    begin = [one["kind"], one["name"], *([Path(one["run"]).name] if several else [])]
+    name = one["name"].replace(" ", NO_BREAK).replace("-", "−")
+    begin = [one["kind"], name, *([Path(one["run"]).name] if several else [])]
     if one["left_out"]:
         return [*begin, "", "", "", "", "left out", one["left_out"]]
+    told = [f"{one['resolution_angst']:.1f}{NO_BREAK}Å", f"{one['log_gain_per_segment']:.2f}"]
+    if one is record["candidates"][0]:
+        return [*begin, *told, "", "", "", "what the others are held against"]
     error = "" if one["difference_error"] is None else f" ± {one['difference_error']:.0f}"
     return [
         *begin,
-        f"{one['resolution_angst']:.1f} Å",
-        f"{one['log_gain_per_segment']:.2f}",
-        f"{one['difference']:.0f}{error}",
+        *told,
+        f"{one['difference']:.0f}{error}".replace(" ", NO_BREAK).replace("-", "−"),
         f"{one['filaments_for_it']} of {record['filaments']}",
         one["verdict"],
         one["note"] or "",

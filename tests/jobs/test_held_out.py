@@ -38,6 +38,27 @@ def test_each_half_is_told_by_the_map_of_the_other(run):
     assert_allclose(one[second], 0, atol=0.05)
 
 
+def test_segments_are_placed_against_the_map_of_their_own_half(run):
+    held = HeldOut.of(run)
+    first, second = held.own_references()
+    both, other = held.sums([first, second], quiet), held.sums([first, first], quiet)
+    assert_array_equal(both[0].grid.numpy(), other[0].grid.numpy())
+    assert not np.array_equal(both[1].grid.numpy(), other[1].grid.numpy())
+
+
+def test_all_rots_are_alike_before_a_segment_is_seen(run):
+    """What the chains of the run believe was found with its symmetry."""
+    for particles in HeldOut.of(run).particles:
+        assert np.ptp(particles.rot_log_prior, axis=2).max() == 0
+
+
+def test_sums_have_no_rotation_of_the_run(filaments, tmp_path):
+    """Orientations of all the sphere, as a map without symmetry needs them."""
+    held = HeldOut.of(autorefine(config_of(filaments, tmp_path, symmetry="C2", refinement={"max_iterations": 1})))
+    assert held.helix.fold == 2
+    assert held.models[0].component.n_directions == 12 * 4**held.state.search.healpix_order
+
+
 def test_maps_of_a_half_are_of_its_own_images(run):
     """With the other half's sums replaced by noise and the spectrum kept, the reference of a half keeps every bit."""
     held = HeldOut.of(run)

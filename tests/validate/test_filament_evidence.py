@@ -23,6 +23,7 @@ def test_segments_add_up_by_filament_and_half():
     [
         ([1, 1, 1, 1, 1, 1, 1, 1], "better"),
         ([-1, -1, -1, -1, -1, -1, -1, -1], "worse"),
+        ([9, 9, 9, 9, -1, -1, -1, -1], "not told apart"),  # halves contradict each other
         ([9, 0, 0, 9, 0, 0, 0, 0], "not told apart"),  # one half alone
         ([9, 0, 0, 0, 9, 0, 0, 0], "not told apart"),  # one filament of each half
     ],
