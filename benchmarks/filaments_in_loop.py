@@ -66,7 +66,7 @@ SETS: dict[str, dict[str, Any]] = {
         "imaging": {"box_px": 48, "pixel_size_angst": 4.0},
         "snr": 0.1,
     },
-    # A T4 lysozyme-sized domain of another fold on the same helix: a chain of inorganic pyrophosphatase
+    # A chain of inorganic pyrophosphatase, of another fold, on another helix
     "phosphatase": {
         "specimen": {"model": "1e9g.cif.gz", "chains": ["A"], "copies": "none"},
         "filaments": _KINASE | {"radius_angst": 28, "rise_angst": 32, "twist_deg": -70},
@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--regularisers", nargs="+", default=["wiener", "blush"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--snr", type=float, help="instead of that of the set")
-    parser.add_argument("--iterations", type=int, default=6)
+    parser.add_argument("--iterations", type=int, default=12)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the configuration")
     parser.add_argument("--label", default="", help="added to the names of runs with changes")
     chosen = parser.parse_args()
