@@ -19,6 +19,25 @@ _THIN = {
 _FINE = {"box_px": 96, "pixel_size_angst": 1.9, "defocus_min_angst": 6000, "defocus_max_angst": 16000}
 _AMYLOID = {"imaging": _FINE, "noise": {"snr": 0.1}, "initial_lowpass_angst": 15}
 
+# Where refinements of a set start, and what they search; of others the symmetry is known
+STARTS: dict[str, dict[str, Any]] = {
+    "filament_twenty": {
+        "rise_angst": 22,
+        "twist_deg": 34,
+        "rise_range_angst": [19, 24],
+        "twist_range_deg": [30, 40],
+        "central_fraction": 0.4,
+    },
+    "filament_amyloid": {"twist_deg": -180.5, "twist_range_deg": [-180.8, -180.4]},
+    "filament_amyloid_c2": {"twist_deg": -1.0, "twist_range_deg": [-1.6, -0.8]},
+}
+
+
+def start_of(settings: dict[str, Any]) -> dict[str, Any]:
+    """Section `helix` of a refinement of the set that `set.json` describes, of any seed."""
+    return settings["helix"] | STARTS.get(settings["name"].split("_seed")[0], {})
+
+
 FILAMENTS: dict[str, dict[str, Any]] = {
     # A helix of 20 Å rise: noise of 1.5 times the signal's standard deviation, 7 of 16 filaments reversed
     "filament_twenty": {"filaments": _TWENTY, "imaging": _SMALL, "noise": {"snr": 0.44}},

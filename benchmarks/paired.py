@@ -2,6 +2,7 @@
 
     python benchmarks/paired.py SET [--blush auto expert] [--relion expert nomask] [--set refinement.max_iterations=20]
 
+Filaments start from `filaments.STARTS`: give `--blush auto --relion`, and run `peer.py SET filament` beside it.
 Modes of Blush: auto (mask made from its own maps), expert (the true mask), sphere. Of RELION: expert and nomask, see
 `peer.py`; a finished RELION run is read again unless --again is given, because it costs the most. Blush's results go to
 SET/blush_MODE/result.json. Run nothing else meanwhile: CPU seconds rise with the load of the machine.
@@ -20,6 +21,8 @@ from typing import Any
 
 import yaml
 from compare import aligned_resolution_angst, compare_with_truth, final_resolution_angst, last_iteration, oracle
+from filament_truth import compared
+from filaments import start_of
 
 COLUMNS = (
     ("cpu_seconds", "CPU s", "{:.0f}"),
@@ -48,6 +51,8 @@ def configuration(folder: Path, settings: dict, mode: str, changes: dict[str, An
         "symmetry": settings["symmetry"],
         "initial_lowpass_angst": settings["initial_lowpass_angst"],
     }
+    if "helix" in settings:
+        content |= {"job": "helix", "mask": "auto", "helix": start_of(settings)}
     for key, value in changes.items():
         target, *rest = key.split(".")
         if rest:
@@ -66,7 +71,8 @@ def run_blush(folder: Path, settings: dict, mode: str, changes: dict[str, Any]) 
     log = folder / f"blush_{mode}.log"
     load, begun, before = os.getloadavg(), time.time(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with log.open("w") as stream:
-        command = [str(Path(sys.executable).parent / "blush"), "refine", str(config)]
+        verb = "run" if "helix" in settings else "refine"
+        command = [str(Path(sys.executable).parent / "blush"), verb, str(config)]
         status = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT).returncode
     if status:
         raise SystemExit(f"blush refine failed with status {status}; see {log}")
@@ -83,7 +89,11 @@ def run_blush(folder: Path, settings: dict, mode: str, changes: dict[str, Any]) 
         "iterations": last_iteration(out),
         "reported_resolution_angst": final_resolution_angst(out / "run_model.star"),
     }
-    if settings["truth"]:
+    if "helix" in settings:
+        found = json.loads((out / "summary.json").read_text())["helix"]
+        result |= {key: found[key] for key in ("rise_angst", "twist_deg", "slope_error_deg_per_angst")}
+        result |= compared(folder, out / "run_data.star", out / "run_class001.mrc")
+    elif settings["truth"]:
         result |= compare_with_truth(folder, settings, out / "run_class001.mrc", out / "run_data.star")
     (out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     return result
@@ -127,6 +137,9 @@ def main() -> None:
     changes = {key: yaml.safe_load(value) for key, value in (item.split("=", 1) for item in chosen.set)}
     results = [(f"blush {mode}", run_blush(folder, settings, mode, changes)) for mode in chosen.blush]
     results += [(f"relion {mode}", run_relion(folder, mode, chosen.again)) for mode in chosen.relion]
+    if "helix" in settings:
+        print(json.dumps(dict(results), indent=1))
+        return
     if settings["truth"]:
         for name, result in results:
             result["aligned_angst"] = aligned_resolution_angst(folder, settings, folder / name.replace(" ", "_"))

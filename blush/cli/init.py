@@ -17,10 +17,14 @@ QUESTIONS = {
     "particles": "Particles, a STAR file or a .cs table of cryoSPARC",
     "reference": "Initial map, of any box and pixel size",
     "particle_diameter_angst": "Diameter in Å, a little more than the longest extent of the particle",
+    "tube_diameter_angst": "Width of the filament in Å, and some pixels more",
     "symmetry": "Symmetry: C1, D2, O, I1, ...",
     "name": "Name of the run",
 }
-OPTIONS = {key: f"--{key.split('_')[-2] if key.endswith('_angst') else key}" for key in QUESTIONS}
+OPTIONS = {key: f"--{key}" for key in QUESTIONS} | {
+    "particle_diameter_angst": "--diameter",
+    "tube_diameter_angst": "--tube",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -33,6 +37,9 @@ def init(
     particles: Annotated[Path | None, typer.Option(help="Particle STAR file, or .cs table of cryoSPARC.")] = None,
     reference: Annotated[Path | None, typer.Option(help="Initial map, of any box and pixel size.")] = None,
     diameter: Annotated[float | None, typer.Option(help="Diameter of the particle in Å.")] = None,
+    tube: Annotated[
+        float | None, typer.Option(help="Width of the filament in Å, where particles are segments.")
+    ] = None,
     symmetry: Annotated[str | None, typer.Option(help="Point group, as C1 or D2.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take what was found, and C1.")] = False,
@@ -45,7 +52,7 @@ def init(
     if os.path.lexists(config):
         problem = Problem("exists", "give the new file another name: blush init NAME.yaml", str(config))
         raise BlushError("nothing was written", [problem])
-    given = dict(zip(QUESTIONS, (particles, reference, diameter, symmetry, name), strict=True))
+    given = dict(zip(QUESTIONS, (particles, reference, diameter, tube, symmetry, name), strict=True))
     answers = Interview(config, yes).answers(given)
     images = read_images(Path(str(answers["particles"])))
     notes = {
@@ -55,15 +62,29 @@ def init(
         "particle_diameter_angst": f"of the circle around the particle; images are {images.extent_angst:.4g} Å wide",
         "symmetry": "Cn, Dn, T, O, I1 to I4, axes as RELION has them",
     }
-    placed = {key: _from(config, answers[key]) if key in ("particles", "reference") else answers[key] for key in ORDER}
-    text = every_setting(placed) if all_settings else first_yaml(placed, notes, images.has_poses)
+    if TUBE in answers:
+        answers["job"] = "helix"
+        notes |= HELIX_NOTES
+    keys = [key for key in ORDER if key in answers]
+    placed = {key: _from(config, answers[key]) if key in ("particles", "reference") else answers[key] for key in keys}
+    step = images.segment_step_angst
+    text = every_setting(placed) if all_settings else first_yaml(placed, notes, images.has_poses, step)
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(text, encoding="utf-8")
     typer.echo(f"{config} is written: {images.note}")
+    if TUBE in answers:
+        typer.echo(f"first:  give helix.rise_angst and helix.twist_deg in {config}; no table has them: docs/helical.md")
     typer.echo(f"next:  blush run {config}      (or only check the input: blush import {config} --check-only)")
 
 
-ORDER = ("name", "particles", "reference", "particle_diameter_angst", "symmetry")
+ORDER = ("name", "job", "particles", "reference", "particle_diameter_angst", "symmetry", "tube_diameter_angst")
+TUBE = "tube_diameter_angst"
+HELIX_NOTES = {
+    "job": "the table has filaments; refine: particles of their own, as if there were none",
+    "symmetry": "Cn about the axis of the filament",
+}
+CIRCLE = 0.9
+"""Of the box: diameter of the circle around a segment, where no other is asked for."""
 
 
 class Interview:
@@ -91,6 +112,8 @@ class Interview:
         made: dict[str, str | float] = {}
         missing: list[Problem | str] = []
         for key in QUESTIONS:
+            if key == TUBE and not self.of_filaments(given[key]):
+                continue
             answer = given[key]
             if answer is not None:
                 made[key] = self.checked(key, answer if isinstance(answer, float) else str(answer))
@@ -103,6 +126,22 @@ class Interview:
         if missing:
             raise BlushError("nothing was written: there is nobody to ask for", missing)
         return made
+
+    def of_filaments(self, tube: Path | float | str | None) -> bool:
+        """Whether particles are segments, so that their tube is asked for.
+
+        Raises
+        ------
+        BlushError
+            Where a tube was given for others.
+        """
+        if self.images is None or self.images.segment_step_angst is not None:
+            return self.images is not None
+        if tube is not None:
+            raise BlushError(
+                "nothing was written", [Problem("the particles are no segments", "leave it out", "--tube")]
+            )
+        return False
 
     def ask(self, key: str) -> str | float:
         """One answer from the terminal, asked for until it is right."""
@@ -121,11 +160,13 @@ class Interview:
         """An answer that is right."""
         from blush.jobs.first_inputs import check_answer, read_images, read_map_note
 
-        if key == "particle_diameter_angst":
+        if key in ("particle_diameter_angst", TUBE):
             answer = _number(answer)
         check_answer(key, answer, self.images)
         if key == "particles":
             self.images = read_images(Path(str(answer)))
+            if self.images.segment_step_angst is not None:
+                self.found["particle_diameter_angst"] = [f"{CIRCLE * self.images.extent_angst:.0f}"]
             self.tell(self.images.note)
         elif key == "reference":
             self.tell(read_map_note(Path(str(answer))))

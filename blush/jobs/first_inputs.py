@@ -12,8 +12,10 @@ from blush.config.files import checked
 from blush.errors import BlushError, Problem
 from blush.io.cs_array import read_cs_array
 from blush.io.cs_table import is_cs
+from blush.io.filaments import TUBE, with_filaments
 from blush.io.mrc import map_header
-from blush.io.particles import read_particles
+from blush.io.particles import ParticleSet, read_particles
+from blush.io.star import Table
 
 _PART_BYTES = 1 << 16
 _NO_STARTING_MAP = ("mask", "half", "locres", "_it0")
@@ -30,11 +32,14 @@ class Images:
         Side of the smallest box; a particle is no larger.
     note
         The same in words.
+    segment_step_angst
+        Median distance of neighbouring segments along their filaments; None: these are no segments of filaments.
     """
 
     extent_angst: float
     has_poses: bool
     note: str
+    segment_step_angst: float | None = None
 
 
 def particle_tables(folder: Path) -> list[Path]:
@@ -56,14 +61,16 @@ def read_images(path: Path) -> Images:
     BlushError
         With every mistake that is in it.
     """
-    particles, _ = read_particles(path)
+    particles, blocks = read_particles(path)
     groups = particles.optics
     sizes = sorted({f"{group.box_px} px at {group.pixel_size_angst:g} Å" for group in groups})
     voltages = sorted({f"{group.voltage_kv:g}" for group in groups})
     poses = "with poses" if particles.has_poses else "no poses"
     halves = "" if not np.any(particles.half) else ", halves kept"
     note = f"{len(particles)} images of {' and '.join(sizes)}, {' and '.join(voltages)} kV, {poses}{halves}"
-    return Images(min(group.box_px * group.pixel_size_angst for group in groups), particles.has_poses, note)
+    extent = min(group.box_px * group.pixel_size_angst for group in groups)
+    step, of_filaments = _segments(particles, blocks, path)
+    return Images(extent, particles.has_poses, note + of_filaments, step)
 
 
 def read_map_note(path: Path) -> str:
@@ -79,6 +86,23 @@ def read_map_note(path: Path) -> str:
     return f"{size} at {header.pixel_size_angst:g} Å" if header.pixel_size_angst > 0 else f"{size}, of no pixel size"
 
 
+def _segments(particles: ParticleSet, blocks: dict[str, Table], path: Path) -> tuple[float | None, str]:
+    """Distance of neighbours on their filaments, and in words what filaments there are; none: None, and nothing."""
+    if TUBE not in blocks["particles"]:
+        return None, ""
+    problems: list[Problem] = []
+    found, _ = with_filaments(particles, blocks, path, problems, [])
+    if found.filament is None or found.track_angst is None:
+        raise BlushError(f"{path} has filaments that cannot be read", problems)
+    order = np.lexsort((found.track_angst, found.filament))
+    gap = np.diff(found.track_angst[order])[np.diff(found.filament[order]) == 0]
+    number = len(np.unique(found.filament))
+    if not len(gap):
+        return None, f", {number} filaments of a single segment each"
+    step = float(np.median(gap))
+    return step, f", {number} filaments with a segment every {step:.4g} Å"
+
+
 def check_answer(key: str, value: str | float, images: Images | None) -> None:
     """Check one setting by itself, and a diameter against the images.
 
@@ -87,10 +111,16 @@ def check_answer(key: str, value: str | float, images: Images | None) -> None:
     BlushError
         If it is no such setting.
     """
-    checked(RunConfig, _EXAMPLE | {key: value}, "this answer")
-    if key == "particle_diameter_angst" and images is not None and float(value) > images.extent_angst:
+    setting = {"helix": {key: value}} if key == "tube_diameter_angst" else {key: value}
+    checked(RunConfig, _EXAMPLE | setting, "this answer")
+    if (
+        key in ("particle_diameter_angst", "tube_diameter_angst")
+        and images is not None
+        and float(value) > images.extent_angst
+    ):
         message = f"is wider than the images, {images.extent_angst:.4g} Å"
-        problem = Problem(message, "give the longest extent of the particle in Å", where=key, value=str(value))
+        what = "the width of the filament" if key == "tube_diameter_angst" else "the longest extent of the particle"
+        problem = Problem(message, f"give {what} in Å", where=key, value=str(value))
         raise BlushError("this answer has 1 mistake(s):", [problem])
 
 

@@ -96,6 +96,68 @@ def test_a_table_with_poses_offers_to_start_from_them(folder):
     assert "\n# refinement: {start_from: poses} " in (folder / "posed.yaml").read_text()
 
 
+SEGMENTS = (
+    TABLE.split("data_particles")[0]
+    + """data_particles
+loop_
+_rlnImageName
+_rlnMicrographName
+_rlnOpticsGroup
+_rlnDefocusU
+_rlnHelicalTubeID
+_rlnHelicalTrackLengthAngst
+_rlnAnglePsiPrior
+1@stack.mrcs m1.mrc 1 10000 1 0 20
+2@stack.mrcs m1.mrc 1 10000 1 14.25 20
+1@stack.mrcs m1.mrc 1 10000 2 0 80
+2@stack.mrcs m1.mrc 1 10000 2 14.25 80
+"""
+)
+
+
+def test_a_table_of_segments_becomes_a_job_of_filaments_whose_rise_and_twist_are_to_be_given(folder):
+    (folder / "picked.star").write_text(SEGMENTS)
+    said = init("--yes", "--tube", "30", "--name", "fibril")
+    text = (folder / "my.yaml").read_text()
+    content = yaml.safe_load(text)
+    assert (content["job"], content["particle_diameter_angst"]) == ("helix", 50)  # 0.9 of 56 Å
+    assert content["helix"] == {"rise_angst": None, "twist_deg": None, "tube_diameter_angst": 30}
+    assert "2 filaments with a segment every 14.25 Å" in text
+    assert "14.25 Å, between segments, over the rise" in text
+    assert "give helix.rise_angst and helix.twist_deg in my.yaml" in said
+    with pytest.raises(BlushError, match="job: helix lacks rise_angst, twist_deg"):
+        load_config(folder / "my.yaml")
+    given = text.replace("rise_angst: null", "rise_angst: 4.75").replace("twist_deg: null", "twist_deg: -1.2")
+    for name in ("twist_range_deg", "units_per_segment", "central_fraction"):
+        given = given.replace(f"# {name}", name)
+    (folder / "given.yaml").write_text(given)
+    config = load_config(folder / "given.yaml")
+    assert (config.job, config.helix.rise_angst, config.helix.twist_range_deg) == ("helix", 4.75, (-1.6, -0.8))
+
+
+def test_all_settings_of_filaments_have_their_tube(folder):
+    (folder / "picked.star").write_text(SEGMENTS)
+    init("--all", "--yes", "--tube", "30")
+    content = yaml.safe_load((folder / "my.yaml").read_text())
+    assert (content["job"], content["helix"]["tube_diameter_angst"]) == ("helix", 30)
+
+
+def test_the_tube_of_filaments_is_asked_for_and_that_of_others_refused(folder):
+    with pytest.raises(BlushError, match="--tube: the particles are no segments"):
+        init("--yes", *GIVEN, "--tube", "30")
+    (folder / "picked.star").write_text(SEGMENTS)
+    with pytest.raises(BlushError, match="--tube: Width of the filament"):
+        init("--yes", *GIVEN)
+    with pytest.raises(BlushError, match=r"is wider than the images, 56 Å \(found 80\)"):
+        init("--yes", *GIVEN, "--tube", "80")
+
+
+def test_filaments_that_cannot_be_read_are_refused_by_name(folder):
+    (folder / "picked.star").write_text(SEGMENTS.replace("14.25", "nan"))
+    with pytest.raises(BlushError, match="filaments that cannot be read"):
+        init("--yes", *GIVEN, "--tube", "30")
+
+
 def test_all_settings_are_written_with_what_was_given(folder):
     init("--all", "--yes", *GIVEN)
     assert list(yaml.safe_load((folder / "my.yaml").read_text())) == list(RunConfig.model_fields)
