@@ -12,7 +12,6 @@ those of rank 0 are given apart, because the leader mostly spins while it waits 
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -28,14 +27,16 @@ from blush.io.mrc import read_volume, write_volume
 from blush.io.star import read_star
 
 RANKS = 3
-STOPPED = 124
-"""Status of `timeout` where it ended what it ran."""
 OPTIONS = (
     "--auto_refine --split_random_halves --firstiter_cc --ctf --ctf_corrected_ref --flatten_solvent --zero_mask "
     "--oversampling 1 --healpix_order 2 --auto_local_healpix_order 4 --offset_range 5 --offset_step 2 "
     "--low_resol_join_halves 40 --norm --scale --pad 2 --dont_combine_weights_via_disc --pool 3 --j 1"
 )
-TIMED_RANK = 'exec /usr/bin/time -f "%U %S %e %M" -o "$RANK_TIMES/rank$OMPI_COMM_WORLD_RANK.txt" "$@"'
+# A rank that is stopped is ended below GNU time, which then writes what it took before mpirun ends them all
+TIMED_RANK = (
+    '[ -n "$LIMIT" ] && trap "" TERM; exec /usr/bin/time -f "%U %S %e %M" '
+    '-o "$RANK_TIMES/rank$OMPI_COMM_WORLD_RANK.txt" ${LIMIT:+timeout --signal=USR1 "$LIMIT"} "$@"'
+)
 
 
 def arguments(settings: dict, mode: str, seed: int) -> list[str]:
@@ -101,21 +102,18 @@ def run_relion(folder: Path, mode: str, chosen: list[str], minutes: float | None
     command = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n", str(RANKS)]
     command += ["bash", "-c", TIMED_RANK, "rank", "relion_refine_mpi", *chosen]
     (out / "command.json").write_text(json.dumps(command, indent=1) + "\n")
-    load_before, begun, before = os.getloadavg(), time.time(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    if minutes is not None:
-        command = ["timeout", "--signal=INT", "--kill-after=60", f"{60 * minutes:g}", *command]
+    load_before, begun = os.getloadavg(), time.time()
     with (out / "log.txt").open("w") as log:
         environment = {**os.environ, "RANK_TIMES": str(out), "OMP_NUM_THREADS": "1"}
+        environment["LIMIT"] = "" if minutes is None else f"{60 * minutes:g}"
         done = subprocess.run(  # mpirun would eat the standard input of a script
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment
         )
-    if minutes is not None and done.returncode == STOPPED:
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return {"stopped": True, "wall_seconds": time.time() - begun, "load_before": load_before, "cpu_seconds": spent}
-    if done.returncode:
+    stopped = minutes is not None and time.time() - begun >= 60 * minutes
+    if done.returncode and not stopped:
         raise SystemExit(f"RELION failed with status {done.returncode}; see {out / 'log.txt'}")
     return {
+        "stopped": stopped,
         "wall_seconds": time.time() - begun,
         "load_before": load_before,
         "load_after": os.getloadavg(),
@@ -155,10 +153,11 @@ def main() -> None:
     result |= {"set": settings["name"], "program": "relion 3.1.3", "mode": chosen.mode}
     if not result.get("stopped"):
         result["reported_resolution_angst"] = final_resolution_angst(out / "run_model.star")
-    result["iterations"] = last_iteration(out)
     if chosen.mode == "filament":
         result |= compared_filaments(folder, out)
-    elif settings["truth"]:
+    else:
+        result["iterations"] = last_iteration(out)
+    if chosen.mode != "filament" and settings["truth"]:
         result |= compare_with_truth(folder, settings, out / "run_class001.mrc", out / "run_data.star")
     (out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     sys.stdout.write(json.dumps(result, indent=1) + "\n")
