@@ -113,7 +113,8 @@ class Neighbourhoods:
     def candidates(self, block: Block) -> Candidates:
         """Orientations near the previous one, with a prior of mean 1 over them."""
         orientation, log_prior = neighbours(self.model, block, self.device)
-        log_prior = (log_prior + (orientation >= 0).sum(1, keepdim=True).log())[:, None]  # mean 1 over the search
+        count = (orientation >= 0).sum(1, keepdim=True).to(log_prior)
+        log_prior = (log_prior + count.log())[:, None]  # mean 1 over the search
         return Candidates(orientation[:, None], log_prior)
 
     def fine(self, block: Block, mass: PriorMass | None, shifts: FineShifts) -> FinePrior:

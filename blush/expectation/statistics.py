@@ -41,7 +41,10 @@ class Fit:
 
 
 def add_statistics(sums: Sums, model: Model, pixels: Packed, block: Block, fit: Fit) -> None:
-    """Add one block to `sums` (in place), poses apart: docs/algorithm.md, sections 3 and 5."""
+    """Add one block to `sums` (in place), poses apart: docs/algorithm.md, sections 3 and 5.
+
+    `log_gain` is the log likelihood over that of an empty map; of cross-correlation, which has none, 0.
+    """
     weight = fit.weight
     shells = block.images.power.shape[1]
     cross = (block.images.masked * fit.mean).sum(1) * block.transfer
@@ -61,7 +64,7 @@ def add_statistics(sums: Sums, model: Model, pixels: Packed, block: Block, fit: 
         {
             "norm_correction": old / model.norm_average * (2 * residual.clamp_min(0).sum(1) / weight).sqrt(),
             "log_likelihood": _log_likelihood(model, pixels, block, fit.log_sum),
-            "log_gain": fit.log_sum,
+            "log_gain": torch.zeros_like(fit.log_sum) if model.cross_correlation else fit.log_sum,
         }
     )
 

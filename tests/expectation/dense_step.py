@@ -326,7 +326,7 @@ def add(sums: Sums, given: Model, particles: ParticleSet, i: int, image: Image, 
     n, ramp = len(given.component.references), ramps(given, poses.offsets_px)
     predicted = [slices(given, k, poses.rotations, given.radius) for k in range(n)]
     shifted = image.masked * ramp
-    likelihood = torch.zeros((), dtype=torch.float64)
+    likelihood = gain = torch.zeros((), dtype=torch.float64)
     if given.cross_correlation:
         if given.fixed_poses:
             weight = closest(given, particles, i, image, poses, predicted)
@@ -340,6 +340,8 @@ def add(sums: Sums, given: Model, particles: ParticleSet, i: int, image: Image, 
         # Shells beyond the size in use count with a variance of 1, as in RELION.
         beyond = image.masked.abs().square()[shell > given.radius].sum() / 2
         likelihood = log_sum - (2 * math.pi * image.sigma2[compared]).log().sum() - beyond
+        # Over what an empty map would give: every sample's residual is then the image itself.
+        gain = log_sum + (image.masked.abs().square() / (2 * image.sigma2))[compared].sum()
     _add_statistics(sums, given, particles, i, image, shifted, predicted, weight)
     _add_poses(sums, given, image, poses, weight)
     if given.filament is not None:
@@ -349,7 +351,7 @@ def add(sums: Sums, given: Model, particles: ParticleSet, i: int, image: Image, 
         total = own.sum(0)[:, None] * (image.factor * image.scale * image.transfer)
         insert(volume, poses.rotations, torch.stack((data.real, data.imag), 1)[..., :inside].contiguous(),
                total[:, :inside].contiguous(), pixels)  # fmt: skip
-    sums.append({"log_likelihood": likelihood[None]})
+    sums.append({"log_likelihood": likelihood[None], "log_gain": gain[None]})
 
 
 def _add_statistics(
