@@ -38,7 +38,9 @@ def helix_evidence(
     from blush.report.helix_evidence_page import write_evidence_page
 
     given = [_helix(text) for text in candidate or ()]
-    record = weigh_symmetries(runs, given, rounds, _show if sys.stderr.isatty() else lambda *_: None)
+    record = weigh_symmetries(runs, given, rounds, _show)
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")
     _tell(record)
     written = write_evidence(out, record)
     typer.echo(str(written))
@@ -77,5 +79,9 @@ def _helix(text: str) -> "Helix":
 
 
 def _show(name: str, done: int, total: int) -> None:
-    sys.stderr.write(f"\r\033[K{name} {done}/{total}")
+    """One line for each candidate; on a terminal it counts segments."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"{'' if done else chr(10)}\r\033[K{name}  {done}/{total}")
+    elif not done:
+        sys.stderr.write(f"{name}\n")
     sys.stderr.flush()

@@ -12,7 +12,7 @@ from blush.config.files import checked
 from blush.errors import BlushError, Problem
 from blush.io.cs_array import read_cs_array
 from blush.io.cs_table import is_cs
-from blush.io.filaments import TUBE, with_filaments
+from blush.io.filaments import TUBE, track_steps, with_filaments
 from blush.io.mrc import map_header
 from blush.io.particles import ParticleSet, read_particles
 from blush.io.star import Table
@@ -94,8 +94,7 @@ def _segments(particles: ParticleSet, blocks: dict[str, Table], path: Path) -> t
     found, _ = with_filaments(particles, blocks, path, problems, [])
     if found.filament is None or found.track_angst is None:
         raise BlushError(f"{path} has filaments that cannot be read", problems)
-    order = np.lexsort((found.track_angst, found.filament))
-    gap = np.diff(found.track_angst[order])[np.diff(found.filament[order]) == 0]
+    gap = track_steps(found)
     number = len(np.unique(found.filament))
     if not len(gap):
         return None, f", {number} filaments of a single segment each"

@@ -111,13 +111,28 @@ class HeldOut:
         """Take noise, scale and temperature of another run's images, so that both are told on one scale."""
         self.models = tuple(
             replace(
-                mine, **{name: getattr(theirs, name) for name in ("noise", "scale", "norm_average", "pose_temperature")}
+                mine,
+                noise=theirs.noise,
+                scale=theirs.scale,
+                norm_average=theirs.norm_average,
+                pose_temperature=theirs.pose_temperature,
             )
             for mine, theirs in zip(self.models, other.models, strict=True)
         )
         self.particles = tuple(
             replace(mine, norm_correction=theirs.norm_correction)
             for mine, theirs in zip(self.particles, other.particles, strict=True)
+        )
+
+    @property
+    def radius(self) -> int:
+        """Largest shell in which images are compared."""
+        return min(model.radius for model in self.models)
+
+    def compare_up_to(self, radius: int) -> None:
+        """Compare images up to a shell, which has to be that of every run that is weighed."""
+        self.models = tuple(
+            replace(model, radius=radius, coarse_radius=min(radius, model.coarse_radius)) for model in self.models
         )
 
     def own_references(self) -> list[Tensor]:

@@ -66,7 +66,7 @@ def weigh_symmetries(runs: Sequence[Path], given: Sequence[Helix], rounds: int, 
     rounds
         How often segments are placed anew, nearby.
     report
-        Called with what is done, how much of it, and the whole.
+        Called with the candidate, how many segments of a half are done, and how many there are; first with 0.
 
     Raises
     ------
@@ -77,6 +77,8 @@ def weigh_symmetries(runs: Sequence[Path], given: Sequence[Helix], rounds: int, 
     for other in placed[1:]:
         _require_alike(placed[0], other)
         other.measured_like(placed[0])
+    for run in placed:
+        run.compare_up_to(min(one.radius for one in placed))
     tried = candidates_of(placed[0].helix)
     tried += [Candidate(GIVEN, helix) for helix in given if helix not in [one.helix for one in tried]]
     listed = [(placed[0], one) for one in tried]
@@ -88,10 +90,12 @@ def weigh_symmetries(runs: Sequence[Path], given: Sequence[Helix], rounds: int, 
         sums = run.sums(run.own_references(), lambda *_: None)
         for place, candidate in enumerate(own):
 
-            def tell(done: int, total: int, name: str = f"run {index + 1}: {candidate.name}") -> None:
+            def tell(
+                done: int, total: int, name: str = f"run {index + 1}, {place + 1} of {len(own)}: {candidate.name}"
+            ) -> None:
                 report(name, done, total)
 
-            report(f"run {index + 1}: {candidate.name}", place, len(own))
+            tell(0, len(run.frozen))
             weighed.append(_weigh(run, candidate, sums, rounds, tell))
     return _record(runs, placed, weighed, rounds)
 
@@ -99,10 +103,10 @@ def weigh_symmetries(runs: Sequence[Path], given: Sequence[Helix], rounds: int, 
 def _weigh(run: HeldOut, candidate: Candidate, sums: Any, rounds: int, tell: Callable[[int, int], None]) -> Weighed:
     try:
         references, fsc = run.references(sums, candidate.helix)
-        for _ in range(rounds):
-            references, fsc = run.references(run.sums(references, tell), candidate.helix)
     except ValueError as error:  # a rise that the central part does not hold
         return Weighed(run, candidate, left_out=str(error))
+    for _ in range(rounds):
+        references, fsc = run.references(run.sums(references, tell), candidate.helix)
     box_angst = run.state.facts.box_px * run.state.facts.pixel_size_angst
     resolution = resolutions_angst(signal_to_noise(fsc, joined=True)[None], box_angst, over_gaps=False)[0]
     return Weighed(run, candidate, float(resolution), run.log_gain(references, tell))

@@ -35,14 +35,14 @@ def write_evidence_page(folder: Path, record: dict[str, Any]) -> Path:
         What `blush.jobs.helix_evidence.weigh_symmetries` tells.
     """
     body = section("What the data say", "".join(f"<p>{escape(text)}</p>" for text in record["conclusions"]))
-    body += evidence_section(record)
+    body += _candidates(record)
     title = "Evidence for the symmetry"
     note = f"Numbers: helix_evidence.json; docs/helical.md. Segments were placed anew {record['rounds']} times."
     return write_sheet(folder / "helix_evidence.html", title, " ".join(record["runs"]), body, note)
 
 
-def evidence_section(record: dict[str, Any]) -> str:
-    """The table and the figure, for this page and that of the run."""
+def _candidates(record: dict[str, Any]) -> str:
+    """The table and the figure."""
     several = len(record["runs"]) > 1
     figures = ("FSC 0.143", "Per segment", "Difference", "Filaments for it", "Verdict", "Note")
     head = ("Tried", "Symmetry", *(("Run",) if several else ()), *figures)

@@ -60,7 +60,7 @@ def _evidence(run: RunData) -> str:
     if not path.exists():
         has_ended = run.last is not None and run.last.converged
         return f'<p class="note">{escape(UNASKED)}</p>' if has_ended else ""
-    conclusions = read_record(path)["conclusions"]
+    conclusions = read_record(path, members=("conclusions",))["conclusions"]
     told = "".join(f"<li>{escape(text)}</li>" for text in conclusions)
     return f"<p>What filaments say of the symmetry (helix_evidence/helix_evidence.html):</p><ul>{told}</ul>"
 

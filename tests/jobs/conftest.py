@@ -11,10 +11,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from filament_runs import TRUE, config_of, simulated_filaments
+
 from blush.config import RunConfig
 from blush.io.particles import ParticleSet, read_particles
 from blush.jobs import steps
-from blush.jobs.autorefine import iterate
+from blush.jobs.autorefine import autorefine, iterate
 from blush.simulate.particle_set import simulate
 from blush.simulate.settings import load_settings
 from blush.validate import directional_fsc, isotropic_halves
@@ -110,3 +112,15 @@ def digests(finished: Path) -> Callable[[Path], dict[str, str]]:
         return out
 
     return read
+
+
+@pytest.fixture(scope="session")
+def still_filaments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of eight filaments of six segments, all of which look along their tracks."""
+    return simulated_filaments(tmp_path_factory.mktemp("still_filaments"), count=8, against=0)
+
+
+@pytest.fixture(scope="session")
+def still_run(still_filaments: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Their refinement with the true symmetry, finished."""
+    return autorefine(config_of(still_filaments, tmp_path_factory.mktemp("still_run"), helix=TRUE))

@@ -9,9 +9,14 @@ from blush.simulate.settings import load_settings
 LAST = 3
 
 
-def simulated_filaments(out: Path) -> Path:
-    """Six filaments of six segments, two of which look against their tracks; returns the folder."""
-    helix = {"rise_angst": 21, "twist_deg": 37, "count": 6, "segments": 6, "units_per_segment": 2, "reversed": 2}
+TRUE = {"rise_angst": 21, "twist_deg": 37, "central_fraction": 0.5, "tube_diameter_angst": 120}
+"""Section `helix` of a refinement with the true symmetry, which nothing searches."""
+
+
+def simulated_filaments(out: Path, count: int = 6, against: int = 2) -> Path:
+    """Filaments of six segments, some of which look against their tracks; returns the folder."""
+    helix = {"rise_angst": 21, "twist_deg": 37, "count": count, "segments": 6, "units_per_segment": 2}
+    helix["reversed"] = against
     imaging = {"box_px": 32, "pixel_size_angst": 6.0}
     simulate(load_settings(None, {"filaments": helix, "imaging": imaging, "noise": {"snr": 1.0}, "output": out}))
     return out
