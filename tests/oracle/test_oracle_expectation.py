@@ -142,7 +142,7 @@ def reference(case: Case) -> tuple[list[Result], list[Grid]]:
             prior = [torch.from_numpy(angle[i : i + 1]) for angle in (p.rot_deg, p.tilt_deg, p.psi_deg)]
             index, log_prior = (table[0] for table in case.grid.local_neighbours(*prior, case.local_sigma_deg))
             near = index >= 0
-            local = index[near].numpy(), (log_prior[near] + torch.log(near.sum())).numpy()
+            local = index[near].numpy(), log_prior[near].numpy() + np.log(near.sum().item())
         results.append(expectation(case.images[i].astype(float), row, optics, case, sums, local))
     return results, sums
 
