@@ -25,9 +25,11 @@ def helix_start(
     inner_diameter: Annotated[float, typer.Option(min=0, help="Inner diameter in Å.")] = 0.0,
     classes: Annotated[Path | None, typer.Option(help="Stack of 2D class averages, the filament along x.")] = None,
     number: Annotated[list[int] | None, typer.Option("--class", help="Number of an average to use, from 1.")] = None,
+    particles: Annotated[Path | None, typer.Option(help="Table of segments, to find the section from these.")] = None,
+    filaments: Annotated[int, typer.Option(min=1, help="Most filaments of the table to use, the longest.")] = 200,
     crossover: Annotated[float | None, typer.Option(min=1, help="Å from a cross-over to the next.")] = None,
-    resolution: Annotated[float, typer.Option(help="Finest detail of the averages in Å; above the rungs'.")] = 10.0,
-    shift: Annotated[float, typer.Option(min=0, help="Å that averages may be off the axis.")] = 10.0,
+    resolution: Annotated[float, typer.Option(help="Finest detail that is used, in Å; above the rungs'.")] = 10.0,
+    shift: Annotated[float, typer.Option(min=0, help="Å that averages or filaments may be off the axis.")] = 10.0,
     right_handed: Annotated[bool, typer.Option("--right-handed", help="Hand of the slow twist; else left.")] = False,
     beginnings: Annotated[int, typer.Option(min=1, help="Random beginnings, of which the best is taken.")] = 16,
     seed: Annotated[int, typer.Option(help="Seed of these.")] = 1,
@@ -40,30 +42,42 @@ def helix_start(
     twist: Annotated[float | None, typer.Option(help="Degrees from unit to unit of a model, right-handed.")] = None,
     fold: Annotated[int, typer.Option(min=1, help="n of Cn about z, of a model.")] = 1,
 ) -> None:
-    """Write a first map: of a model, of the section that 2D class averages show, or else a cylinder.
+    """Write a first map: of a model, of the section that class averages or filaments show, or else a cylinder.
 
-    From class averages (--classes, --crossover) the section is found by placing each average along the filament, either
-    way round; it then turns along z, by half a turn per cross-over. Rungs are not in it: they come in refinement.
+    From class averages (--classes) or segments (--particles) and the distance of cross-overs (--crossover), the section
+    is found by placing each average, or each filament laid out straight, along the twist, either way round. It then
+    turns along z, by half a turn per cross-over. Rungs are not in it: they come in refinement.
     """
     from blush.helix.masks import Tube
-    from blush.jobs.first_helix import TITLE, Classes, Wanted, write_cylinder, write_from_classes, write_model
+    from blush.jobs.first_helix import (
+        TITLE,
+        Wanted,
+        Wish,
+        write_cylinder,
+        write_from_classes,
+        write_from_segments,
+        write_model,
+    )
     from blush.simulate.settings import Specimen
 
     _check(box, pixel_size, diameter, inner_diameter)
-    if classes is not None and model is not None:
-        raise BlushError(TITLE, [Problem("--classes and --model exclude each other", "leave one out")])
-    if classes is not None and crossover is None:
+    sources = {"--classes": classes, "--particles": particles, "--model": model}
+    given = [name for name, path in sources.items() if path is not None]
+    if len(given) > 1:
+        raise BlushError(TITLE, [Problem(f"{' and '.join(given)} exclude each other", "give one of them")])
+    if (classes or particles) and crossover is None:
         raise BlushError(TITLE, [Problem("the cross-over is missing", "measure it, and give --crossover")])
     if model is not None and (rise is None or twist is None):
         raise BlushError(TITLE, [Problem("rise or twist of the model is missing", "give --rise and --twist")])
     wanted = Wanted(output, box, pixel_size, Tube(diameter, inner_diameter))
-    if classes is not None and crossover is not None:
-        averages = Classes(
-            classes, tuple(number or ()), crossover, resolution, shift, not right_handed, beginnings, seed
-        )
-        found = write_from_classes(wanted, averages)
+    if (classes or particles) and crossover is not None:
+        wish = Wish(crossover, resolution, shift, not right_handed, beginnings, seed)
+        if classes is not None:
+            found, shown = write_from_classes(wanted, wish, classes, tuple(number or ())), "the averages"
+        elif particles is not None:
+            found, shown = write_from_segments(wanted, wish, particles, filaments), "the filaments, noise included"
         likely = sum(share > found.explained - 0.002 for share in found.spread)
-        typer.echo(f"explains {found.explained:.1%} of the averages; {likely} of {beginnings} beginnings came to it")
+        typer.echo(f"explains {found.explained:.1%} of {shown}; {likely} of {beginnings} beginnings came to it")
     elif model is not None and rise is not None and twist is not None:
         specimen = Specimen(model=model, chains=tuple(chain) if chain else None)
         write_model(wanted, _helix(rise, twist, fold), specimen, axis)

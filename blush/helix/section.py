@@ -47,7 +47,9 @@ class SectionFound:
     places_deg: Tensor
 
 
-def section_of_classes(columns: Tensor, angles: int, shifts_px: int, beginnings: int, seed: int) -> SectionFound:
+def section_of_classes(
+    columns: Tensor, angles: int, shifts_px: int, beginnings: int, seed: int, seen: Tensor | None = None
+) -> SectionFound:
     """The section whose projections the averages are made of.
 
     Parameters
@@ -62,12 +64,17 @@ def section_of_classes(columns: Tensor, angles: int, shifts_px: int, beginnings:
         Random beginnings, of which the best is taken.
     seed
         Seed of these.
+    seen
+        (k, x) 1 where an average has a column, 0 where it has none; None: everywhere.
     """
     generator = torch.Generator().manual_seed(seed)
     candidates = _candidates(columns, shifts_px)
     kinds, length = candidates.shape[1], columns.shape[1]
-    seen = torch.fft.rfft(_folded(candidates, angles), dim=2)
-    coverage = torch.fft.rfft(_folded(torch.ones(1, 1, length, 1), angles), dim=2)[0, 0, :, 0]
+    spectra = torch.fft.rfft(_folded(candidates, angles), dim=2)
+    present = torch.ones(len(columns), length) if seen is None else seen.to(columns.dtype)
+    covering = _candidates(present[:, :, None].expand(-1, -1, 2), 0)[..., :1]
+    coverage = torch.fft.rfft(_folded(covering, angles), dim=2)[..., 0].repeat(1, kinds // 2, 1)
+    pixels = present.sum() * columns.shape[2]
     shape = (beginnings, len(columns), kinds, angles)
     # Offsets from the beginning trap some searches, and offsets that come later others: half of them do either.
     late = (torch.arange(beginnings) % 2 == 1)[:, None] & (torch.arange(kinds) // 2 != shifts_px)
@@ -75,15 +82,16 @@ def section_of_classes(columns: Tensor, angles: int, shifts_px: int, beginnings:
     weight /= weight.sum((2, 3), keepdim=True)
     power = candidates.square().sum((2, 3))[None, :, :, None]
     for iteration in range(ITERATIONS):
-        sinogram, section = _section(weight, seen, coverage, angles)
+        sinogram, section = _section(weight, spectra, coverage, angles)
         spectrum = torch.fft.rfft(sinogram, dim=1)
-        cross = torch.fft.irfft(torch.einsum("bfy,kcfy->bkcf", spectrum, seen.conj()), n=angles, dim=3)
-        own = torch.fft.irfft(torch.fft.rfft(sinogram.square().sum(2), dim=1) * coverage.conj(), n=angles, dim=1)
-        residual = power - 2 * cross + own[:, None, None, :]
+        cross = torch.fft.irfft(torch.einsum("bfy,kcfy->bkcf", spectrum, spectra.conj()), n=angles, dim=3)
+        strength = torch.fft.rfft(sinogram.square().sum(2), dim=1)
+        own = torch.fft.irfft(strength[:, None, None] * coverage.conj(), n=angles, dim=3)
+        residual = power - 2 * cross + own
         if iteration < ITERATIONS // 2:
             residual = residual.masked_fill(late[:, None, :, None], math.inf)
         least = residual.amin((2, 3), keepdim=True)
-        variance = least.mean((1, 2, 3), keepdim=True) / (columns.shape[1] * columns.shape[2])
+        variance = least.sum((1, 2, 3), keepdim=True) / pixels
         sharpness = min(1.0, FIRST_SHARPNESS ** (1 - 2 * (iteration + 1) / ITERATIONS))
         weight = torch.softmax((-sharpness / 2 * (residual - least) / variance).flatten(2), 2).view(shape)
     explained = 1 - least.sum((1, 2, 3)) / power[:, :, :1].sum((1, 2, 3))
@@ -113,11 +121,11 @@ def _folded(values: Tensor, angles: int) -> Tensor:
     return torch.zeros(*values.shape[:2], angles, values.shape[3]).index_add_(2, index, values)
 
 
-def _section(weight: Tensor, seen: Tensor, coverage: Tensor, angles: int) -> tuple[Tensor, Tensor]:
+def _section(weight: Tensor, spectra: Tensor, coverage: Tensor, angles: int) -> tuple[Tensor, Tensor]:
     """Sinograms (b, angles, y) and sections (b, y, y) of averages at places with these weights."""
     placed = torch.fft.rfft(weight, dim=3)
-    total = torch.fft.irfft(torch.einsum("bkcf,kcfy->bfy", placed, seen), n=angles, dim=1)
-    count = torch.fft.irfft(placed.sum((1, 2)) * coverage, n=angles, dim=1)[..., None]
+    total = torch.fft.irfft(torch.einsum("bkcf,kcfy->bfy", placed, spectra), n=angles, dim=1)
+    count = torch.fft.irfft(torch.einsum("bkcf,kcf->bf", placed, coverage), n=angles, dim=1)[..., None]
     total, count = total + _opposite(total), count + torch.roll(count, angles // 2, 1)
     measured = total / (count + 0.05 * count.mean(1, keepdim=True))
     section = _back_projected(measured)

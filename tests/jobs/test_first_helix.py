@@ -1,4 +1,6 @@
-"""`blush helix-start`: a cylinder, units of a model, the section of class averages; what cannot be made is told."""
+"""`blush helix-start`: a cylinder, units of a model, the section of averages or filaments; errors are told."""
+
+from collections.abc import Sequence
 
 import gemmi
 import numpy as np
@@ -8,13 +10,17 @@ from typer.testing import CliRunner
 
 from blush.cli.main import app
 from blush.errors import BlushError
+from blush.fourier.filter import low_pass
+from blush.helix.starts import turned_sections
 from blush.io.mrc import read_volume, write_stack
+from blush.simulate.particle_set import simulate
+from blush.simulate.settings import load_settings
 
 SIZE = ["--box", "48", "--pixel-size", "3"]
 
 
-def written(path, *options: object) -> np.ndarray:
-    told = CliRunner().invoke(app, ["helix-start", str(path), *SIZE, *map(str, options)])
+def written(path, *options: object, size: Sequence[str] = SIZE) -> np.ndarray:
+    told = CliRunner().invoke(app, ["helix-start", str(path), *size, *map(str, options)])
     if told.exception is not None:
         raise told.exception
     assert told.stdout.splitlines()[-1] == str(path)
@@ -75,13 +81,63 @@ def test_class_averages_make_a_map_of_their_hand(tmp_path, hand, sign):
     assert np.hypot(*peaks[1]) == pytest.approx(5, abs=1)
 
 
+@pytest.fixture(scope="module")
+def amyloids(tmp_path_factory):
+    """Ten filaments of two chains, half of which run against their tracks; 713 Å from one cross-over to the next."""
+    out = tmp_path_factory.mktemp("amyloids")
+    chain = {"beads": 24, "spacing_angst": 5, "sigma_angst": 2.5, "extent_angst": 20, "height_angst": 0}
+    filaments = {"rise_angst": 4.75, "twist_deg": -1.2, "count": 10, "segments": 10, "units_per_segment": 6}
+    filaments |= {"reversed": 5, "chain": chain, "radius_angst": 16}
+    imaging = {"box_px": 48, "pixel_size_angst": 4.0, "defocus_min_angst": 6000, "defocus_max_angst": 16000}
+    simulate(load_settings(None, {"filaments": filaments, "imaging": imaging, "noise": {"snr": 0.5}, "output": out}))
+    return out
+
+
+def alike(found: np.ndarray, true: np.ndarray, rows: tuple[int, ...]) -> tuple[float, ...]:
+    """Correlations with the sections of the truth at `rows`, turned as the first fits best, either way up."""
+    angles, best = torch.arange(0, 360, 3, dtype=torch.float64).deg2rad(), (0.0,)
+    for volume in (found, np.roll(found[::-1, ::-1], (1, 1), (0, 1)).copy()):
+        turned = turned_sections(torch.from_numpy(volume[list(rows)]), angles)
+        correlations = np.array(
+            [
+                [np.corrcoef(each.numpy().ravel(), true[row].ravel())[0, 1] for each in turns]
+                for row, turns in zip(rows, turned, strict=True)
+            ]
+        )
+        best = max(best, tuple(correlations[:, correlations[0].argmax()]))
+    return best
+
+
+@pytest.mark.parametrize("hand", [(), ("--right-handed",)])
+def test_segments_make_a_map_of_their_filament(tmp_path, amyloids, hand):
+    """Filaments are left-handed; 60 Å from the middle the sections of the other hand are turned by 30 degrees."""
+    options = ("--particles", amyloids / "particles.star", "--crossover", 712.5, "--diameter", 80, "--shift", 6)
+    written(
+        tmp_path / "start.mrc",
+        *options,
+        "--resolution",
+        16,
+        "--beginnings",
+        8,
+        *hand,
+        size=["--box", "48", "--pixel-size", "4"],
+    )
+    found = read_volume(tmp_path / "start.mrc")[0]
+    true = low_pass(torch.from_numpy(read_volume(amyloids / "true_map.mrc")[0]).float(), 16, 4.0).numpy()
+    middle, *ends = alike(found, true, (24, 9, 39))
+    assert middle > 0.7
+    assert (min(ends) > 0.65) == (not hand), (middle, ends)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--diameter", 200), r"does not fit \(found 200\); give .* at most the box, 144 Å"),
         (("--diameter", 60, "--classes", "x.mrcs"), "the cross-over is missing"),
         (("--diameter", 60, "--model", "x.pdb"), "rise or twist of the model is missing"),
-        (("--diameter", 60, "--classes", "x.mrcs", "--model", "x.pdb"), "exclude each other"),
+        (("--diameter", 60, "--classes", "x.mrcs", "--model", "x.pdb"), "--classes and --model exclude each other"),
+        (("--diameter", 60, "--particles", "x.star", "--model", "x.pdb"), "--particles and --model exclude each other"),
+        (("--diameter", 60, "--particles", "x.star"), "the cross-over is missing"),
         (("--diameter", 60, "--classes", "x.mrcs", "--crossover", 200), r"x\.mrcs"),
     ],
 )
