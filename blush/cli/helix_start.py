@@ -50,7 +50,6 @@ def helix_start(
     """
     from blush.helix.masks import Tube
     from blush.jobs.first_helix import (
-        TITLE,
         Wanted,
         Wish,
         write_cylinder,
@@ -61,14 +60,7 @@ def helix_start(
     from blush.simulate.settings import Specimen
 
     _check(box, pixel_size, diameter, inner_diameter)
-    sources = {"--classes": classes, "--particles": particles, "--model": model}
-    given = [name for name, path in sources.items() if path is not None]
-    if len(given) > 1:
-        raise BlushError(TITLE, [Problem(f"{' and '.join(given)} exclude each other", "give one of them")])
-    if (classes or particles) and crossover is None:
-        raise BlushError(TITLE, [Problem("the cross-over is missing", "measure it, and give --crossover")])
-    if model is not None and (rise is None or twist is None):
-        raise BlushError(TITLE, [Problem("rise or twist of the model is missing", "give --rise and --twist")])
+    _check_sources({"--classes": classes, "--particles": particles, "--model": model}, crossover, (rise, twist))
     wanted = Wanted(output, box, pixel_size, Tube(diameter, inner_diameter))
     if (classes or particles) and crossover is not None:
         wish = Wish(crossover, resolution, shift, not right_handed, beginnings, seed)
@@ -96,6 +88,21 @@ def _check(box: int, pixel_size_angst: float, diameter_angst: float, inner_angst
         problems.append(Problem("does not fit", remedy, where="--diameter", value=f"{diameter_angst:g}"))
     if problems:
         raise BlushError("no first map can be made", problems)
+
+
+def _check_sources(
+    sources: dict[str, Path | None], crossover_angst: float | None, screw: tuple[float | None, float | None]
+) -> None:
+    """Tell of several sources, and of what is missing for the one that is given."""
+    from blush.jobs.first_helix import TITLE
+
+    given = [name for name, path in sources.items() if path is not None]
+    if len(given) > 1:
+        raise BlushError(TITLE, [Problem(f"{' and '.join(given)} exclude each other", "give one of them")])
+    if {"--classes", "--particles"} & set(given) and crossover_angst is None:
+        raise BlushError(TITLE, [Problem("the cross-over is missing", "measure it, and give --crossover")])
+    if "--model" in given and None in screw:
+        raise BlushError(TITLE, [Problem("rise or twist of the model is missing", "give --rise and --twist")])
 
 
 def _helix(rise_angst: float, twist_deg: float, fold: int) -> "Helix":

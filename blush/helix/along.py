@@ -17,6 +17,21 @@ LEAST_SEGMENTS = 4
 """Of a filament, for a slow twist of its own."""
 
 
+def tilt_from_track_deg(particles: ParticleSet) -> Floats:
+    """(n,) how far each segment is tilted from its track, whichever way it looks along it; positive to one end of it.
+
+    Raises
+    ------
+    ValueError
+        Particles are no segments of filaments.
+    """
+    if particles.track_psi_deg is None or particles.track_tilt_deg is None:
+        raise ValueError("particles are no segments of filaments")
+    is_against = polarity(particles.psi_deg, particles.track_psi_deg) == 1
+    tilt = np.where(is_against, 180.0 - particles.tilt_deg, particles.tilt_deg)
+    return np.asarray(tilt - particles.track_tilt_deg, dtype=np.float64)
+
+
 @dataclass(frozen=True)
 class Along:
     """Segments in the order of their table, and the filaments that they are of.

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from blush.helix.along import Along
+from blush.helix.along import Along, tilt_from_track_deg
 from blush.helix.masks import central_mask
 from blush.io.filaments import units_per_segment
 from blush.io.mrc import read_volume, write_volume
@@ -25,6 +25,9 @@ from blush.refine.subset import HALVES
 from blush.validate.helix_truth import TrueHelix, compare_helix_with_truth
 
 FILE = "central_mask.mrc"
+FAR_TILT = 1.5
+"""Median distance of tilt from the track, in widths of the first prior, above which it is told. Where images tell
+nothing of tilt it is that of the track, and tilts that scatter as the prior says have a median of 0.67."""
 WRONG_SHARE = 0.02
 """Of segments that look against their filament, above which it is told."""
 
@@ -88,6 +91,7 @@ class HelixEnding(finish.Ending):
         control, helix, settings = self.control, self.control.helix, self.config.helix
         along = Along.of(self.found, helix)
         wrong = int(along.against_most.sum())
+        tilt_deg = float(np.median(np.abs(tilt_from_track_deg(self.found))))
         slope, error = along.own_slopes()
         known = np.isfinite(slope)
         given = settings.units_per_segment
@@ -104,14 +108,15 @@ class HelixEnding(finish.Ending):
             "filaments": len(along.count),
             "filaments_reversed": int(along.is_reversed.sum()),
             "segments_against_their_filament": wrong,
+            "tilt_from_track_deg": tilt_deg,
             "phase_spread_deg": along.phase_spread_deg,
             "walk_deg_over_100_angst": [float(np.sqrt(100 * one)) for one in control.walk_deg2_per_angst],
             "own_slope_spread_deg_per_angst": float(np.std(slope[known])) if known.any() else None,
             "own_slope_error_deg_per_angst": float(np.median(error[known])) if known.any() else None,
         }
-        return {"helix": record, "warnings": [*self._doubts(along, wrong), *self._opposite_halves()]}
+        return {"helix": record, "warnings": [*self._doubts(along, wrong, tilt_deg), *self._opposite_halves()]}
 
-    def _doubts(self, along: Along, wrong: int) -> list[str]:
+    def _doubts(self, along: Along, wrong: int, tilt_deg: float) -> list[str]:
         found = [
             f"The {name} ended at the limit of its range: widen helix.{name}_range_{unit}, or start from another value."
             for name, unit in (("rise", "angst"), ("twist", "deg"))
@@ -120,6 +125,11 @@ class HelixEnding(finish.Ending):
         if wrong > WRONG_SHARE * len(along.filament):
             found.append(
                 f"{wrong} of {len(along.filament)} segments look against their filament: its polarity is not certain."
+            )
+        if tilt_deg > FAR_TILT * self.config.helix.sigma_tilt_deg:
+            found.append(
+                f"Half of the segments are tilted by more than {tilt_deg:.0f} degrees from their tracks: filaments lie "
+                "flat, so this is a sign of a wrong symmetry. Compare others with blush helix-evidence."
             )
         return found
 

@@ -1,10 +1,12 @@
 """Segments as places on filaments, against poses drawn from the formulas of an ideal helix."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from blush.geometry.helix import Helix, from_frame
-from blush.helix.along import Along
+from blush.helix.along import Along, tilt_from_track_deg
 from blush.io.particles import ParticleSet
 
 HELIX = Helix(21.0, 37.0)
@@ -82,3 +84,14 @@ def test_segments_that_look_the_other_way_are_counted_and_left_out():
 def test_single_particles_are_refused():
     with pytest.raises(ValueError, match="no segments of filaments"):
         Along.of(particles_of(3, filament=None, track_angst=None, track_psi_deg=None), HELIX)
+
+
+def test_a_tilt_is_told_from_the_track_whichever_way_a_segment_looks():
+    """Drawn: tilt 88 for every segment, reversed ones too, whose structure is therefore tilted the other way."""
+    particles, *_ = drawn()
+    against = Along.of(particles, HELIX).reversed
+    np.testing.assert_allclose(tilt_from_track_deg(particles), np.where(against, 2.0, -2.0))
+    steep = replace(particles, track_tilt_deg=np.full(len(particles.rot_deg), 95.0))
+    np.testing.assert_allclose(tilt_from_track_deg(steep), np.where(against, -3.0, -7.0))
+    with pytest.raises(ValueError, match="no segments"):
+        tilt_from_track_deg(replace(particles, track_tilt_deg=None))
