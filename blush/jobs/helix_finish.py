@@ -13,18 +13,21 @@ from torch import Tensor
 from blush.helix.along import Along, tilt_from_track_deg
 from blush.helix.masks import central_mask
 from blush.io.filaments import units_per_segment
+from blush.io.files import atomic_write, load_npz
 from blush.io.mrc import read_volume, write_volume
 from blush.io.particles import read_particles
 from blush.jobs import finish
+from blush.jobs.filament_table import filament_lines
 from blush.jobs.helix_gauge import is_opposite
 from blush.jobs.helix_maps import tube_of
 from blush.jobs.inputs import read_frozen_particles
-from blush.jobs.sealed import checked, written
+from blush.jobs.outputs import imported_blocks
+from blush.jobs.sealed import checked, note, written
 from blush.refine.control import HelixControl
 from blush.refine.subset import HALVES
 from blush.validate.helix_truth import TrueHelix, compare_helix_with_truth
 
-FILE = "central_mask.mrc"
+FILE, TABLE = "central_mask.mrc", "filaments.tsv"
 FAR_TILT = 1.5
 """Median distance of tilt from the track, in widths of the first prior, above which it is told. Where images tell
 nothing of tilt it is that of the track, and tilts that scatter as the prior says have a median of 0.67."""
@@ -114,7 +117,18 @@ class HelixEnding(finish.Ending):
             "own_slope_spread_deg_per_angst": float(np.std(slope[known])) if known.any() else None,
             "own_slope_error_deg_per_angst": float(np.median(error[known])) if known.any() else None,
         }
+        self._write_table(along)
         return {"helix": record, "warnings": [*self._doubts(along, wrong, tilt_deg), *self._opposite_halves()]}
+
+    def _write_table(self, along: Along) -> None:
+        """Write what each filament says."""
+        poses = load_npz(checked(self.folder, self.folder.poses(self.state.iteration)))
+        segments = imported_blocks(self.folder.root)["particles"]
+        text = filament_lines(segments, along, poses["polarity_log_odds"], self.control.helix)
+        path = self.folder.root / "postprocess" / TABLE
+        with atomic_write(path) as beside:
+            beside.write_text(text, encoding="utf-8")
+        note(self.folder, [path])
 
     def _doubts(self, along: Along, wrong: int, tilt_deg: float) -> list[str]:
         found = [
