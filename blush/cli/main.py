@@ -28,7 +28,7 @@ PANELS = {
     "Maps": ("postprocess", "orientation", "fsc", "denoise", "lafter", "external-reconstruct"),
     "Particles and classes": ("select", "subtract", "export-cs", "export-star", "simulate", "classes"),
     "Bodies": ("propose-bodies", "motions"),
-    "Filaments": ("helix-start", "helix-symmetry", "helix-evidence"),
+    "Filaments": ("helix-start", "helix-symmetry", "helix-evidence", "helix-mask"),
     "Regularisers": ("compare-regularisers", "check-regulariser", "import-weights", "train"),
     "Steps that the workflow calls": (
         *("start", "expectation", "reduce", "denoise-and-trail", "regularise", "converge"),
