@@ -12,7 +12,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export_star(
-    table: Annotated[Path, typer.Argument(help="Particle table of cryoSPARC (.cs).")],
+    table: Annotated[Path, typer.Argument(help="Particle table of cryoSPARC (.cs), or a group of results (.csg).")],
     target: Annotated[Path, typer.Argument(help="STAR file to write.")],
     passthrough: Annotated[
         list[Path] | None, typer.Option(help="File with fields that the table lacks; default: those beside it.")

@@ -14,11 +14,13 @@ def register(app: typer.Typer) -> None:
 
 
 def import_(
-    source: Annotated[Path, typer.Argument(help="Configuration (YAML); with --check-only also a .star or .cs file.")],
+    source: Annotated[
+        Path, typer.Argument(help="Configuration (YAML); with --check-only also particles (.star, .cs, .csg).")
+    ],
     check_only: Annotated[bool, typer.Option("--check-only", help="Check everything and write nothing.")] = False,
 ) -> None:
     """Check every input at once, then freeze particles, halves and shards of a run."""
-    is_star = source.name.endswith((".star", ".cs", ".star.gz"))
+    is_star = source.name.endswith((".star", ".cs", ".csg", ".star.gz"))
     if is_star and not check_only:
         remedy = "give the configuration, or add --check-only"
         raise BlushError("cannot import", [Problem("a particle table alone is not a run", remedy, file=str(source))])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from blush.jobs.first_inputs import Images
 
 QUESTIONS = {
-    "particles": "Particles, a STAR file or a .cs table of cryoSPARC",
+    "particles": "Particles, a STAR file, or a .cs table or .csg group of cryoSPARC",
     "reference": "Initial map, of any box and pixel size",
     "particle_diameter_angst": "Diameter in Å, a little more than the longest extent of the particle",
     "tube_diameter_angst": "Width of the filament in Å, and some pixels more",
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 def init(
     config: Annotated[Path, typer.Argument(help="Configuration to write.")] = Path("my.yaml"),
-    particles: Annotated[Path | None, typer.Option(help="Particle STAR file, or .cs table of cryoSPARC.")] = None,
+    particles: Annotated[Path | None, typer.Option(help="Particle STAR file; .cs or .csg file of cryoSPARC.")] = None,
     reference: Annotated[Path | None, typer.Option(help="Initial map, of any box and pixel size.")] = None,
     diameter: Annotated[float | None, typer.Option(help="Diameter of the particle in Å.")] = None,
     tube: Annotated[
@@ -135,7 +135,7 @@ class Interview:
         BlushError
             Where a tube was given for others.
         """
-        if self.images is None or self.images.segment_step_angst is not None:
+        if self.images is None or self.images.has_filaments:
             return self.images is not None
         if tube is not None:
             raise BlushError(
@@ -165,7 +165,7 @@ class Interview:
         check_answer(key, answer, self.images)
         if key == "particles":
             self.images = read_images(Path(str(answer)))
-            if self.images.segment_step_angst is not None:
+            if self.images.has_filaments:
                 self.found["particle_diameter_angst"] = [f"{CIRCLE * self.images.extent_angst:.0f}"]
             self.tell(self.images.note)
         elif key == "reference":

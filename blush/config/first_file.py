@@ -31,7 +31,7 @@ def first_yaml(
     has_poses
         Whether the table says how particles lie, so that a search may start there.
     step_angst
-        Distance of segments along their filaments; None: these are no filaments.
+        Distance of segments along their filaments; None: no filament has two, or these are none.
     """
     fields = RunConfig.model_fields
     plain = {key: value for key, value in answers.items() if key != TUBE}
@@ -40,7 +40,7 @@ def first_yaml(
         "# One job of Blush, written by `blush init`. Relative paths start at the folder of this file.",
         "# `blush init --all` writes a file with every setting; docs/configuration.md explains them.",
         *(_beside(_setting(key, value), notes.get(key, "")) for key, value in plain.items()),
-        *([] if step_angst is None else _helix(answers[TUBE], step_angst)),
+        *(_helix(answers[TUBE], step_angst) if TUBE in answers else []),
         "",
         "# What is often changed, with its default: take away the # of the line.",
         *(_beside(f"# {_setting(key, fields[key].default)}", fields[key].description or "") for key in often),
@@ -53,15 +53,18 @@ def first_yaml(
     return "\n".join(lines) + "\n"
 
 
-def _helix(tube_angst: str | float, step_angst: float) -> list[str]:
+def _helix(tube_angst: str | float, step_angst: float | None) -> list[str]:
     """The section of filaments, in which rise and twist are still to be given: no table has them."""
+    units = "by itself it is 1: no filament has two segments"
+    if step_angst is not None:
+        units = f"by itself it is {step_angst:.4g} Å, between segments, over the rise"
     return [
         "helix:",
         _beside("  rise_angst: null", "GIVE IT: Å from a unit to the next; an amyloid has 4.75, as a screw 2_1 2.375"),
         _beside("  twist_deg: null", "GIVE IT: right-handed positive; a rung: -180 * rise / cross-over if left-handed"),
         _beside(f"  {_setting(TUBE, tube_angst)}", "wider than the filament by some pixels"),
         _beside("  # twist_range_deg: [-1.6, -0.8]", "searched by whole filaments; so is rise_range_angst by maps"),
-        _beside("  # units_per_segment: null", f"by itself it is {step_angst:.4g} Å, between segments, over the rise"),
+        _beside("  # units_per_segment: null", units),
         _beside("  # central_fraction: 0.3", "part of the box from which maps are made; its FSC is that which counts"),
     ]
 

@@ -57,7 +57,7 @@ class RunConfig(Section):
         "of one map that move; body: one of these, as a multibody run writes it in the folder of each; helix: one map "
         "of a filament",
     )
-    particles: Path = Field(description="Particle table: a STAR file of RELION, or a .cs file of cryoSPARC")
+    particles: Path = Field(description="Particle table: a STAR file of RELION, or a .cs or .csg file of cryoSPARC")
     reference: Path = Field(description="Initial map, of any box and pixel size")
     reference_pixel_size_angst: float | None = Field(
         default=None, gt=0, description="Pixel size of the reference; null: its header's, where that is plausible"

@@ -157,7 +157,7 @@ class Compute(Section):
 
 
 class Cryosparc(Section):
-    """How a `.cs` table of cryoSPARC is read; of no effect on STAR files."""
+    """How a `.cs` table or `.csg` group of cryoSPARC is read; of no effect on STAR files."""
 
     project: Path | None = Field(
         default=None, description="Folder that its image paths start from; null: the table's, or one above it"

@@ -22,31 +22,36 @@ _REMEDY = (
     "give the particles from before Global CTF Refinement, or a STAR file with the aberrations of RELION; or leave "
     "them out (cryosparc: {aberrations: leave_out}, or `blush export-star --leave-out-aberrations`)"
 )
+SMALL = "is left out: it cannot be converted, and is too small to be seen"
+_SMALL_REMEDY = "nothing to do, unless images are cut anew at smaller pixels"
 LEAVING_OUT = "is left out as was asked for; fit aberrations again where the resolution goes beyond them"
 
 
 def check_aberrations(fields: Fields, path: Path, leave_out: bool) -> tuple[list[Problem], list[Problem]]:
-    """Problems and warnings of every aberration that is large enough to be seen.
+    """Problems and warnings of every aberration: what can be seen is refused, and the rest told with its size.
 
     Parameters
     ----------
     leave_out
-        Whether they are warned of, and not refused.
+        Whether what can be seen is warned of, and not refused.
     """
-    found = [*_phases(fields, path), *_magnification(fields, path)]
+    found, small = _phases(fields, path)
+    for large, one in _magnification(fields, path):
+        (found if large else small).append(one)
     if not leave_out:
-        return found, []
-    return [], [Problem(problem.message, LEAVING_OUT, problem.file, problem.where, problem.value) for problem in found]
+        return found, small
+    asked = [Problem(problem.message, LEAVING_OUT, problem.file, problem.where, problem.value) for problem in found]
+    return [], [*asked, *small]
 
 
-def _phases(fields: Fields, path: Path) -> list[Problem]:
-    """Terms whose phase at the highest frequency may be more than `_LARGEST_PHASE_RAD`."""
+def _phases(fields: Fields, path: Path) -> tuple[list[Problem], list[Problem]]:
+    """Terms whose phase at the highest frequency may be more than `_LARGEST_PHASE_RAD`, and those of less."""
     voltage, pixel = fields["ctf/accel_kv"].astype(np.float64), fields["blob/psize_A"].astype(np.float64)
     with np.errstate(all="ignore"):
         volt = 1e3 * voltage
         wavelength_angst = 12.2643247 / np.sqrt(volt * (1 + 0.978466e-6 * volt))
         frequency = 0.5 / pixel
-        found = []
+        found, small = [], []
         for name, order in _ORDERS.items():
             if name not in fields or not fields[name].any():
                 continue
@@ -57,13 +62,19 @@ def _phases(fields: Fields, path: Path) -> list[Problem]:
                 value = f"up to {np.nanmax(phase[rows], initial=0):.2g} rad at the highest frequency, {len(rows)} rows"
                 message = "is an aberration that cannot be converted"
                 found.append(Problem(message, _REMEDY, str(path), name, value))
-    return found
+            else:
+                value = f"up to {phase.max():.2g} rad at the highest frequency, {np.count_nonzero(phase)} rows"
+                small.append(Problem(SMALL, _SMALL_REMEDY, str(path), name, value))
+    return found, small
 
 
-def _magnification(fields: Fields, path: Path) -> list[Problem]:
-    """Anisotropic magnification, kept as a matrix less the identity."""
+def _magnification(fields: Fields, path: Path) -> list[tuple[bool, Problem]]:
+    """Anisotropic magnification, kept as a matrix less the identity; whether it is large enough to be seen."""
     matrix = fields.get("ctf/anisomag", np.zeros((0, 4))).astype(np.float64)
-    if matrix.size == 0 or (abs(matrix) < _LARGEST_MAGNIFICATION).all():
+    if not matrix.any():
         return []
     value = f"up to {np.nanmax(abs(matrix), initial=0):.2g} from the identity"
-    return [Problem("anisotropic magnification cannot be refined", _REMEDY, str(path), "ctf/anisomag", value)]
+    if (abs(matrix) < _LARGEST_MAGNIFICATION).all():
+        return [(False, Problem(SMALL, _SMALL_REMEDY, str(path), "ctf/anisomag", value))]
+    message = "anisotropic magnification cannot be refined"
+    return [(True, Problem(message, _REMEDY, str(path), "ctf/anisomag", value))]

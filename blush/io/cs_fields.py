@@ -12,6 +12,7 @@ import numpy as np
 
 from blush.errors import Problem
 from blush.io.cs_array import read_cs_array
+from blush.io.cs_group import CsGroup, is_cs_group, read_cs_group
 
 Fields = dict[str, np.ndarray]
 """Columns by field: (n,) or (n, k)."""
@@ -46,11 +47,15 @@ AS_IT_IS = CsOptions()
 def passthrough_files(path: Path, options: CsOptions) -> tuple[Path, ...]:
     """The passthrough files of a table: those that are named, or those beside it that have all of its rows.
 
+    Of a group (`.csg`) all tables that it names but the first, and those that are named besides.
+
     Raises
     ------
     BlushError
         One that is looked into cannot be read.
     """
+    if is_cs_group(path):
+        return (*read_cs_group(path).passthrough, *(options.passthrough or ()))
     if options.passthrough is not None:
         return options.passthrough
     beside = [one for one in sorted(path.absolute().parent.glob(_PASSTHROUGH)) if one.name != path.name]
@@ -78,11 +83,12 @@ def read_cs_fields(path: Path, passthrough: Sequence[Path], problems: list[Probl
     BlushError
         A file cannot be read.
     """
-    rows = read_cs_array(path)
-    fields = _used(rows)
-    uid = _uids(path, fields, problems) if passthrough else None
+    group = read_cs_group(path) if is_cs_group(path) else None
+    table = group.table if group else path
+    fields = _used(table, group)
+    uid = _uids(table, fields, problems) if passthrough else None
     for other in passthrough:
-        others = _used(read_cs_array(other))
+        others = _used(other, group)
         known = _uids(other, others, problems)
         if uid is None or known is None:
             continue
@@ -90,7 +96,7 @@ def read_cs_fields(path: Path, passthrough: Sequence[Path], problems: list[Probl
         place = order[np.searchsorted(known[order], uid).clip(max=max(len(known) - 1, 0))] if len(known) else order
         if len(known) == 0 or (known[place] != uid).any():
             missing = len(uid) if len(known) == 0 else int(np.count_nonzero(known[place] != uid))
-            remedy = f"give the passthrough file of the job that wrote {path.name}"
+            remedy = f"give the passthrough file of the job that wrote {table.name}"
             problems.append(Problem("lacks rows of the table", remedy, str(other), "uid", f"{missing} of {len(uid)}"))
             continue
         slots = {name.partition("/")[0] for name in fields}
@@ -99,10 +105,25 @@ def read_cs_fields(path: Path, passthrough: Sequence[Path], problems: list[Probl
     return fields
 
 
-def _used(rows: np.ndarray) -> Fields:
-    """Fields that are used, as arrays of their own."""
-    names = rows.dtype.names or ()
-    return {name: np.array(rows[name]) for name in names if name.startswith(_USED)}
+def table_files(path: Path, options: CsOptions) -> tuple[Path, ...]:
+    """Every file besides `path` that its rows come from.
+
+    Raises
+    ------
+    BlushError
+        One that is looked into cannot be read.
+    """
+    first = (read_cs_group(path).table,) if is_cs_group(path) else ()
+    return (*first, *passthrough_files(path, options))
+
+
+def _used(path: Path, group: CsGroup | None) -> Fields:
+    """Fields of a table that are used, as arrays of their own; of a group's table the slots that it is named for."""
+    rows = read_cs_array(path)
+    names = [name for name in rows.dtype.names or () if name.startswith(_USED)]
+    if group is not None and (slots := group.slots_of(path)):
+        names = [name for name in names if name == "uid" or name.partition("/")[0] in slots]
+    return {name: np.array(rows[name]) for name in names}
 
 
 def _uids(path: Path, fields: Fields, problems: list[Problem]) -> np.ndarray | None:

@@ -56,8 +56,8 @@ _WORD = re.compile("|".join(sorted(_WORDS, key=len, reverse=True)))
 
 
 def is_cs(path: Path | str) -> bool:
-    """Whether a file is a table of cryoSPARC, by its name."""
-    return Path(path).suffix == ".cs"
+    """Whether a file is a table of cryoSPARC, or a group of them, by its name."""
+    return Path(path).suffix in (".cs", ".csg")
 
 
 def in_cs_words(problems: Sequence[Problem]) -> list[Problem]:

@@ -44,7 +44,7 @@ def read_star(path: Path | str, numeric: Collection[str] | None = None) -> dict[
     """
     path = Path(path)
     problem = unreadable(path)
-    if problem is None and path.suffix == ".cs":
+    if problem is None and path.suffix in (".cs", ".csg"):
         remedy = "write it as one with `blush export-star`"
         problem = Problem("is a table of cryoSPARC, not a STAR file", remedy, str(path))
     problem = problem or _other_file(path)

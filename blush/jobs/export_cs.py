@@ -107,7 +107,7 @@ def export_star(table: Path, target: Path, options: CsOptions) -> Exported:
         It is none, has mistakes, or what is to be written is no STAR file.
     """
     if not is_cs(table):
-        raise BlushError(TITLE, [Problem("is no table of cryoSPARC", "give a .cs file", str(table))])
+        raise BlushError(TITLE, [Problem("is no table of cryoSPARC", "give a .cs or .csg file", str(table))])
     if target.suffix != ".star":
         raise BlushError(TITLE, [Problem("is not the name of a STAR file", "let it end in .star", str(target))])
     particles, blocks = read_particles(table, find_stacks=False, cs=options)

@@ -11,6 +11,7 @@ from blush.config import RunConfig
 from blush.config.files import checked
 from blush.errors import BlushError, Problem
 from blush.io.cs_array import read_cs_array
+from blush.io.cs_group import is_cs_group, read_cs_group
 from blush.io.cs_table import is_cs
 from blush.io.filaments import TUBE, track_steps, with_filaments
 from blush.io.mrc import map_header
@@ -32,19 +33,25 @@ class Images:
         Side of the smallest box; a particle is no larger.
     note
         The same in words.
+    has_filaments
+        Whether the images are segments of filaments.
     segment_step_angst
-        Median distance of neighbouring segments along their filaments; None: these are no segments of filaments.
+        Median distance of neighbouring segments along their filaments; None: no filament has two.
     """
 
     extent_angst: float
     has_poses: bool
     note: str
+    has_filaments: bool = False
     segment_step_angst: float | None = None
 
 
 def particle_tables(folder: Path) -> list[Path]:
-    """Tables of particles that lie in a folder, without those of runs, by name."""
-    return [path for path in sorted((*folder.glob("*.star"), *folder.glob("*.cs"))) if _names_images(path)]
+    """Tables of particles that lie in a folder, without those of runs, by name; a group stands for its tables."""
+    named = sorted(path for kind in ("*.star", "*.cs", "*.csg") for path in folder.glob(kind))
+    found = [path for path in named if _names_images(path)]
+    grouped = {table for path in found if is_cs_group(path) for table in read_cs_group(path).slots.values()}
+    return [path for path in found if path.absolute() not in grouped]
 
 
 def starting_maps(folder: Path) -> list[Path]:
@@ -69,8 +76,10 @@ def read_images(path: Path) -> Images:
     halves = "" if not np.any(particles.half) else ", halves kept"
     note = f"{len(particles)} images of {' and '.join(sizes)}, {' and '.join(voltages)} kV, {poses}{halves}"
     extent = min(group.box_px * group.pixel_size_angst for group in groups)
+    if TUBE not in blocks["particles"]:
+        return Images(extent, particles.has_poses, note)
     step, of_filaments = _segments(particles, blocks, path)
-    return Images(extent, particles.has_poses, note + of_filaments, step)
+    return Images(extent, particles.has_poses, f"{note}, {of_filaments}", True, step)
 
 
 def read_map_note(path: Path) -> str:
@@ -87,19 +96,22 @@ def read_map_note(path: Path) -> str:
 
 
 def _segments(particles: ParticleSet, blocks: dict[str, Table], path: Path) -> tuple[float | None, str]:
-    """Distance of neighbours on their filaments, and in words what filaments there are; none: None, and nothing."""
-    if TUBE not in blocks["particles"]:
-        return None, ""
+    """Distance of neighbours on their filaments, None where all have one segment, and in words what there is."""
     problems: list[Problem] = []
     found, _ = with_filaments(particles, blocks, path, problems, [])
     if found.filament is None or found.track_angst is None:
         raise BlushError(f"{path} has filaments that cannot be read", problems)
-    gap = track_steps(found)
-    number = len(np.unique(found.filament))
+    segments = np.unique(found.filament, return_counts=True)[1]
+    gap, single = track_steps(found), int(np.count_nonzero(segments == 1))
     if not len(gap):
-        return None, f", {number} filaments of a single segment each"
+        return None, f"{_counted(len(segments), 'filament')} of a single segment each"
     step = float(np.median(gap))
-    return step, f", {number} filaments with a segment every {step:.4g} Å"
+    alone = f" ({single} of a single segment)" if single else ""
+    return step, f"{_counted(len(segments), 'filament')}{alone} with a segment every {step:.4g} Å"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def check_answer(key: str, value: str | float, images: Images | None) -> None:
@@ -126,6 +138,8 @@ def check_answer(key: str, value: str | float, images: Images | None) -> None:
 def _names_images(path: Path) -> bool:
     """Whether a table has a column of images; what cannot be read has none, and is told when it is named."""
     try:
+        if is_cs_group(path):
+            return "blob" in read_cs_group(path).slots
         if is_cs(path):
             return "blob/path" in (read_cs_array(path).dtype.names or ())
         with path.open("rb") as stream:

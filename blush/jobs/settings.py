@@ -15,7 +15,7 @@ from blush.config.input_file import unreadable
 from blush.errors import BlushError, Problem
 from blush.io import seal
 from blush.io.check import cs_options
-from blush.io.cs_fields import passthrough_files
+from blush.io.cs_fields import table_files
 from blush.io.cs_table import is_cs
 from blush.io.files import read_json, write_json
 from blush.io.seal import Owner
@@ -60,9 +60,9 @@ def _half_maps(config: RunConfig) -> dict[str, Path]:
 
 
 def _passthrough(config: RunConfig) -> tuple[Path, ...]:
-    """Files with fields that a table of cryoSPARC lacks; none where the table cannot be read, which its checks tell."""
+    """Other files of a table or group of cryoSPARC; none where one cannot be read, which its checks tell."""
     try:
-        return passthrough_files(config.particles, cs_options(config))
+        return table_files(config.particles, cs_options(config))
     except BlushError:
         return ()
 

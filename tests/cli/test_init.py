@@ -135,6 +135,23 @@ def test_a_table_of_segments_becomes_a_job_of_filaments_whose_rise_and_twist_are
     assert (config.job, config.helix.rise_angst, config.helix.twist_range_deg) == ("helix", 4.75, (-1.6, -0.8))
 
 
+def test_filaments_of_one_segment_are_filaments(folder):
+    lines = SEGMENTS.splitlines(keepends=True)
+    (folder / "picked.star").write_text("".join(line for line in lines if " 14.25 " not in line))
+    init("--yes", "--tube", "30")
+    text = (folder / "my.yaml").read_text()
+    assert "2 filaments of a single segment each" in text
+    assert "by itself it is 1: no filament has two segments" in text
+    assert yaml.safe_load(text)["job"] == "helix"
+
+
+def test_filaments_of_one_segment_among_others_are_counted(folder):
+    lines = SEGMENTS.splitlines(keepends=True)
+    (folder / "picked.star").write_text("".join(lines[:-1]))
+    init("--yes", "--tube", "30")
+    assert "2 filaments (1 of a single segment) with a segment every 14.25 Å" in (folder / "my.yaml").read_text()
+
+
 def test_all_settings_of_filaments_have_their_tube(folder):
     (folder / "picked.star").write_text(SEGMENTS)
     init("--all", "--yes", "--tube", "30")

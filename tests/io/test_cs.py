@@ -298,6 +298,13 @@ def test_aberrations_that_count_are_refused_by_field_and_small_ones_are_not(plac
     assert any(warning.where == f"ctf/{field}" for warning in left.warnings)
     small = {f"ctf__{field}": values * 1e-3, "blob__psize_A": np.ones(N, np.float32)}
     assert len(read_particles(saved(place / "q.cs", table(**small)))[0]) == N
+    [told_of] = [one for one in check_particles(place / "q.cs").warnings if one.where == f"ctf/{field}"]
+    [refused] = [one for one in left.warnings if one.where == f"ctf/{field}"]
+    sizes = [float(one.value.split()[2]) for one in (told_of, refused)]
+    assert sizes[0] == pytest.approx(1e-3 * sizes[1], rel=0.05)  # of two digits
+    assert "1 rows" in told_of.value
+    assert "is left out" in told_of.message
+    assert not [one for one in check_particles(saved(place / "r.cs", table())).warnings if "ctf" in (one.where or "")]
 
 
 def test_the_bound_of_a_tilt_is_that_of_the_phase_that_refinement_would_use():
