@@ -25,7 +25,7 @@ app = typer.Typer(
 PANELS = {
     "Begin and continue": ("init", "import", "run", "refine", "classify", "multibody"),
     "Look": ("status", "watch", "report"),
-    "Maps": ("postprocess", "orientation", "fsc", "denoise", "lafter", "external-reconstruct"),
+    "Maps": ("postprocess", "orientation", "reslog", "fsc", "denoise", "lafter", "external-reconstruct"),
     "Particles and classes": ("select", "subtract", "export-cs", "export-star", "simulate", "classes"),
     "Bodies": ("propose-bodies", "motions"),
     "Filaments": ("helix-start", "helix-symmetry", "helix-evidence", "helix-mask"),

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 import blush
+from blush.io.files import read_record
 from blush.jobs.body_runs import body_index, read_bodies, whole_of
 from blush.refine.control import HelixControl
 from blush.report import (
@@ -24,6 +25,7 @@ from blush.report.direction_sections import direction_section
 from blush.report.helix_section import helix_section
 from blush.report.iteration_steps import steps
 from blush.report.map_view import map_view
+from blush.report.reslog_page import reslog_section
 from blush.report.run_data import RunData, read_run
 from blush.report.run_sections import at_work, inputs_section, time_section
 from blush.report.sheet import document, figure, lead, section, warned, write_text
@@ -62,7 +64,7 @@ def _of_whole(data: RunData) -> RunData:
 def page(run: RunData) -> str:
     """The whole page."""
     sections: tuple[Callable[[RunData], str], ...] = (
-        map_view, _resolution, _slices, helix_section, _directions, _iterations, _particles, _regulariser,
+        map_view, _resolution, _slices, helix_section, _directions, _subsets, _iterations, _particles, _regulariser,
         time_section,
     )  # fmt: skip
     body = "".join(make(run) for make in sections)
@@ -105,6 +107,12 @@ def _directions(run: RunData) -> str:
     """Views and resolution by direction; not of filaments, whose views all lie about the equator as they must."""
     is_helix = run.last is not None and isinstance(run.last.control, HelixControl)
     return "" if is_helix else direction_section(run)
+
+
+def _subsets(run: RunData) -> str:
+    """Resolution of random subsets, where `blush reslog` has measured it."""
+    record = run.root / "reslog/reslog.json"
+    return reslog_section(read_record(record)) if record.exists() else ""
 
 
 def _iterations(run: RunData) -> str:

@@ -217,7 +217,12 @@ def test_what_is_done_with_a_result(betagal):
     whole, centred, _, posed, revert = commands(text["subtraction"])
     [again] = commands(section(6))
     again = again.replace("results/part", "results/again")
-    symmetric = [line.replace("D2", "D4") for line in commands(text["orientation"])]
+    few = ((" results/betagal", " results/betagal --fewest 10"), (" --output subsets", " --output subsets --fewest 10"))
+    symmetric = [
+        line.replace("D2", "D4").replace("--diameter 200", "--diameter 150") for line in commands(text["orientation"])
+    ]
+    for old, new in few:
+        symmetric = [line.replace(old, new) if " reslog " in line else line for line in symmetric]
     for line in (
         *symmetric,
         *commands(text["cryosparc"]),
