@@ -21,7 +21,7 @@ from blush.expectation.coarse import GlobalSearch, Weighted
 from blush.expectation.component import Component, Reference
 from blush.expectation.model import Model
 from blush.expectation.significance import posterior_cut
-from blush.expectation.sparse import Pairs, Sums, accumulate_pairs, score_pairs
+from blush.expectation.sparse import Pairs, WeightedSums, accumulate_pairs, score_pairs
 from blush.fourier.backproject import empty_accumulator, insert
 from blush.fourier.packed import packed
 from blush.fourier.project import project
@@ -29,6 +29,7 @@ from blush.fourier.shift import phases
 from blush.fourier.transform import transform
 from blush.geometry.rotation import matrix_from_euler
 from blush.geometry.sampling import OrientationGrid, fine_offsets, offset_grid
+from blush.kernels.shifts import Shifts
 
 PARTICLES, REPEATS = 64, 3
 
@@ -86,7 +87,7 @@ def second_pass(box: int, radius: int, device: torch.device) -> dict[str, float]
     model, block = problem(box, radius, device)
     pixels = packed(box, str(device))
     n, t = pixels.inside(radius), len(model.offsets_angst)
-    fine = phases(fine_offsets(model.offsets_angst.to(device), 2.0), pixels, n, torch.float32)
+    fine = Shifts(fine_offsets(model.offsets_angst.to(device), 2.0), pixels.kx[:n], pixels.ky[:n], box)
     image = torch.arange(PARTICLES, device=device).repeat_interleave(40)
     orientation = torch.arange(40, device=device).repeat(PARTICLES) // 4
     shift = torch.arange(40, device=device).repeat(PARTICLES) % 4 % t
@@ -99,7 +100,7 @@ def second_pass(box: int, radius: int, device: torch.device) -> dict[str, float]
     cut = timed(lambda: posterior_cut(scores, image, PARTICLES, 0.999), device)
     weight = posterior_cut(scores, image, PARTICLES, 0.999).weights(scores, image).view(-1, 4, 8)
     weight = torch.full_like(weight, 1e-3)
-    sums = Sums(torch.zeros(80, 2, n, device=device), torch.zeros(80, n, device=device),
+    sums = WeightedSums(torch.zeros(80, 2, n, device=device), torch.zeros(80, n, device=device),
                 torch.zeros_like(block.cross), torch.zeros_like(block.power))  # fmt: skip
     add = timed(lambda: accumulate_pairs(pairs, weight, block.cross, block.power, fine, slices, sums), device)
     samples = len(pairs) * 32

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LEAST_SHARE = 0.95
 TIMEOUT_S = {"own": 240, "main": 300, "room": 600, "numerics": 1500, "rest": 3000}
 """By stage; tests that do not come to an end by then have noticed, as long as those of the plain copy do."""
-NUMERIC_ROOMS = ("maximization", "refine", "expectation", "regularise", "oracle", "truth")
+NUMERIC_ROOMS = ("maximization", "refine", "expectation", "kernels", "regularise", "oracle", "truth")
 NUMERIC_JOBS = (
     "test_expect", "test_denoise_and_trail", "test_converge", "test_reduce", "test_half_independence", "test_import",
     "test_planning", "test_layout", "test_start", "test_inputs", "test_memory", "test_subtract",
@@ -44,6 +44,7 @@ MAIN = {
         "tests/expectation/test_competition.py",
         "tests/expectation/test_fixed.py",
     ],
+    "kernels": ["tests/expectation/test_sparse.py"],
     "maximization": ["tests/jobs/test_denoise_and_trail.py"],
     "denoise": ["tests/regularise/test_blush.py"],
     "regularise": ["tests/regularise/test_driver.py", "tests/regularise/test_contract.py"],

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from blush.fourier import native
+from blush.kernels import native
 
 torch.set_num_threads(1)
 # Tests that were started in the background, by a shell or a runner, ignore Ctrl-C, and so would all that they start.

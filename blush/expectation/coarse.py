@@ -10,10 +10,10 @@ from torch import Tensor
 from blush.expectation.model import Model
 from blush.expectation.shared_slices import SharedLists
 from blush.expectation.significance import posterior_cut
-from blush.expectation.sparse import combine
 from blush.fourier.packed import Packed
 from blush.fourier.project import project_weighted
 from blush.fourier.shift import multiply
+from blush.kernels.score import combine
 
 TILE = 1024  # orientations per matrix product: 1024 x 1000 pixels x 2 x 4 B = 8 MB of slices
 CACHED_FLOATS = 2**27  # slices of the whole grid are kept for a shard while they are below 512 MB

@@ -19,10 +19,12 @@ from blush.expectation.component import runs
 from blush.expectation.model import Model
 from blush.expectation.order import compact, stable_order
 from blush.expectation.significance import Cut, posterior_cut
-from blush.expectation.sparse import CHILD_SHIFTS, Pairs, WeightedSums, accumulate_pairs, score_pairs
+from blush.expectation.sparse import Pairs, WeightedSums, accumulate_pairs, score_pairs
 from blush.fourier.backproject import Accumulator, insert
 from blush.fourier.packed import Packed
 from blush.fourier.project import project
+from blush.kernels.score import CHILD_SHIFTS
+from blush.kernels.shifts import Shifts
 
 LogPrior = Callable[[Pairs, Tensor], Tensor]
 BLOCK_BYTES = {"cpu": 3 * 2**19, "cuda": 2**29}
@@ -101,7 +103,7 @@ def _sorted_pairs(poses: Poses, u: Tensor, n_orientations: int, size: int) -> tu
 
 
 def fine_posterior(
-    poses: Poses, block: Weighted, phases: Tensor, model: Model, pixels: Packed, prior: LogPrior | None = None
+    poses: Poses, block: Weighted, shifts: Shifts, model: Model, pixels: Packed, prior: LogPrior | None = None
 ) -> Posterior:
     """Score all children of the kept coarse poses and normalise.
 
@@ -109,8 +111,8 @@ def fine_posterior(
     ----------
     poses
         In ascending order of (image, shift).
-    phases
-        (t, 4, 2, n) of the fine shifts.
+    shifts
+        The fine shifts.
     prior
         (p, 4, children) log prior of the children of pairs, by the matrices (u, children, 3, 3) that their orientations
         count; None: children have the prior of their coarse pose.
@@ -130,7 +132,7 @@ def fine_posterior(
         slices = _slices(model, matrices, reference_edges, first, size, pixels, n)
         part = pairs.part(begin, end, first)
         scores[begin:end] = score_pairs(
-            part, block.cross, block.power, phases, slices.view(-1, children, 2, n),
+            part, block.cross, block.power, shifts, slices.view(-1, children, 2, n),
             log_prior[begin:end], model.cross_correlation, block.log_prior_shift.shape[1],
         )  # fmt: skip
         if prior is not None:
@@ -188,7 +190,7 @@ def _best_sample(scores: Tensor, image: Tensor, cut: Cut, n_images: int) -> Tens
 
 
 def back_project(
-    posterior: Posterior, image: Tensor, power: Tensor, phases: Tensor, model: Model, pixels: Packed,
+    posterior: Posterior, image: Tensor, power: Tensor, shifts: Shifts, model: Model, pixels: Packed,
     volumes: Sequence[Accumulator],
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Insert the weighted images into the references' `volumes` (in place) and predict each image from the model.
@@ -197,8 +199,8 @@ def back_project(
     ----------
     image, power
         (b, 2, n) s CTF X / sigma^2 of the unmasked images; (b, n) (s CTF)^2 / sigma^2.
-    phases
-        (t, 4, 2, n) of the fine shifts.
+    shifts
+        The fine shifts.
 
     Returns
     -------
@@ -211,7 +213,7 @@ def back_project(
         slices = _slices(model, posterior.matrices, edges, first, size, pixels, n)
         sums = WeightedSums(torch.zeros_like(slices), torch.zeros_like(slices[:, 0]), mean, square)
         accumulate_pairs(
-            posterior.pairs.part(begin, end, first), posterior.weight[begin:end], image, power, phases,
+            posterior.pairs.part(begin, end, first), posterior.weight[begin:end], image, power, shifts,
             slices.view(-1, children, 2, n), sums,
         )  # fmt: skip
         for k, part in runs(edges, first, first + len(slices) // children):

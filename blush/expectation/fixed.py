@@ -12,12 +12,12 @@ from blush.expectation.block import Block
 from blush.expectation.coarse import Weighted
 from blush.expectation.competition import tempered_shares
 from blush.expectation.model import Model
-from blush.expectation.sparse import combine
 from blush.fourier.many_maps import interleave, predict_many, score_many
 from blush.fourier.many_sums import InterleavedSums, empty_sums, insert_many
 from blush.fourier.packed import Packed
 from blush.geometry.rotation import matrix_from_euler
 from blush.io.particles import ParticleSet
+from blush.kernels.score import combine
 
 
 @dataclass(frozen=True)

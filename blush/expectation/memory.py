@@ -6,10 +6,10 @@ from dataclasses import astuple, dataclass, fields
 
 from blush.expectation.accuracy import BYTES_AT_ONCE, PARTICLES, bytes_per_particle
 from blush.expectation.coarse import CACHED_FLOATS, TILE
-from blush.expectation.sparse import CHILD_SHIFTS
 from blush.fourier.lanes import LANES_OF_A_GROUP, groups_and_lanes
 from blush.fourier.packed import packed
 from blush.fourier.transform import PADDING, sphere_radius
+from blush.kernels.score import CHILD_SHIFTS
 
 PROCESS_BYTES = 290_000_000
 """Python with torch and what its allocator holds back (measured, torch 2.13)."""

@@ -16,12 +16,14 @@ from blush.expectation.coarse import Poses
 from blush.expectation.memory import RAMP_BYTES
 from blush.expectation.model import Model
 from blush.expectation.order import compact
-from blush.expectation.sparse import CHILD_SHIFTS, Pairs
+from blush.expectation.sparse import Pairs
 from blush.fourier.packed import Packed
 from blush.fourier.shift import multiply, phases
 from blush.geometry.helix import from_frame, in_frame
 from blush.geometry.sampling import fine_offsets
 from blush.io.particles import POSE, ParticleSet
+from blush.kernels.score import CHILD_SHIFTS
+from blush.kernels.shifts import Shifts
 
 POLARITIES = 2
 """Lists of poses of a segment: those along the track, and those that are turned round."""
@@ -33,20 +35,22 @@ class FineShifts:
 
     Attributes
     ----------
-    px
-        (t, 4, 2) x and y, beside the whole pixels that an image was moved by.
-    phases
-        (t, 4, 2, n) their ramps.
+    vectors
+        x and y, beside the whole pixels that an image was moved by.
     image
         (t,) whose they are, ascending; None: everyone's.
     own
         (t,) which of its shifts, where they are one image's.
     """
 
-    px: Tensor
-    phases: Tensor
+    vectors: Shifts
     image: Tensor | None = None
     own: Tensor | None = None
+
+    @property
+    def px(self) -> Tensor:
+        """(t, 4, 2) pixels."""
+        return self.vectors.px
 
     def best_px(self, shift: Tensor) -> Tensor:
         """(..., 2) pixels of fine shifts 4 t + child."""
@@ -60,6 +64,10 @@ class FineShifts:
         return pairs.shift, whole_px[self.image].repeat_interleave(CHILD_SHIFTS, 0) + fine
 
 
+def _at_pixels(px: Tensor, pixels: Packed, n: int) -> Shifts:
+    return Shifts(px, pixels.kx[:n], pixels.ky[:n], pixels.box_px)
+
+
 class SharedOffsets:
     """One grid of offsets about the whole pixels that each image was moved by."""
 
@@ -67,9 +75,8 @@ class SharedOffsets:
         step_px = model.offset_step_angst / model.pixel_size_angst
         self.coarse_px = model.offsets_angst.to(device) / model.pixel_size_angst
         fine = fine_offsets(self.coarse_px, step_px)
-        n_pixels = pixels.inside(model.radius)
         self.ramps = phases(self.coarse_px, pixels, pixels.inside(model.coarse_radius), dtype)
-        self.shared = FineShifts(fine, phases(fine, pixels, n_pixels, dtype))
+        self.shared = FineShifts(_at_pixels(fine, pixels, pixels.inside(model.radius)))
         self.at_once: int | None = None
 
     @property
@@ -200,8 +207,8 @@ class FrameOffsets:
         frames = Frames.of(self.model, block, self.device)
         total = from_frame(self.in_frame_angst(frames, image, own), frames.psi_deg[image][:, None])
         offsets_px = total / self.model.pixel_size_angst - frames.whole_px[image][:, None]
-        ramps = phases(offsets_px, self.pixels, self.pixels.inside(self.model.radius), self.dtype)
-        return FineShifts(offsets_px, ramps, image, own), replace(poses, shift=shift)
+        vectors = _at_pixels(offsets_px, self.pixels, self.pixels.inside(self.model.radius))
+        return FineShifts(vectors, image, own), replace(poses, shift=shift)
 
     def in_frame_angst(self, frames: Frames, image: Tensor, own: Tensor) -> Tensor:
         """(u, 4, 2) along and across, of the whole offset, of the children of shifts `own` of images."""

@@ -267,11 +267,10 @@ class Expectation:
         block, weighted = subset
         shifts, poses = self.offsets.fine(block, poses)
         prior = CoarsePrior() if self.priors is None else self.priors.fine(block, mass, shifts)
-        ramps = shifts.phases
-        posterior = fine_posterior(poses, weighted, ramps, self.model, self.pixels, prior.log_density)
+        posterior = fine_posterior(poses, weighted, shifts.vectors, self.model, self.pixels, prior.log_density)
         image = block.images.unmasked * block.data_factor[:, None]
         power = block.data_factor * block.scale[:, None] * block.transfer
-        mean, square = back_project(posterior, image, power, ramps, self.model, self.pixels, sums.volumes)
+        mean, square = back_project(posterior, image, power, shifts.vectors, self.model, self.pixels, sums.volumes)
         weight = weight_of_images(posterior, len(block.scale))
         fit = Fit(weight, posterior.shares, posterior.log_sum, mean, square)
         add_statistics(sums, self.model, self.pixels, block, fit)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from blush.expectation.model import Model
-from blush.expectation.sparse import combine
 from blush.fourier.packed import Packed
 from blush.fourier.project import project
+from blush.kernels.score import combine
 
 CACHED_FLOATS = 2**27
 """Slices of all bands and angles are kept for a shard while they are below 512 MB."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from blush.fourier import native
+from blush.kernels import native
 
 PRUNE = 30.0
 """Samples e^-30 below the best are dropped: they cannot change a sum of 10^6 samples by more than 1e-7."""

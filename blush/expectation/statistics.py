@@ -12,9 +12,9 @@ from blush.expectation.block import Block
 from blush.expectation.fine import Posterior
 from blush.expectation.model import Model
 from blush.expectation.offsets import FineShifts
-from blush.expectation.sparse import CHILD_SHIFTS
 from blush.expectation.sums import Sums
 from blush.fourier.packed import Packed, shell_sums
+from blush.kernels.score import CHILD_SHIFTS
 
 
 @dataclass(frozen=True)

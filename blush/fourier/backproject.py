@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from blush.fourier import native
 from blush.fourier.packed import Packed
-from blush.fourier.project import SAMPLES_PER_CHUNK, corners, taps
 from blush.fourier.transform import PADDING, sphere_k2, sphere_radius
+from blush.kernels import insert as inserting
+from blush.kernels import native
+from blush.kernels.taps import SAMPLES_PER_CHUNK, corners
 
 
 @dataclass(frozen=True)
@@ -70,32 +71,9 @@ def insert(sums: Accumulator, rotations: Tensor, data: Tensor, weight: Tensor, p
     weight
         (r, p) real.
     """
-    real, n = sums.grid.dtype, data.shape[-1]
-    matrices = rotations.to(device=sums.grid.device, dtype=real).contiguous()
-    kx, ky = pixels.kx[:n].to(real), pixels.ky[:n].to(real)
-    if native.usable(sums.grid, data, weight):
-        native.call(
-            "insert",
-            sums.grid,
-            sums.radius,
-            float(sums.pad),
-            matrices,
-            len(matrices),
-            kx.contiguous(),
-            ky.contiguous(),
-            n,
-            data.contiguous(),
-            weight.contiguous(),
-        )
-        return
-    flat = sums.grid.view(-1, 4)
-    step = max(1, SAMPLES_PER_CHUNK // max(1, n))
-    for begin in range(0, len(matrices), step):
-        rows = slice(begin, begin + step)
-        corner, fraction, sign = taps(matrices[rows], kx, ky, sums.radius, sums.pad)
-        values = torch.stack((data[rows, 0], data[rows, 1] * sign, weight[rows], torch.zeros_like(sign)), dim=-1)
-        for offset, share in corners(fraction, sums.radius):
-            flat.index_add_(0, (corner + offset).flatten(), (values * share[..., None]).reshape(-1, 4))
+    grid, n = sums.grid, data.shape[-1]
+    matrices = rotations.to(device=grid.device, dtype=grid.dtype)
+    inserting.insert(grid, matrices, pixels.kx[:n], pixels.ky[:n], sums.pad, data, weight)
 
 
 def hermitian(sums: Accumulator) -> Accumulator:

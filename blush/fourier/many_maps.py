@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from blush.fourier import native
 from blush.fourier.lanes import aligned_zeros, by_lane, groups_and_lanes
 from blush.fourier.packed import Packed
-from blush.fourier.project import SAMPLES_PER_CHUNK, corners, taps
 from blush.fourier.transform import Sphere
+from blush.kernels import native
+from blush.kernels.taps import SAMPLES_PER_CHUNK, corners, taps
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from blush.fourier.packed import Packed
+from blush.kernels.shifts import phase_ramps
 
 
 def phases(offsets_px: Tensor, pixels: Packed, n_pixels: int, dtype: torch.dtype) -> Tensor:
@@ -22,9 +21,7 @@ def phases(offsets_px: Tensor, pixels: Packed, n_pixels: int, dtype: torch.dtype
     -------
     (..., 2, n_pixels): cosines, then sines; computed in float64.
     """
-    k = torch.stack((pixels.kx[:n_pixels], pixels.ky[:n_pixels])).double()
-    angle = (-2 * math.pi / pixels.box_px) * (offsets_px.double().to(k.device) @ k)
-    return torch.stack((angle.cos(), angle.sin()), dim=-2).to(dtype)
+    return phase_ramps(offsets_px, pixels.kx[:n_pixels], pixels.ky[:n_pixels], pixels.box_px, dtype)
 
 
 def multiply(a: Tensor, b: Tensor) -> Tensor:

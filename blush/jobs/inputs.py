@@ -169,7 +169,7 @@ def environment(config: RunConfig | EmbeddedConfig) -> tuple[torch.device, torch
     """
     import torch
 
-    from blush.fourier import native
+    from blush.kernels import native
 
     torch.set_num_threads(config.compute.threads_per_worker)
     native.choose(config.compute.kernels)

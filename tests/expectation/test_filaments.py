@@ -230,7 +230,7 @@ def test_memory_counts_the_ramps_of_every_segment(tmp_path):
     poses = Poses(image, every, 0 * every, 0.0 * every, torch.full((COUNT,), shifts))
     fine, listed = step.offsets.fine(block, poses)
     assert torch.equal(listed.shift, torch.arange(COUNT * shifts))
-    one = fine.phases.numel() * 8 // COUNT
+    one = fine.px.numel() * PIXELS.inside(given.radius) * 8 // COUNT
     grid = 2 * PIXELS.inside(COARSE) * size.shared_rows * 8
     assert size.shared_rows <= sum(map(len, step.priors.shared.groups)) * 12
     assert size.peak(COUNT).slices == grid + (COUNT + 1) * one

@@ -14,12 +14,17 @@ from blush.fourier.backproject import Accumulator, empty_accumulator, insert
 from blush.fourier.project import project
 from blush.fourier.shift import multiply, phases
 from blush.geometry.sampling import fine_offsets
+from blush.kernels.shifts import Shifts
 
 B, SIGMA2 = 3, 5e-4
 
 
 def offsets_px(given: Model) -> torch.Tensor:
     return fine_offsets(given.offsets_angst / given.pixel_size_angst, given.offset_step_angst / given.pixel_size_angst)
+
+
+def vectors(given: Model) -> Shifts:
+    return Shifts(offsets_px(given), PIXELS.kx[:N_FINE], PIXELS.ky[:N_FINE], PIXELS.box_px)
 
 
 def ramps(given: Model, dtype: torch.dtype) -> torch.Tensor:
@@ -47,7 +52,7 @@ def weighted(dtype: torch.dtype) -> Weighted:
 def posterior_of(given: Model, dtype: torch.dtype) -> Posterior:
     listed = poses()
     listed = Poses(listed.image, listed.shift, listed.row, listed.log_prior.to(dtype), listed.count)
-    return fine_posterior(listed, weighted(dtype), ramps(given, dtype), given, PIXELS)
+    return fine_posterior(listed, weighted(dtype), vectors(given), given, PIXELS)
 
 
 def as_table(posterior: Posterior) -> dict[tuple[int, int, int], torch.Tensor]:
@@ -127,7 +132,7 @@ def images(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
 
 def back_projected(posterior: Posterior, given: Model, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
     volume = empty_accumulator(given.box_px, given.radius, dtype=dtype)
-    mean, square = back_project(posterior, *images(dtype), ramps(given, dtype), given, PIXELS, (volume,))
+    mean, square = back_project(posterior, *images(dtype), vectors(given), given, PIXELS, (volume,))
     return volume.grid, mean, square
 
 
@@ -195,7 +200,7 @@ def test_an_image_without_noise_has_the_child_it_was_made_at(child, child_shift,
         torch.zeros(15, dtype=torch.int64), *(torch.tensor(x) for x in zip(*every, strict=True)),
         torch.zeros(15, dtype=real), torch.tensor([15]),
     )  # fmt: skip
-    posterior = fine_posterior(listed, block, ramps(given, real), given, PIXELS)
+    posterior = fine_posterior(listed, block, vectors(given), given, PIXELS)
     assert int(posterior.best_shift[0, 0]) == 4 * shift + child_shift
     torch.testing.assert_close(posterior.matrices.flatten(0, 1)[posterior.best_row[0, 0]], matrix)
     assert float(posterior.pmax[0]) > 0.99
@@ -215,5 +220,5 @@ def test_the_accumulator_may_hold_something_already(real):
     posterior, (image, power) = posterior_of(given, real), images(real)
     once = back_projected(posterior, given, real)[0]
     volume = Accumulator(once.clone(), given.box_px, given.radius)
-    back_project(posterior, image, power, ramps(given, real), given, PIXELS, (volume,))
+    back_project(posterior, image, power, vectors(given), given, PIXELS, (volume,))
     assert (volume.grid - 2 * once).abs().max() < 20 * torch.finfo(real).eps * once.abs().max()

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from blush.fourier import backproject as module
 from blush.fourier.backproject import Accumulator, empty_accumulator, hermitian, insert, symmetrise, trim
 from blush.fourier.packed import packed
 from blush.fourier.project import project
 from blush.fourier.transform import Sphere, sphere_k2
 from blush.geometry.rotation import matrix_from_euler
 from blush.geometry.symmetry import operators
+from blush.kernels import insert as module
 
 SHAPES = [(16, 6), (18, 9), (50, 25), (96, 20)]
 

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from blush.fourier import project as module
 from blush.fourier.packed import packed
 from blush.fourier.project import project, project_weighted
 from blush.fourier.transform import Sphere, gridding_correction, transform
 from blush.geometry.rotation import matrix_from_euler
+from blush.kernels import project as module
 
 MEAN = torch.tensor([2.0, -1.5, 1.0], dtype=torch.float64)
 HALF_TURN = torch.diag(torch.tensor([-1.0, -1.0, 1.0], dtype=torch.float64))

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from blush.errors import BlushError
-from blush.fourier import native
 from blush.jobs import importing, steps
 from blush.jobs.importing import check_run
+from blush.kernels import native
 from blush.refine.state import load_state
 
 

@@ -14,12 +14,12 @@ from blush.expectation.component import Component, Reference
 from blush.expectation.fine import fine_posterior
 from blush.expectation.model import Model
 from blush.expectation.shard import Expectation
-from blush.fourier import native
 from blush.fourier.transform import transform
 from blush.geometry.rotation import matrix_from_euler
 from blush.geometry.sampling import OrientationGrid, fine_offsets, offset_grid
 from blush.io.optics import OpticsGroup
 from blush.io.particles import ParticleSet
+from blush.kernels import native
 
 N_IMAGES = 5
 NOISE = 0.7
@@ -203,7 +203,7 @@ def test_posteriors_agree_to_1e_5(case, slow, dtype):
     block = fast._load(case.particles)
     weighted = fast._weighted(block)
     poses, _ = fast._coarse(block, weighted)
-    posterior = fine_posterior(poses, weighted, fast.offsets.shared.phases, fast.model, fast.pixels)
+    posterior = fine_posterior(poses, weighted, fast.offsets.shared.vectors, fast.model, fast.pixels)
     found: list[dict] = [{} for _ in slow[0]]
     pair, corner, child = posterior.weight.nonzero(as_tuple=True)
     columns = (

@@ -8,13 +8,13 @@ from oracle_maps import fsc, shell_average, symmetrised, wiener_map
 from oracle_model import Map
 from oracle_sums import Grid
 
-from blush.fourier import native
 from blush.fourier.backproject import Accumulator, empty_accumulator, hermitian, insert, symmetrise, trim
 from blush.fourier.packed import packed
 from blush.fourier.project import project
 from blush.fourier.transform import transform
 from blush.geometry.rotation import matrix_from_euler
 from blush.geometry.symmetry import operators
+from blush.kernels import native
 from blush.maximization.halves import half_sum_fsc
 from blush.maximization.reconstruct import reconstruct
 from blush.maximization.spectra import reference_noise

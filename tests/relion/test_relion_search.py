@@ -10,12 +10,12 @@ from relion_engine import Iteration, external_sums, model_of, model_value, padde
 
 from blush.expectation.shard import Expectation
 from blush.expectation.sums import Sums
-from blush.fourier import native
 from blush.fourier.backproject import hermitian, trim
 from blush.geometry.rotation import angular_distance_deg, matrix_from_euler
 from blush.geometry.sampling import OrientationGrid, offset_grid
 from blush.io.particles import read_particles
 from blush.io.star import read_star
+from blush.kernels import native
 
 pytestmark = pytest.mark.relion
 # At 1 Å per pixel RELION's offset prior is free of its mixture of Å and pixels (docs/algorithm.md, section 3).

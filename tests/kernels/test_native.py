@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from blush.errors import BlushError
-from blush.fourier import native
+from blush.kernels import native
 
 needs_compiler = pytest.mark.skipif(native.library() is None, reason="no C++ compiler")
 

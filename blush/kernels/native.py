@@ -158,3 +158,8 @@ def call(name: str, *arguments: Tensor | np.ndarray | int | float | None) -> Non
     kernel = getattr(library(), f"blush_{name}")
     kernel.restype = None
     kernel(*converted)
+
+
+def int32(*indices: Tensor) -> tuple[Tensor, ...]:
+    """Indices as the kernels take them."""
+    return tuple(one.to(torch.int32).contiguous() for one in indices)

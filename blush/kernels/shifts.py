@@ -1,0 +1,75 @@
+"""Translations as vectors, and the phases that backends make of them: whole, or as two one-dimensional tables.
+
+exp(-2 pi i (kx x + ky y) / N) is the product of a number that depends on kx and one that depends on ky, so that N + 1
+and N / 2 + 1 numbers of a vector tell its phase at every pixel, however many images have vectors of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+
+@dataclass(frozen=True)
+class Shifts:
+    """Vectors that images are moved by, at the pixels of a packed half plane.
+
+    Attributes
+    ----------
+    px
+        (t, 4, 2) x and y in pixels: the four children of every coarse shift.
+    kx, ky
+        (n,) int64 frequencies of the pixels, in cycles per box.
+    box_px
+        N of the images.
+    """
+
+    px: Tensor
+    kx: Tensor
+    ky: Tensor
+    box_px: int
+
+
+def phase_ramps(px: Tensor, kx: Tensor, ky: Tensor, box_px: int, dtype: torch.dtype) -> Tensor:
+    """exp(-2 pi i (kx x + ky y) / N) of vectors (..., 2), planar (..., 2, n); computed in float64."""
+    k = torch.stack((kx, ky)).double()
+    angle = (-2 * math.pi / box_px) * (px.double().to(k.device) @ k)
+    return torch.stack((angle.cos(), angle.sin()), dim=-2).to(dtype)
+
+
+def made_once(
+    name: str, px: Tensor, kx: Tensor, ky: Tensor, box_px: int, dtype: torch.dtype, make: Callable[[], Tensor]
+) -> Tensor:
+    """What a backend makes of vectors, kept for as long as the tensor of them lives."""
+    key = (name, px._version, kx.data_ptr(), ky.data_ptr(), len(kx), box_px, dtype)
+    if px not in _MADE:
+        _MADE[px] = {}
+    kept = _MADE[px]
+    if key not in kept:
+        kept[key] = make()
+    return kept[key]
+
+
+_MADE: WeakIdKeyDictionary = WeakIdKeyDictionary()
+
+
+def ramps_made_once(px: Tensor, kx: Tensor, ky: Tensor, box_px: int, dtype: torch.dtype) -> Tensor:
+    """(t, 4, 2, n) phases of vectors at every pixel."""
+    return made_once("ramps", px, kx, ky, box_px, dtype, lambda: phase_ramps(px, kx, ky, box_px, dtype))
+
+
+def phase_tables(px: Tensor, box_px: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The same as two tables: (..., N/2 + 1, 2) by kx from 0, and (..., N + 1, 2) by ky from -N/2; cosine, sine.
+
+    For odd N the frequencies go to (N - 1) / 2.
+    """
+    half = box_px // 2
+    k = torch.arange(-half, half + 1, device=px.device, dtype=torch.float64)
+    angle = (-2 * math.pi / box_px) * px.double()[..., None] * k
+    table = torch.stack((angle.cos(), angle.sin()), dim=-1).to(dtype)
+    return table[..., 0, half:, :].contiguous(), table[..., 1, :, :].contiguous()
