@@ -62,11 +62,10 @@ def score_pairs(
     -------
     (p, 4, children): Re< shifted image, slice > - sum_k power |slice|^2 + prior.
     """
-    found: Tensor = score(
+    return score(
         image, power, slices, shifts.px, shifts.kx, shifts.ky, shifts.box_px,
         pairs.image, pairs.shift, pairs.orientation, log_prior, cross_correlation, of_one_image,
     )  # fmt: skip
-    return found
 
 
 @dataclass(frozen=True)

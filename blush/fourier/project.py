@@ -51,5 +51,4 @@ def _project(
     values = sphere.values
     matrices = rotations.to(device=values.device, dtype=values.dtype.to_real())
     kx, ky = pixels.kx[:n_pixels], pixels.ky[:n_pixels]
-    slices, dots = operator.project(values, matrices, kx, ky, sphere.pad, weight)
-    return slices, dots
+    return operator.project(values, matrices, kx, ky, sphere.pad, weight)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from blush.kernels import native
+from blush.kernels import device, native
+from blush.kernels.operator import register
 from blush.kernels.score import FLOATS_PER_CHUNK, as_complex
 from blush.kernels.shifts import ramps_made_once
 
@@ -40,7 +41,6 @@ def _planar(values: Tensor) -> Tensor:
 CHANGED = ("data_sum", "weight_sum", "mean", "square")
 
 
-@torch.library.custom_op("blush::accumulate", mutates_args=CHANGED)
 def accumulate(
     weight: Tensor, image: Tensor, power: Tensor, slices: Tensor, shift_px: Tensor, kx: Tensor, ky: Tensor,
     box_px: int, pair_image: Tensor, pair_shift: Tensor, pair_row: Tensor, data_sum: Tensor, weight_sum: Tensor,
@@ -66,14 +66,13 @@ def accumulate(
     mean, square
         (b, 2, n) and (b, n).
     """
-    accumulate_reference(
+    _operator(
         weight, image, power, slices, shift_px, kx, ky, box_px, pair_image, pair_shift, pair_row, data_sum, weight_sum,
         mean, square,
     )  # fmt: skip
 
 
-@accumulate.register_fake
-def _(
+def _fake(
     weight: Tensor, image: Tensor, power: Tensor, slices: Tensor, shift_px: Tensor, kx: Tensor, ky: Tensor,
     box_px: int, pair_image: Tensor, pair_shift: Tensor, pair_row: Tensor, data_sum: Tensor, weight_sum: Tensor,
     mean: Tensor, square: Tensor,
@@ -81,8 +80,7 @@ def _(
     pass
 
 
-@accumulate.register_kernel("cpu")
-def _(
+def _cpu(
     weight: Tensor, image: Tensor, power: Tensor, slices: Tensor, shift_px: Tensor, kx: Tensor, ky: Tensor,
     box_px: int, pair_image: Tensor, pair_shift: Tensor, pair_row: Tensor, data_sum: Tensor, weight_sum: Tensor,
     mean: Tensor, square: Tensor,
@@ -98,3 +96,21 @@ def _(
         "accumulate_pairs", image.contiguous(), power.contiguous(), phases, slices.contiguous(), len(kx),
         slices.shape[1], *native.int32(pair_image, pair_shift, pair_row), weight.contiguous(), len(pair_image), *sums,
     )  # fmt: skip
+
+
+def _cuda(
+    weight: Tensor, image: Tensor, power: Tensor, slices: Tensor, shift_px: Tensor, kx: Tensor, ky: Tensor,
+    box_px: int, pair_image: Tensor, pair_shift: Tensor, pair_row: Tensor, data_sum: Tensor, weight_sum: Tensor,
+    mean: Tensor, square: Tensor,
+) -> None:  # fmt: skip
+    arguments = (weight, image, power, slices, shift_px, kx, ky, box_px, pair_image, pair_shift, pair_row)
+    sums = (data_sum, weight_sum, mean, square)
+    if not device.triton_serves(image, slices):
+        accumulate_reference(*arguments, *sums)
+        return
+    from blush.kernels.triton_accumulate import launch
+
+    launch(*arguments, *sums)
+
+
+_operator = register("accumulate", accumulate_reference, cpu=_cpu, fake=_fake, cuda=_cuda, changed=CHANGED)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from blush.kernels import native
+from blush.kernels.operator import register
 from blush.kernels.taps import SAMPLES_PER_CHUNK, corners, taps
 
 
@@ -24,7 +25,6 @@ def insert_reference(
             flat.index_add_(0, (corner + offset).flatten(), (values * share[..., None]).reshape(-1, 4))
 
 
-@torch.library.custom_op("blush::insert", mutates_args=("grid",))
 def insert(grid: Tensor, matrices: Tensor, kx: Tensor, ky: Tensor, pad: int, data: Tensor, weight: Tensor) -> None:
     """Add slices to `grid` in place, with trilinear weights.
 
@@ -39,16 +39,14 @@ def insert(grid: Tensor, matrices: Tensor, kx: Tensor, ky: Tensor, pad: int, dat
     data, weight
         (r, 2, n) planar slices and (r, n).
     """
-    insert_reference(grid, matrices, kx, ky, pad, data, weight)
+    _operator(grid, matrices, kx, ky, pad, data, weight)
 
 
-@insert.register_fake
-def _(grid: Tensor, matrices: Tensor, kx: Tensor, ky: Tensor, pad: int, data: Tensor, weight: Tensor) -> None:
+def _fake(grid: Tensor, matrices: Tensor, kx: Tensor, ky: Tensor, pad: int, data: Tensor, weight: Tensor) -> None:
     pass
 
 
-@insert.register_kernel("cpu")
-def _(grid: Tensor, matrices: Tensor, kx: Tensor, ky: Tensor, pad: int, data: Tensor, weight: Tensor) -> None:
+def _cpu(grid: Tensor, matrices: Tensor, kx: Tensor, ky: Tensor, pad: int, data: Tensor, weight: Tensor) -> None:
     if not native.usable(grid, data, weight):
         insert_reference(grid, matrices, kx, ky, pad, data, weight)
         return
@@ -56,3 +54,6 @@ def _(grid: Tensor, matrices: Tensor, kx: Tensor, ky: Tensor, pad: int, data: Te
         "insert", grid, grid.shape[2] - 1, float(pad), matrices.contiguous(), len(matrices), kx.to(grid.dtype),
         ky.to(grid.dtype), len(kx), data.contiguous(), weight.contiguous(),
     )  # fmt: skip
+
+
+_operator = register("insert", insert_reference, cpu=_cpu, fake=_fake, changed=("grid",))

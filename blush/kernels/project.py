@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from blush.kernels import native
+from blush.kernels import device, native
+from blush.kernels.operator import register
 from blush.kernels.taps import SAMPLES_PER_CHUNK, corners, taps
 
 
@@ -31,7 +32,6 @@ def project_reference(
     return out, dots
 
 
-@torch.library.custom_op("blush::project", mutates_args=())
 def project(
     values: Tensor, matrices: Tensor, kx: Tensor, ky: Tensor, pad: int, weight: Tensor | None
 ) -> tuple[Tensor, Tensor]:
@@ -54,10 +54,10 @@ def project(
     -------
     (r, 2, n) planar slices and (r,) sums, or (0,).
     """
-    return project_reference(values, matrices, kx, ky, pad, weight)
+    slices, dots = _operator(values, matrices, kx, ky, pad, weight)
+    return slices, dots
 
 
-@project.register_fake
 def outputs(
     values: Tensor, matrices: Tensor, kx: Tensor, ky: Tensor, pad: int, weight: Tensor | None
 ) -> tuple[Tensor, Tensor]:
@@ -67,8 +67,7 @@ def outputs(
     return out, out.new_empty(len(matrices) if weight is not None else 0)
 
 
-@project.register_kernel("cpu")
-def _(
+def _cpu(
     values: Tensor, matrices: Tensor, kx: Tensor, ky: Tensor, pad: int, weight: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     if not native.usable(values):
@@ -80,3 +79,18 @@ def _(
         kx.to(out.dtype), ky.to(out.dtype), len(kx), out, None if weight is None else weight.contiguous(), run, dots,
     )  # fmt: skip
     return out, dots
+
+
+def _cuda(
+    values: Tensor, matrices: Tensor, kx: Tensor, ky: Tensor, pad: int, weight: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    if not device.triton_serves(values):
+        return project_reference(values, matrices, kx, ky, pad, weight)
+    from blush.kernels.triton_project import launch
+
+    out, dots = outputs(values, matrices, kx, ky, pad, weight)
+    launch(values, matrices, kx, ky, pad, weight, out, dots)
+    return out, dots
+
+
+_operator = register("project", project_reference, cpu=_cpu, fake=outputs, cuda=_cuda)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from blush.kernels import native
+from blush.kernels import device, native
+from blush.kernels.operator import register
 from blush.kernels.shifts import ramps_made_once
 
 CHILD_SHIFTS = 4
@@ -54,7 +55,6 @@ def combine(cross: Tensor, power: Tensor, cross_correlation: bool) -> Tensor:
     return cross - power[:, None]
 
 
-@torch.library.custom_op("blush::score", mutates_args=())
 def score(
     image: Tensor, power: Tensor, slices: Tensor, shift_px: Tensor, kx: Tensor, ky: Tensor, box_px: int,
     pair_image: Tensor, pair_shift: Tensor, pair_row: Tensor, log_prior: Tensor, correlate: bool, of_one_image: int,
@@ -84,13 +84,13 @@ def score(
     -------
     (p, 4, children).
     """
-    return score_reference(
+    found: Tensor = _operator(
         image, power, slices, shift_px, kx, ky, box_px, pair_image, pair_shift, pair_row, log_prior, correlate,
         of_one_image,
     )  # fmt: skip
+    return found
 
 
-@score.register_fake
 def scores(
     image: Tensor, power: Tensor, slices: Tensor, shift_px: Tensor, kx: Tensor, ky: Tensor, box_px: int,
     pair_image: Tensor, pair_shift: Tensor, pair_row: Tensor, log_prior: Tensor, correlate: bool, of_one_image: int,
@@ -100,8 +100,7 @@ def scores(
     return image.new_empty(len(pair_image), CHILD_SHIFTS, slices.shape[1])
 
 
-@score.register_kernel("cpu")
-def _(
+def _cpu(
     image: Tensor, power: Tensor, slices: Tensor, shift_px: Tensor, kx: Tensor, ky: Tensor, box_px: int,
     pair_image: Tensor, pair_shift: Tensor, pair_row: Tensor, log_prior: Tensor, correlate: bool, of_one_image: int,
 ) -> Tensor:  # fmt: skip
@@ -119,3 +118,20 @@ def _(
         log_prior.contiguous(), len(pair_image), int(correlate), out,
     )  # fmt: skip
     return out
+
+
+def _cuda(
+    image: Tensor, power: Tensor, slices: Tensor, shift_px: Tensor, kx: Tensor, ky: Tensor, box_px: int,
+    pair_image: Tensor, pair_shift: Tensor, pair_row: Tensor, log_prior: Tensor, correlate: bool, of_one_image: int,
+) -> Tensor:  # fmt: skip
+    arguments = (image, power, slices, shift_px, kx, ky, box_px, pair_image, pair_shift, pair_row, log_prior, correlate)
+    if not device.triton_serves(image, slices):
+        return score_reference(*arguments, of_one_image)
+    from blush.kernels.triton_score import launch
+
+    out = image.new_empty(len(pair_image), CHILD_SHIFTS, slices.shape[1])
+    launch(*arguments, out)
+    return out
+
+
+_operator = register("score", score_reference, cpu=_cpu, fake=scores, cuda=_cuda)

@@ -7,7 +7,7 @@ and N / 2 + 1 numbers of a vector tell its phase at every pixel, however many im
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import torch
@@ -42,25 +42,33 @@ def phase_ramps(px: Tensor, kx: Tensor, ky: Tensor, box_px: int, dtype: torch.dt
     return torch.stack((angle.cos(), angle.sin()), dim=-2).to(dtype)
 
 
-def made_once(
-    name: str, px: Tensor, kx: Tensor, ky: Tensor, box_px: int, dtype: torch.dtype, make: Callable[[], Tensor]
-) -> Tensor:
-    """What a backend makes of vectors, kept for as long as the tensor of them lives."""
-    key = (name, px._version, kx.data_ptr(), ky.data_ptr(), len(kx), box_px, dtype)
+def ramps_made_once(px: Tensor, kx: Tensor, ky: Tensor, box_px: int, dtype: torch.dtype) -> Tensor:
+    """(t, 4, 2, n) phases of vectors at every pixel, kept for as long as the tensor of the vectors lives."""
+    key = (px._version, kx.data_ptr(), ky.data_ptr(), len(kx), box_px, dtype)
+    made = _kept(px)
+    if key not in made:
+        made[key] = (phase_ramps(px, kx, ky, box_px, dtype),)
+    return made[key][0]
+
+
+def tables_made_once(px: Tensor, box_px: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Tables of vectors as `phase_tables` makes them, kept for as long as the tensor of the vectors lives."""
+    key, made = (px._version, box_px, dtype), _kept(px)
+    if key not in made:
+        made[key] = phase_tables(px, box_px, dtype)
+    along_x, along_y = made[key]
+    return along_x, along_y
+
+
+def _kept(px: Tensor) -> dict[tuple[Hashable, ...], tuple[Tensor, ...]]:
+    """What was made of some vectors."""
     if px not in _MADE:
         _MADE[px] = {}
-    kept = _MADE[px]
-    if key not in kept:
-        kept[key] = make()
-    return kept[key]
+    made: dict[tuple[Hashable, ...], tuple[Tensor, ...]] = _MADE[px]
+    return made
 
 
 _MADE: WeakIdKeyDictionary = WeakIdKeyDictionary()
-
-
-def ramps_made_once(px: Tensor, kx: Tensor, ky: Tensor, box_px: int, dtype: torch.dtype) -> Tensor:
-    """(t, 4, 2, n) phases of vectors at every pixel."""
-    return made_once("ramps", px, kx, ky, box_px, dtype, lambda: phase_ramps(px, kx, ky, box_px, dtype))
 
 
 def phase_tables(px: Tensor, box_px: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -46,8 +46,9 @@ def test_every_dependency_is_pinned_at_a_version_that_fits():
 
 
 def test_pins_hold_no_gpu_packages():
+    """Apart from the compiler of the kernels, which interprets them where there is no GPU."""
     assert pins()["torch"] == Version("2.13.0")
-    assert [name for name in pins() if re.match(r"nvidia|cuda|triton", name)] == []
+    assert [name for name in pins() if re.match(r"nvidia|cuda|triton", name)] == ["triton"]
 
 
 def test_the_citation_is_of_the_version_that_copies_without_a_repository_have():

@@ -1,0 +1,28 @@
+"""Whether the Triton kernels serve tensors of a GPU; where they do not, it is said once."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+
+import torch
+from torch import Tensor
+
+
+@functools.cache
+def _has_triton() -> bool:
+    if importlib.util.find_spec("triton") is not None:
+        return True
+    sys.stderr.write(
+        "blush: triton is not installed: this GPU is served by the torch kernels, which move several times more "
+        "memory; install it with `pip install 'blush-cryoem[gpu]'`\n"
+    )
+    return False
+
+
+def triton_serves(*tensors: Tensor) -> bool:
+    """True when the Triton kernels serve these tensors: float32 or complex64 on one CUDA device."""
+    if any(t.device.type != "cuda" or t.device != tensors[0].device for t in tensors):
+        return False
+    return all(t.dtype in (torch.float32, torch.complex64) for t in tensors) and _has_triton()
