@@ -78,6 +78,14 @@ def damages_of(place: int) -> tuple[str, str, str]:
 
 FILES = [(moment, name) for moment, names in KINDS.items() for name in names]
 CASES = sorted(FAST | {(*file, damage) for place, file in enumerate(FILES) for damage in damages_of(place)})
+EACH_FILE = {(*file, damages_of(place)[place % 3]) for place, file in enumerate(FILES)}
+"""Each file in one way; the other ways are `thorough`."""
+
+
+def marks(case: tuple[str, str, str]) -> list[pytest.MarkDecorator]:
+    if case in FAST:
+        return []
+    return [pytest.mark.slow] if case in EACH_FILE else [pytest.mark.slow, pytest.mark.thorough]
 
 
 def stopped(config, moment: str) -> Path:
@@ -128,7 +136,7 @@ def results(run: Path, begun: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("moment", "name", "damage"),
-    [pytest.param(*case, marks=[] if case in FAST else pytest.mark.slow) for case in CASES],
+    [pytest.param(*case, marks=marks(case)) for case in CASES],
 )
 def test_a_damaged_file_is_named_and_made_again(moment, name, damage, moments, make_config, tmp_path, capsys):
     runs, expected = moments
