@@ -1,4 +1,9 @@
-"""Where a segment's neighbours expect it: psi, tilt and the offset across the filament, smoothed along it."""
+"""Where a segment is expected: psi and the offset across where its neighbours have them, tilt where its track has it.
+
+Tilts are not smoothed. All tilts that differ from the true ones by the same few degrees fit a map that was made with
+them nearly as well, since rungs then lie on a cone instead of a line. Told by neighbours, tilts drifted away together:
+to a root mean square of 12 degrees within ten iterations of an amyloid whose true ones were 2.
+"""
 
 from __future__ import annotations
 
@@ -67,8 +72,8 @@ class Track:
     def smoothed(self, first: Track, filament: Ints, track_angst: Floats, length_angst: float) -> Track:
         """Where each segment is expected by the others of its filament.
 
-        A straight line is fitted to how far they are from the first track, by least squares with Gaussian weights of
-        the distance, whose standard deviation is half of `length_angst`.
+        A straight line is fitted to how far they are from the first track in psi and across, by least squares with
+        Gaussian weights of the distance, whose standard deviation is half of `length_angst`. Tilt is the first track's.
 
         Parameters
         ----------
@@ -77,12 +82,11 @@ class Track:
         filament, track_angst
             (n,) number of the filament, and distance along it.
         """
-        gap = np.stack(
-            (nearest_zero(self.psi_deg - first.psi_deg, 360.0), *(self.stacked() - first.stacked()).T[1:]), 1
-        )
+        turned = nearest_zero(self.psi_deg - first.psi_deg, 360.0)
+        gap = np.stack((turned, self.across_angst - first.across_angst), 1)
         moved = _expected(gap, filament, track_angst, length_angst / 2)
         psi = nearest_zero(first.psi_deg + moved[:, 0], 360.0)
-        return Track(psi, first.tilt_deg + moved[:, 1], first.across_angst + moved[:, 2])
+        return Track(psi, first.tilt_deg, first.across_angst + moved[:, 1])
 
     def widths(self, expected: Track, first_sigma_deg: tuple[float, float]) -> tuple[float, float]:
         """Root mean square of psi and tilt about those expected, within bounds about the first widths."""
