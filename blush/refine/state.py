@@ -18,7 +18,7 @@ from blush.refine.control import BodyControl, ClassifyControl, Control, ControlS
 from blush.refine.estimates import ImageModel, ReferenceModel
 from blush.refine.record import as_json, axis_lengths, from_json
 
-ALGORITHM_VERSION = 13
+ALGORITHM_VERSION = 14
 """Raised when the same inputs give other results: neither states nor finished work of another version are continued."""
 
 CONTROLS: Mapping[str, type[Control]] = {
