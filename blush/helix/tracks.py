@@ -27,8 +27,7 @@ CUT = 3.0
 NARROWEST = 1 / 3
 """Of the first width of a prior: best poses are drawn to it, so that their scatter alone would narrow it ever on."""
 WIDEST = 1.0
-"""Of the first width: where images do not tell the tilt, as of a filament whose rungs are not resolved, noise would
-widen it."""
+"""Of the first width."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +87,18 @@ class Track:
         psi = nearest_zero(first.psi_deg + moved[:, 0], 360.0)
         return Track(psi, first.tilt_deg, first.across_angst + moved[:, 1])
 
-    def widths(self, expected: Track, first_sigma_deg: tuple[float, float]) -> tuple[float, float]:
-        """Root mean square of psi and tilt about those expected, within bounds about the first widths."""
+    def widths(
+        self, expected: Track, first_sigma_deg: tuple[float, float], last_tilt_sigma_deg: float
+    ) -> tuple[float, float]:
+        """Root mean square of psi and tilt about those expected, within bounds about the first widths.
+
+        That of tilt is never wider than the last one: a map that was made with wrong tilts does not pull them back, so
+        that they walk at random as far as their prior lets them, and would widen it ever on.
+        """
         gap = nearest_zero(self.psi_deg - expected.psi_deg, 360.0), self.tilt_deg - expected.tilt_deg
         found = [float(np.sqrt(np.mean(np.square(one)))) if len(one) else 0.0 for one in gap]
         psi, tilt = (min(max(f, NARROWEST * s), WIDEST * s) for f, s in zip(found, first_sigma_deg, strict=True))
-        return psi, tilt
+        return psi, min(tilt, last_tilt_sigma_deg)
 
 
 def _expected(gap: Floats, filament: Ints, track_angst: Floats, sigma_angst: float) -> Floats:

@@ -190,7 +190,11 @@ class FilamentStep:
         expected = seen.smoothed(self.picked, self.filament, self.track, settings.smooth_angst or length)
         self.columns["filament_prior"] = expected.stacked()
         first = (settings.sigma_psi_deg, settings.sigma_tilt_deg)
-        return np.array([seen.taken(rows).widths(expected.taken(rows), first) for rows in self.rows])
+        widths = [
+            seen.taken(rows).widths(expected.taken(rows), first, float(last))
+            for rows, last in zip(self.rows, self.control.sigma_tilt_deg, strict=True)
+        ]
+        return np.array(widths)
 
     def _across(self) -> Floats:
         """(subsets,) width of the prior across a filament about where segments were expected: one degree of freedom."""

@@ -99,8 +99,9 @@ def test_angles_are_averaged_across_180_degrees():
 
 
 @pytest.mark.parametrize(("spread", "found"), [(2.0, 2.0), (0.1, 1.0), (50.0, 3.0)])
-def test_widths_are_the_scatter_within_a_third_and_all_of_the_first(spread, found):
+def test_widths_are_the_scatter_within_a_third_and_all_of_the_first_and_that_of_tilt_never_grows(spread, found):
     values = np.random.default_rng(5).normal(size=4000) * spread
     seen = Track(10 + values, 90 + values, values)
-    width = seen.widths(Track(np.full(4000, 10.0), np.full(4000, 90.0), values * 0), (3.0, 3.0))
-    assert width == pytest.approx((found, found), rel=0.05)
+    expected = Track(np.full(4000, 10.0), np.full(4000, 90.0), values * 0)
+    assert seen.widths(expected, (3.0, 3.0), 3.0) == pytest.approx((found, found), rel=0.05)
+    assert seen.widths(expected, (3.0, 3.0), 1.5) == pytest.approx((found, min(found, 1.5)), rel=0.05)
