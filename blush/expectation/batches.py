@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 
 from blush.expectation.block import Block
-from blush.expectation.coarse import Poses, Weighted
+from blush.expectation.coarse import Weighted
+from blush.expectation.kept_poses import Poses
 from blush.expectation.prepare import Images
 
 
@@ -20,7 +20,7 @@ def batches(poses: Poses, limit: int, shifts: int | None = None) -> Iterator[sli
     shifts
         The most coarse shifts that they may have together, where those of each image are its own.
     """
-    limits = [(np.cumsum(poses.count.cpu().numpy()), limit)]
+    limits = [(np.cumsum(_count(poses)), limit)]
     if shifts is not None:
         limits.append((np.cumsum(_shifts_of_images(poses)), shifts))
     begin, count = 0, len(poses.count)
@@ -29,6 +29,10 @@ def batches(poses: Poses, limit: int, shifts: int | None = None) -> Iterator[sli
         end = max(begin + 1, min(reach))
         yield slice(begin, end)
         begin = end
+
+
+def _count(poses: Poses) -> np.ndarray:
+    return poses.count.cpu().numpy() if poses.layout is None else poses.layout.count
 
 
 def _before(ends: np.ndarray, begin: int) -> int:
@@ -45,7 +49,10 @@ def _shifts_of_images(poses: Poses) -> np.ndarray:
 
 def subset_of(poses: Poses, chosen: slice) -> Poses:
     """Poses of some images, counted from the first of them."""
-    kept = torch.nonzero((poses.image >= chosen.start) & (poses.image < chosen.stop)).squeeze(1)
+    ends = np.cumsum(_count(poses))
+    kept = slice(_before(ends, chosen.start), int(ends[chosen.stop - 1]))
+    if chosen.stop - chosen.start == len(ends):
+        return poses
     return Poses(
         poses.image[kept] - chosen.start,
         poses.shift[kept],

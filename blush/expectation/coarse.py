@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from blush.expectation.kept_poses import Poses, keep
 from blush.expectation.model import Model
 from blush.expectation.shared_slices import SharedLists
-from blush.expectation.significance import posterior_cut
 from blush.fourier.packed import Packed
 from blush.fourier.project import project_weighted
 from blush.fourier.shift import multiply
@@ -39,17 +39,6 @@ class Weighted:
     power: Tensor
     log_prior_shift: Tensor
     confined_to: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Poses:
-    """Coarse poses kept for the second pass: image, shift, row, log prior; count per image (b,)."""
-
-    image: Tensor
-    shift: Tensor
-    row: Tensor
-    log_prior: Tensor
-    count: Tensor
 
 
 class GlobalSearch:
@@ -86,12 +75,8 @@ class GlobalSearch:
             scores += block.log_prior_shift[:, :, None]
             scores += self.log_prior
         confine(scores, block.confined_to, self.model)
-        return keep(scores, block.log_prior_shift[:, :, None] + self.log_prior, None, self.model)
-
-
-def is_tempered(model: Model) -> bool:
-    """Whether references share images otherwise than by their likelihood, so that each needs its own best poses."""
-    return len(model.component.references) > 1 and model.temperature != 1 and not model.cross_correlation
+        fine = block.cross.shape[-1]
+        return keep(scores, block.log_prior_shift[:, :, None] + self.log_prior, None, self.model, fine)
 
 
 def confine(scores: Tensor, to: Tensor | None, model: Model) -> None:
@@ -102,38 +87,6 @@ def confine(scores: Tensor, to: Tensor | None, model: Model) -> None:
     grouped = scores.view(*scores.shape[:2], n, -1)
     others = torch.arange(n, device=scores.device) != to[:, None]
     grouped.masked_fill_(others[:, None, :, None], -torch.inf)
-
-
-def keep(scores: Tensor, log_prior: Tensor, row: Tensor | None, model: Model) -> Poses:
-    """The significant poses, or the single best of each image under cross-correlation.
-
-    Parameters
-    ----------
-    scores
-        (b, t, r).
-    log_prior
-        (b or 1, t, r) or broadcastable.
-    row
-        (b, l, r) row of each column, for each of l equal runs of shifts, of which each then keeps its best pose in any
-        case; or None where columns are the rows.
-    """
-    b, t, r = scores.shape
-    groups = len(model.component.references) if is_tempered(model) else 1
-    grouped = scores.view(b, t, groups, -1)
-    owner = torch.arange(b * groups, device=scores.device)
-    # Where references have lists of their own, these are a copy, which must not outlive this line.
-    cut = posterior_cut(grouped.transpose(1, 2).flatten(2).flatten(0, 1), owner, b * groups, model.adaptive_fraction)
-    top, gap = (x.view(b, 1, groups, 1) for x in (cut.top, cut.gap))
-    kept = top - grouped <= (torch.zeros_like(gap) if model.cross_correlation else gap)
-    # How many poses there are is the host's to know: one of 28 to 38 synchronisations of a block on a GPU.
-    kept = kept.view(b, t, r)
-    if row is not None and row.shape[1] > 1:
-        best, place = scores.view(b, row.shape[1], -1).max(2, keepdim=True)
-        kept.view(b, row.shape[1], -1).scatter_(2, place, best.isfinite())
-    image, shift, column = torch.nonzero(kept, as_tuple=True)
-    prior = log_prior.expand_as(scores)[image, shift, column]
-    chosen = column if row is None else row[image, torch.div(shift * row.shape[1], t, rounding_mode="floor"), column]
-    return Poses(image, shift, chosen, prior, torch.bincount(image, minlength=b))
 
 
 def local_search(
@@ -171,7 +124,7 @@ def local_search(
     missing = (orientation < 0).repeat(1, 1, len(scores))
     score.view(b, lists, t // lists, -1).masked_fill_(missing[:, :, None, :], -torch.inf)
     confine(score, block.confined_to, model)
-    return keep(score, prior, row.flatten(2), model)
+    return keep(score, prior, row.flatten(2), model, block.cross.shape[-1])
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

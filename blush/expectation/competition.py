@@ -47,9 +47,9 @@ class Contest:
         """
         row_top, child = scores.max(1)
         top = self.tops(scores)
-        holds = torch.nonzero(row_top == top[self.owner]).squeeze(1)
+        place = torch.arange(len(scores), device=scores.device).masked_fill(row_top != top[self.owner], len(scores))
         none = torch.full(top.shape, len(scores), dtype=torch.int64, device=scores.device)
-        first = none.scatter_reduce(0, self.owner[holds], holds, "amin").view(self.n_images, -1)
+        first = none.scatter_reduce(0, self.owner, place, "amin").view(self.n_images, -1)
         leader = top.view(self.n_images, -1).argmax(1, keepdim=True)
         row = torch.where(first < len(scores), first, first.gather(1, leader))
         return row * scores.shape[1] + child[row]

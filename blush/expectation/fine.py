@@ -13,9 +13,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from blush.expectation.coarse import Poses, Weighted, is_tempered
+from blush.expectation.coarse import Weighted
+from blush.expectation.compaction import counted, places
 from blush.expectation.competition import Contest, tempered_shares
-from blush.expectation.component import runs
+from blush.expectation.component import Component, runs
+from blush.expectation.kept_poses import CHILD_ORIENTATIONS, Layout, Poses, block_rows, is_tempered
 from blush.expectation.model import Model
 from blush.expectation.order import compact, stable_order
 from blush.expectation.significance import Cut, posterior_cut
@@ -27,8 +29,6 @@ from blush.kernels.score import CHILD_SHIFTS
 from blush.kernels.shifts import Shifts
 
 LogPrior = Callable[[Pairs, Tensor], Tensor]
-BLOCK_BYTES = {"cpu": 3 * 2**19, "cuda": 2**29}
-"""Slices of a block: the second-level cache of one core; ample on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -86,20 +86,26 @@ class Posterior:
         return [(index * self.block_size, begin, end) for index, (begin, end) in enumerate(pairwise(self.edges))]
 
 
-def block_rows(n_pixels: int, children: int, device: torch.device) -> int:
-    """Coarse orientations per block."""
-    return max(2, BLOCK_BYTES.get(device.type, 2**29) // (8 * n_pixels * children))
+def _in_use(poses: Poses, component: Component, n_pixels: int) -> tuple[Tensor, Tensor, Layout]:
+    """Rows in use, ascending, the position of each pose's among them, and the layout of the pairs."""
+    if poses.layout is not None:
+        present = torch.zeros(component.n_rows, dtype=torch.bool, device=poses.row.device)
+        present.index_fill_(0, poses.row, True)
+        return places(present, poses.layout.rows), (present.cumsum(0) - 1)[poses.row], poses.layout
+    row, u = compact(poses.row, component.n_rows)
+    size = block_rows(n_pixels, CHILD_ORIENTATIONS, u.device)
+    n_blocks = -(-len(row) // size)
+    edges = [0, *counted(u // size, torch.ones_like(u), n_blocks).cumsum(0).tolist()]
+    return row, u, Layout(poses.count.cpu().numpy(), len(row), edges, component.edges(row), size)
 
 
-def _sorted_pairs(poses: Poses, u: Tensor, n_orientations: int, size: int) -> tuple[Pairs, Tensor, list[int]]:
-    """Pairs by (block, image, orientation, shift) from poses by (image, shift, ...), their priors, and block edges."""
-    order = stable_order(u, n_orientations)
-    order = order[stable_order(poses.image[order], len(poses.count))]
-    n_blocks = -(-n_orientations // size)
-    block = torch.div(u, size, rounding_mode="floor")
-    order = order[stable_order(block[order], n_blocks)]
-    edges = torch.searchsorted(block[order], torch.arange(n_blocks + 1, device=u.device)).tolist()
-    return Pairs(poses.image[order], poses.shift[order], u[order]), poses.log_prior[order], edges
+def _sorted_pairs(poses: Poses, u: Tensor, layout: Layout) -> tuple[Pairs, Tensor]:
+    """Pairs by (block, image, orientation, shift) from poses by (image, shift, ...), and their priors."""
+    order = stable_order(u, layout.rows)
+    order = order[stable_order(poses.image[order], len(layout.count))]
+    block = torch.div(u, layout.block_size, rounding_mode="floor")
+    order = order[stable_order(block[order], len(layout.edges) - 1)]
+    return Pairs(poses.image[order], poses.shift[order], u[order]), poses.log_prior[order]
 
 
 def fine_posterior(
@@ -119,11 +125,12 @@ def fine_posterior(
     """
     n, n_images = block.cross.shape[-1], len(poses.count)
     component = model.component
-    row, u = compact(poses.row, component.n_rows)
-    matrices, reference_edges = component.fine_matrices(row), component.edges(row)
+    row, u, layout = _in_use(poses, component, n)
+    matrices, edges, reference_edges, size = (
+        component.fine_matrices(row), layout.edges, layout.reference_edges, layout.block_size
+    )  # fmt: skip
     children = matrices.shape[1]
-    size = block_rows(n, children, u.device)
-    pairs, log_prior, edges = _sorted_pairs(poses, u, len(row), size)
+    pairs, log_prior = _sorted_pairs(poses, u, layout)
     if prior is not None:
         log_prior = torch.zeros_like(log_prior)
     scores = torch.empty(len(u), CHILD_SHIFTS, children, dtype=block.cross.dtype, device=u.device)
@@ -183,9 +190,9 @@ def _slices(model: Model, matrices: Tensor, edges: list[int], first: int, size: 
 def _best_sample(scores: Tensor, image: Tensor, cut: Cut, n_images: int) -> Tensor:
     """(b,) flat position of the most probable sample of each image, the first of equals."""
     row_top, child = scores.max(1)
-    holds = torch.nonzero(row_top == cut.top[image]).squeeze(1)
+    place = torch.arange(len(scores), device=scores.device)
     none = torch.full((n_images,), scores.numel(), dtype=torch.int64, device=scores.device)
-    row = none.scatter_reduce(0, image[holds], holds, "amin")
+    row = none.scatter_reduce(0, image, place.masked_fill(row_top != cut.top[image], scores.numel()), "amin")
     return row * scores.shape[1] + child[row]
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from blush.expectation.block import Block
-from blush.expectation.coarse import Poses
+from blush.expectation.kept_poses import Poses
 from blush.expectation.memory import RAMP_BYTES
 from blush.expectation.model import Model
 from blush.expectation.order import compact

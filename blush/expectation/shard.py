@@ -13,11 +13,12 @@ from blush.expectation.accuracy import expected_accuracy
 from blush.expectation.background import Background, Seen
 from blush.expectation.batches import batches, subset_of, taken
 from blush.expectation.block import Block
-from blush.expectation.coarse import GlobalSearch, Poses, Weighted, local_search
+from blush.expectation.coarse import GlobalSearch, Weighted, local_search
 from blush.expectation.fine import back_project, fine_posterior
 from blush.expectation.fixed import FixedPoses
 from blush.expectation.given_images import GivenImages, Place, offsets_px
 from blush.expectation.image_masks import ImageMasks
+from blush.expectation.kept_poses import Poses
 from blush.expectation.known_poses import CoarsePrior, PriorMass
 from blush.expectation.memory import PAIRS_PER_BATCH, StepSize
 from blush.expectation.model import Model

@@ -10,12 +10,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from blush.expectation.compaction import running_sums
 from blush.kernels import native
 
 PRUNE = 30.0
 """Samples e^-30 below the best are dropped: they cannot change a sum of 10^6 samples by more than 1e-7."""
-BINS_PER_UNIT = 32
-_BINS = int(PRUNE) * BINS_PER_UNIT
+LONGEST_LIST = 2**22
+"""Samples that are told apart without a list of those that matter."""
+_DIGIT = 8
+"""Bits of a number that are looked at together, from the sign on."""
+_INTEGERS = {torch.float32: torch.int32, torch.float64: torch.int64}
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,7 @@ def posterior_cut(log_weight: Tensor, image: Tensor, n_images: int, fraction: fl
 
     Notes
     -----
-    Only the samples of the histogram bin in which the sum crosses `fraction` are sorted; sorting all would cost more
-    than scoring them.
+    Nothing is sorted, which would cost more than scoring.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction {fraction} must lie between 0 and 1")
@@ -91,27 +94,46 @@ def _posterior_cut_torch(log_weight: Tensor, image: Tensor, n_images: int, fract
     top = top.scatter_reduce(0, image, log_weight.amax(1), "amax")
     gap = (top[image, None] - log_weight).flatten()
     owner = image.repeat_interleave(log_weight.shape[1])
-    near = torch.nonzero(gap < PRUNE).squeeze(1)
-    gap, owner = gap[near], owner[near]
-    weight = torch.exp(-gap.double())
-    position = (gap * BINS_PER_UNIT).long().clamp_max(_BINS - 1)
-    histogram = torch.zeros(n_images * _BINS, dtype=torch.float64, device=weight.device)
-    cumulative = histogram.index_add_(0, owner * _BINS + position, weight).view(n_images, _BINS).cumsum(1)
-    total = cumulative[:, -1]
-    crossing = (cumulative > fraction * total[:, None]).double().argmax(1)
-    below = torch.where(crossing > 0, cumulative.gather(1, (crossing - 1).clamp_min(0)[:, None]).squeeze(1), 0.0)
-    at_edge = torch.nonzero(position == crossing[owner]).squeeze(1)
-    return Cut(top, top.double() + total.log(), _edge_gap(gap[at_edge], owner[at_edge], below, fraction * total))
+    if len(gap) > LONGEST_LIST:  # a list of those that matter is shorter, but the host waits for its length
+        near = torch.nonzero(gap < PRUNE).squeeze(1)
+        gap, owner = gap[near], owner[near]
+    return cut_of(top, gap, owner, fraction)
 
 
-def _edge_gap(gap: Tensor, owner: Tensor, below: Tensor, wanted: Tensor) -> Tensor:
-    """Gap of the sample with which each image's sum, starting at `below`, first exceeds `wanted`."""
-    order = torch.argsort(gap, stable=True)
-    order = order[torch.argsort(owner[order], stable=True)]
-    gap, owner = gap[order], owner[order]
-    weight = torch.exp(-gap.double())
-    before = weight.cumsum(0) - weight
-    first = torch.searchsorted(owner, owner)
-    needed = before - before[first] + below[owner] <= wanted[owner]
-    cut = torch.zeros(len(below), dtype=gap.dtype, device=gap.device)
-    return cut.scatter_reduce(0, owner[needed], gap[needed], "amax")
+def cut_of(top: Tensor, gap: Tensor, owner: Tensor, fraction: float) -> Cut:
+    """Where posteriors are cut, from a list of their samples.
+
+    The gap at which a sum crosses is found digit by digit of its bits, which order as positive numbers do: a histogram
+    of each image's samples over the leading bits, one over the next bits of those that agree so far, and so on.
+
+    Parameters
+    ----------
+    top
+        (b,) largest log weight of each image.
+    gap
+        (n,) how far each sample lies below the top of its image; inf for one that does not exist.
+    owner
+        (n,) its image.
+    """
+    n_images = len(top)
+    weight = torch.where(gap < PRUNE, torch.exp(-gap.double()), 0.0)
+    bits = gap.clamp_max(PRUNE).view(_INTEGERS[gap.dtype])
+    below = torch.zeros(n_images, dtype=torch.float64, device=gap.device)
+    wanted = total = found = None
+    bins = 1 << _DIGIT
+    for shift in range(8 * gap.dtype.itemsize - _DIGIT, -1, -_DIGIT):
+        digit = (bits >> shift) & (bins - 1)
+        histogram = torch.zeros(n_images * bins, dtype=torch.float64, device=gap.device)
+        histogram.index_add_(0, owner * bins + digit, weight)
+        cumulative = below[:, None] + running_sums(histogram.view(n_images, bins))
+        if wanted is None:
+            total = cumulative[:, -1]
+            wanted = fraction * total
+        crossing = (cumulative > wanted[:, None]).to(torch.uint8).argmax(1)
+        before = cumulative.gather(1, (crossing - 1).clamp_min(0)[:, None]).squeeze(1)
+        below = torch.where(crossing > 0, before, below)
+        weight = torch.where(digit == crossing[owner], weight, 0.0)
+        found = crossing if found is None else (found << _DIGIT) | crossing
+    if total is None or found is None:
+        raise ValueError("a number without digits")
+    return Cut(top, top.double() + total.log(), found.to(bits.dtype).view(gap.dtype))

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from blush.expectation.block import Block
-from blush.expectation.coarse import Poses
 from blush.expectation.fine import Posterior
+from blush.expectation.kept_poses import Poses
 from blush.expectation.model import Model
 from blush.expectation.offsets import FineShifts
 from blush.geometry.rotation import euler_from_matrix

@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import pytest
 import torch
@@ -41,8 +41,8 @@ _READS_A_SIZE = ("nonzero", "masked_select", "_unique2", "unique_dim", "unique_c
 """Operations that need a number from the device before they can go on."""
 _READS_A_NUMBER = ("_local_scalar_dense", "is_nonzero", "_linalg_check_errors")
 _NO_DETERMINISTIC_FORM = ("histc", "median.dim", "kthvalue", "grid_sampler_3d_backward", "put_")
-"""Of those that torch.use_deterministic_algorithms refuses on a GPU, those that a step could call; beside these floating
-cumsum, and bincount with weights. See its documentation."""
+"""Of those that torch.use_deterministic_algorithms refuses on a GPU, those that a step could call; beside these cumsum
+of floating numbers, and bincount with weights. See its documentation."""
 _CROSSES = ("_to_copy", "copy_")
 _TAKES_HOST_INDICES = ("index.Tensor", "index_put_.default", "index_put.default", "_index_put_impl_.default")
 
@@ -107,7 +107,7 @@ class Pretend(TorchDispatchMode):
         Of matrix products.
     """
 
-    _open: list[Pretend] = []  # noqa: RUF012: one list for all of them
+    _open: ClassVar[list[Pretend]] = []
 
     def __init__(self, *, deterministic: bool = True) -> None:
         super().__init__()
@@ -264,7 +264,9 @@ def _not_deterministic(name: str, operands: list[Tensor]) -> bool:
     base = name.split(".")[0]
     if base == "cumsum" and operands[0].dtype.is_floating_point:
         return True
-    return name in _NO_DETERMINISTIC_FORM or base in _NO_DETERMINISTIC_FORM or (base == "bincount" and len(operands) > 1)
+    return (
+        name in _NO_DETERMINISTIC_FORM or base in _NO_DETERMINISTIC_FORM or (base == "bincount" and len(operands) > 1)
+    )
 
 
 def _bytes(one: Tensor) -> int:

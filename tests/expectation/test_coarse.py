@@ -6,7 +6,8 @@ import torch
 from small_problem import N_FINE, PIXELS, RADIUS, N, changed, model, speckle
 
 from blush.expectation import coarse as module
-from blush.expectation.coarse import GlobalSearch, Poses, Weighted, local_search
+from blush.expectation.coarse import GlobalSearch, Weighted, local_search
+from blush.expectation.kept_poses import Poses
 from blush.expectation.model import Model
 from blush.fourier.project import project
 from blush.fourier.shift import multiply, phases

@@ -11,8 +11,8 @@ from small_problem import BOX, COARSE, PIXEL, PIXELS, RADIUS, SUMS, model, parti
 
 from blush.expectation import shard
 from blush.expectation.batches import batches
-from blush.expectation.coarse import Poses
 from blush.expectation.image_masks import tubes
+from blush.expectation.kept_poses import Poses
 from blush.expectation.model import FilamentModel, Model
 from blush.expectation.rot_evidence import evidence, smoothing
 from blush.expectation.shard import Expectation

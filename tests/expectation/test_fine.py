@@ -6,9 +6,10 @@ import pytest
 import torch
 from small_problem import N_FINE, PIXELS, model
 
-from blush.expectation import fine as module
-from blush.expectation.coarse import Poses, Weighted
+from blush.expectation import kept_poses
+from blush.expectation.coarse import Weighted
 from blush.expectation.fine import Posterior, back_project, fine_posterior
+from blush.expectation.kept_poses import Poses
 from blush.expectation.model import Model
 from blush.fourier.backproject import Accumulator, empty_accumulator, insert
 from blush.fourier.project import project
@@ -112,7 +113,7 @@ def test_blocks_of_orientations_change_nothing(bytes_per_block, real, monkeypatc
     given = model(real)
     whole = posterior_of(given, real)
     first = back_projected(whole, given, real)
-    monkeypatch.setitem(module.BLOCK_BYTES, "cpu", bytes_per_block)
+    monkeypatch.setitem(kept_poses.BLOCK_BYTES, "cpu", bytes_per_block)
     parts = posterior_of(given, real)
     assert len(parts.blocks()) > len(whole.blocks()) == 1
     table = as_table(whole)

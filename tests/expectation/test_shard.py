@@ -12,8 +12,8 @@ from small_problem import BOX, PIXEL, RADIUS, SUMS, assert_same, model, particle
 from blush.expectation import shard as module
 from blush.expectation.accuracy import expected_accuracy
 from blush.expectation.batches import batches
-from blush.expectation.coarse import Poses
 from blush.expectation.component import Component, Reference
+from blush.expectation.kept_poses import Poses
 from blush.expectation.model import Model
 from blush.expectation.shard import Expectation
 from blush.fourier.transform import transform
