@@ -60,7 +60,7 @@ def ctf_at(
     defocus_v_angst: Tensor,
     defocus_angle_deg: Tensor,
     phase_shift_deg: Tensor,
-    ctf_bfactor: Tensor,
+    ctf_bfactor: Tensor | None,
     ctf_scale: Tensor,
     optics: Optics,
     even_phase_rad: Tensor | None = None,
@@ -83,7 +83,7 @@ def ctf_at(
     phase_shift_deg
         (n,) of a phase plate.
     ctf_bfactor
-        (n,) envelope B in Å².
+        (n,) envelope B in Å²; None: 0 of all.
     ctf_scale
         (n,) factor.
     optics
@@ -109,7 +109,7 @@ def ctf_at(
     if even_phase_rad is not None:
         chi = chi + even_phase_rad
     envelope = ctf_scale.double()[:, None]
-    if bool((ctf_bfactor != 0).any()):
+    if ctf_bfactor is not None:
         envelope = envelope * torch.exp(-ctf_bfactor.double()[:, None] / 4 * terms[0])
     transfer = (envelope * torch.sin(chi)).to(dtype or kx.dtype)
     return torch.where(

@@ -13,6 +13,7 @@ from blush.fourier.project import project
 from blush.fourier.shift import multiply, phases
 from blush.fourier.transform import Sphere
 from blush.geometry.rotation import matrix_from_euler
+from blush.io.upload import uploaded
 
 LOG_RATIO = 4.60517
 ROTATION_STEPS_DEG = ((0.2, 0.05), (1, 0.1), (2, 0.2), (5, 0.5), (10, 1), (20, 2), (30, 5))
@@ -56,25 +57,26 @@ def expected_accuracy(
     """
     count, n = transfer.shape
     generator = torch.Generator().manual_seed(seed)
-    angle = torch.randint(0, 3, (count,), generator=generator)
-    axis = torch.randint(0, 2, (count,), generator=generator)
+    angle = uploaded(torch.randint(0, 3, (count,), generator=generator), transfer.device)
+    axis = uploaded(torch.randint(0, 2, (count,), generator=generator), transfer.device)
     at_once = max(1, BYTES_AT_ONCE // bytes_per_particle(n, transfer.dtype.itemsize))
     shell = pixels.shell[:n]
     rotation, shift = [], []
     for begin in range(0, count, at_once):
         part = slice(begin, begin + at_once)
-        weight = transfer[part].double().square() / (2 * noise[part].to(transfer.device)[:, shell])
+        weight = transfer[part].double().square() / (2 * noise[part][:, shell])
         weight[:, 0] = 0  # the likelihood leaves the origin out, whose noise may be 0
         true = project(sphere, matrix_from_euler(rot_tilt_psi_deg[part]), pixels, n)
         rotation.append(_rotation(sphere, rot_tilt_psi_deg[part], angle[part], true, weight, pixels))
         shift.append(_shift(axis[part], true, weight, pixels))
-    return float(torch.cat(rotation).mean()), float(torch.cat(shift).mean())
+    rotation_deg, shift_px = torch.stack([torch.cat(one).mean() for one in (rotation, shift)]).tolist()
+    return rotation_deg, shift_px
 
 
 def _rotation(sphere: Sphere, euler_deg: Tensor, angle: Tensor, true: Tensor, weight: Tensor, pixels: Packed) -> Tensor:
     """(n,) degrees by which the chosen Euler angle of each particle has to change."""
     n, device = weight.shape[1], weight.device
-    steps = ladder(ROTATION_STEPS_DEG).to(device)
+    steps = uploaded(ladder(ROTATION_STEPS_DEG), device)
     moved = euler_deg[:, None] + steps[:, None] * torch.eye(3, dtype=torch.float64, device=device)[angle][:, None]
     slices = project(sphere, matrix_from_euler(moved).flatten(0, 1), pixels, n).view(len(true), len(steps), 2, n)
     return _first_above(slices.sub_(true[:, None]).double().square().sum(2), weight, steps)
@@ -83,7 +85,7 @@ def _rotation(sphere: Sphere, euler_deg: Tensor, angle: Tensor, true: Tensor, we
 def _shift(axis: Tensor, true: Tensor, weight: Tensor, pixels: Packed) -> Tensor:
     """(n,) pixels by which each particle has to move along the chosen axis."""
     n, device = weight.shape[1], weight.device
-    steps = ladder(SHIFT_STEPS_PX).to(device)
+    steps = uploaded(ladder(SHIFT_STEPS_PX), device)
     offset = steps[:, None] * torch.eye(2, dtype=torch.float64, device=device)[axis][:, None]
     ramps = phases(offset, pixels, n, true.dtype)
     difference = multiply(true[:, None], ramps).sub_(true[:, None])

@@ -25,6 +25,7 @@ from blush.fourier.shift import multiply, phases, round_half_away
 from blush.fourier.transform import Sphere
 from blush.geometry.rotation import matrix_from_euler
 from blush.io.particles import POSE, ParticleSet
+from blush.io.upload import uploaded
 
 
 class Background:
@@ -50,13 +51,13 @@ class Background:
         (n, N, N). The box is periodic: what the CTF carries over an edge comes in at the other.
         """
         device, pixel_angst = self.sphere.values.device, particles.optics[0].pixel_size_angst
-        slices = project(self.sphere, rotations(particles).to(device), self.pixels, self.n_pixels)
+        slices = project(self.sphere, uploaded(rotations(particles), device), self.pixels, self.n_pixels)
         transfer = self.tables.transfer(particles, self.tables.ctf(particles, self.n_pixels))
-        slices = slices * (transfer * factor.to(device, self.dtype)[:, None])[:, None]
-        origin_px = origins_angst(particles).to(device) / pixel_angst
+        slices = slices * (transfer * uploaded(factor, device, self.dtype)[:, None])[:, None]
+        origin_px = uploaded(origins_angst(particles), device) / pixel_angst
         slices = multiply(slices, phases(-origin_px, self.pixels, self.n_pixels, self.dtype))
         if self.tables.correction is not None:
-            group = torch.from_numpy(particles.optics_index).to(device).long()
+            group = uploaded(particles.optics_index, device).long()
             slices = multiply(slices, _inverse(self.tables.correction[..., : self.n_pixels])[group])
         return image_of(slices, self.pixels)
 
@@ -67,7 +68,8 @@ class Seen:
     def __init__(
         self, background: Sequence[Background], model: Model, dtype: torch.dtype, device: torch.device
     ) -> None:
-        self.background, self.model, self.dtype, self.device = tuple(background), model, dtype, device
+        self.background, self.model = tuple(background), model.on(device)
+        self.dtype, self.device = dtype, device
 
     def images(self, particles: ParticleSet) -> Tensor:
         """(b, N, N) on the device.
@@ -77,15 +79,15 @@ class Seen:
         ValueError
             Where particles have no poses of these parts.
         """
-        images = torch.from_numpy(particles.images()).to(self.device, self.dtype)
+        images = uploaded(particles.images(), self.device, self.dtype)
         if not self.background:
             return images
         poses = particles.background
         if poses is None or poses.shape[1:] != (len(self.background), len(POSE)):
             raise ValueError(f"images have no poses of {len(self.background)} other parts of the particle")
-        group = torch.from_numpy(particles.group_index).to(self.device).long()
-        contrast = torch.from_numpy(particles.norm_correction).to(self.device) / self.model.norm_average
-        factor = self.model.scale.to(self.device)[group] * contrast
+        group = uploaded(particles.group_index, self.device).long()
+        contrast = uploaded(particles.norm_correction, self.device) / self.model.norm_average
+        factor = self.model.scale[group] * contrast
         for part, known in enumerate(self.background):
             columns: dict[str, Any] = dict(zip(POSE, poses[:, part].T, strict=True))
             images -= known.images(replace(particles, **columns), factor)

@@ -13,6 +13,7 @@ from blush.fourier.packed import Packed
 from blush.fourier.project import project
 from blush.fourier.transform import Sphere
 from blush.geometry.sampling import OrientationGrid
+from blush.io.upload import uploaded
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Component:
         learned = [r.log_prior_direction for r in self.references]
         flat = [torch.full((grid.n_directions,), r.log_prior, dtype=torch.float64) for r in self.references]
         priors = [given if given is not None else one for given, one in zip(learned, flat, strict=True)]
-        return torch.cat(priors).to(like).repeat_interleave(grid.n_psi)
+        return uploaded(torch.cat(priors), like.device, like.dtype).repeat_interleave(grid.n_psi)
 
     def edges(self, row: Tensor) -> list[int]:
         """Where each reference begins in ascending rows (n,), and the end: K + 1 numbers."""

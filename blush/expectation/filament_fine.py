@@ -21,6 +21,7 @@ from blush.expectation.sparse import Pairs
 from blush.geometry.healpix import angular_step_deg
 from blush.geometry.helix import nearest_zero
 from blush.geometry.rotation import euler_from_matrix
+from blush.io.upload import uploaded
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,10 @@ class Known:
     def of(cls, block: Block, dtype: torch.dtype, device: torch.device) -> Known:
         """From the columns of the particles."""
         known, table, _ = known_of_filaments(block.particles)
-        psi, tilt, across = torch.from_numpy(known).to(device, torch.float64).unbind(1)
+        psi, tilt, across = uploaded(known, device, torch.float64).unbind(1)
         return cls(
             torch.stack((psi, psi + 180), 1), torch.stack((tilt, 180 - tilt), 1), across,
-            torch.from_numpy(table).to(device, dtype),
+            uploaded(table, device, dtype),
         )  # fmt: skip
 
     def taken(self, chosen: slice) -> Known:

@@ -24,6 +24,7 @@ from blush.expectation.shared_slices import SharedLists, SharedSlices
 from blush.geometry.helix import nearest_zero
 from blush.geometry.rotation import euler_from_matrix
 from blush.geometry.sampling import OrientationGrid
+from blush.io.upload import uploaded
 
 CUT = 3.0
 """Widths of the prior at which a global search ends."""
@@ -194,7 +195,7 @@ class FilamentPrior:
     def _near(self, block: Block, known: Known) -> Lists:
         """Orientations near the best pose of each polarity that may be true."""
         _, _, poses = known_of_filaments(block.particles)
-        pose = torch.from_numpy(poses).to(self.device, torch.float64)
+        pose = uploaded(poses, self.device, torch.float64)
         odds = known.table.double().logsumexp(2)
         odds = odds - odds.flip(1)
         there = ~pose.isnan().any(2)

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from blush.expectation.coarse import Weighted
-from blush.expectation.compaction import counted, places
 from blush.expectation.competition import Contest, tempered_shares
 from blush.expectation.component import Component, runs
 from blush.expectation.kept_poses import CHILD_ORIENTATIONS, Layout, Poses, block_rows, is_tempered
@@ -23,6 +22,7 @@ from blush.expectation.order import compact, stable_order
 from blush.expectation.significance import Cut, posterior_cut
 from blush.expectation.sparse import Pairs, WeightedSums, accumulate_pairs, score_pairs
 from blush.fourier.backproject import Accumulator, insert
+from blush.fourier.compaction import counted, places
 from blush.fourier.packed import Packed
 from blush.fourier.project import project
 from blush.kernels.score import CHILD_SHIFTS

@@ -18,6 +18,7 @@ from blush.fourier.packed import Packed
 from blush.geometry.rotation import matrix_from_euler
 from blush.io.particles import ParticleSet
 from blush.kernels.score import combine
+from blush.io.upload import uploaded
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class FixedPoses:
     def matrices(self, particles: ParticleSet) -> Tensor:
         """(b, 3, 3) orientations that the images have."""
         euler = np.stack([getattr(particles, name) for name in ("rot_deg", "tilt_deg", "psi_deg")], 1)
-        return matrix_from_euler(torch.from_numpy(euler).to(self.log_prior.device))
+        return matrix_from_euler(uploaded(euler, self.log_prior.device))
 
     def log_likelihoods(self, block: Block, weighted: Weighted) -> Tensor:
         """(b, references) log likelihood of each reference, but for a constant of the image: float64."""

@@ -21,6 +21,7 @@ from blush.expectation.prepare import Images, prepare
 from blush.fourier.packed import Packed
 from blush.fourier.shift import multiply, phases, round_half_away
 from blush.io.particles import ParticleSet
+from blush.io.upload import uploaded
 
 SHELLS_AT_ONCE = 32
 """Transforms reach to a multiple of so many shells, so that they serve while the radius grows."""
@@ -136,9 +137,9 @@ class GivenImages:
         device = self.masks.circle.device
         old_px = offsets_px(particles, self.model, device)
         shift_px = round_half_away(old_px)
-        optics = torch.from_numpy(particles.optics_index).to(device).long()
+        optics = uploaded(particles.optics_index, device).long()
         correction = None if self.tables.correction is None else self.tables.correction[optics]
-        images = torch.from_numpy(particles.images()).to(self.masks.circle)
+        images = uploaded(particles.images(), device, self.masks.circle.dtype)
         ones = torch.ones(len(images), dtype=torch.float64, device=images.device)
         mask = self.masks.of(particles)
         found: Images = prepare(images, ones, shift_px, mask, self.pixels, self.n_pixels, correction)
@@ -150,4 +151,4 @@ class GivenImages:
 def offsets_px(particles: ParticleSet, model: Model, device: torch.device) -> Tensor:
     """(b, 2) offsets that images came with, in pixels: float64."""
     columns = (particles.offset_x_angst, particles.offset_y_angst)
-    return torch.stack([torch.from_numpy(one).to(device) for one in columns], 1) / model.pixel_size_angst
+    return torch.stack([uploaded(one, device) for one in columns], 1) / model.pixel_size_angst

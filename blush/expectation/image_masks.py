@@ -11,6 +11,7 @@ from blush.fourier.filter import raised_cosine
 from blush.fourier.mask import soft_circle
 from blush.geometry.helix import in_frame
 from blush.io.particles import ParticleSet
+from blush.io.upload import uploaded
 
 TUBE_EDGE_PX = 10.0
 """Of the tube and its circle: a segment's axis is known to some pixels at the ends of its box."""
@@ -43,7 +44,7 @@ class ImageMasks:
             return self.circle
         if particles.filament_prior is None:
             raise ValueError("the tube of a segment needs filament_prior")
-        psi_deg = torch.from_numpy(particles.filament_prior[:, 0]).to(self.circle.device)
+        psi_deg = uploaded(particles.filament_prior[:, 0], self.circle.device)
         tube = tubes(self.model.box_px, filament.tube_diameter_angst / (2 * self.model.pixel_size_angst), psi_deg)
         inside = torch.minimum(tube, self.circle.to(tube)).to(self.circle)
         return TubeMask(inside, (1 - tube).to(self.circle))

@@ -18,6 +18,7 @@ from blush.expectation.fine import LogPrior, Posterior
 from blush.expectation.model import Model
 from blush.expectation.offsets import FineShifts
 from blush.expectation.shared_slices import SharedLists
+from blush.io.upload import uploaded
 
 
 @dataclass(frozen=True)
@@ -134,5 +135,5 @@ def neighbours(model: Model, block: Block, device: torch.device) -> tuple[Tensor
     if model.local_sigma_deg is None:
         raise ValueError("neither a global nor a local search was prepared")
     names = ("rot_deg", "tilt_deg", "psi_deg")
-    rot, tilt, psi = (torch.from_numpy(getattr(block.particles, name)).to(device) for name in names)
+    rot, tilt, psi = (uploaded(getattr(block.particles, name), device) for name in names)
     return model.component.grid.local_neighbours(rot, tilt, psi, model.local_sigma_deg)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from blush.expectation.component import Component
 from blush.geometry.helix import Helix
+from blush.io.upload import uploaded
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,17 @@ class Model:
     pose_temperature: float = 1.0
     motion: Tensor | None = None
     filament: FilamentModel | None = None
+
+    def on(self, device: torch.device) -> Model:
+        """The same with all but the references, which are where they were made, on a device."""
+        return replace(
+            self,
+            noise=uploaded(self.noise, device),
+            scale=uploaded(self.scale, device),
+            offsets_angst=uploaded(self.offsets_angst, device),
+            scale_shells=None if self.scale_shells is None else uploaded(self.scale_shells, device),
+            motion=None if self.motion is None else uploaded(self.motion, device),
+        )
 
     @property
     def box_px(self) -> int:

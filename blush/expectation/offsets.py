@@ -24,6 +24,7 @@ from blush.geometry.sampling import fine_offsets
 from blush.io.particles import POSE, ParticleSet
 from blush.kernels.score import CHILD_SHIFTS
 from blush.kernels.shifts import Shifts
+from blush.io.upload import uploaded
 
 POLARITIES = 2
 """Lists of poses of a segment: those along the track, and those that are turned round."""
@@ -73,7 +74,7 @@ class SharedOffsets:
 
     def __init__(self, model: Model, pixels: Packed, dtype: torch.dtype, device: torch.device) -> None:
         step_px = model.offset_step_angst / model.pixel_size_angst
-        self.coarse_px = model.offsets_angst.to(device) / model.pixel_size_angst
+        self.coarse_px = uploaded(model.offsets_angst, device) / model.pixel_size_angst
         fine = fine_offsets(self.coarse_px, step_px)
         self.ramps = phases(self.coarse_px, pixels, pixels.inside(model.coarse_radius), dtype)
         self.shared = FineShifts(_at_pixels(fine, pixels, pixels.inside(model.radius)))
@@ -124,10 +125,10 @@ class Frames:
         """
         particles = block.particles
         known, _, poses = known_of_filaments(particles)
-        psi_deg = torch.from_numpy(known[:, 0]).to(device)
+        psi_deg = uploaded(known[:, 0], device)
         whole = block.shift_px
         if model.local_sigma_deg is not None:
-            offsets = torch.from_numpy(poses[:, :, len(POSE) - 2 :]).to(device)
+            offsets = uploaded(poses[:, :, len(POSE) - 2 :], device)
             return cls(psi_deg, in_frame(offsets, psi_deg[:, None]), whole)
         across = in_frame(block.old_px * model.pixel_size_angst, psi_deg)[:, 1]
         centre = torch.stack((torch.zeros_like(across), across), -1)
@@ -165,7 +166,7 @@ class FrameOffsets:
         if model.filament is None:
             raise ValueError("offsets in the frames of segments need what is known of filaments")
         self.model, self.pixels, self.dtype, self.device = model, pixels, dtype, device
-        self.grid = model.offsets_angst.to(device, torch.float64)
+        self.grid = uploaded(model.offsets_angst, device, torch.float64)
         self.fine_grid = fine_offsets(self.grid, (model.filament.along_step_angst, model.offset_step_angst))
         n_pixels = pixels.inside(model.radius)
         self.at_once: int | None = max(1, RAMP_BYTES // (2 * CHILD_SHIFTS * n_pixels * dtype.itemsize))

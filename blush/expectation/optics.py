@@ -10,6 +10,7 @@ from blush.ctf.transfer import Optics, ctf_at
 from blush.fourier.packed import Packed
 from blush.io.optics import OpticsGroup, read_mtf
 from blush.io.particles import ParticleSet
+from blush.io.upload import uploaded
 
 
 class OpticsTables:
@@ -31,10 +32,10 @@ class OpticsTables:
         self.dtype = dtype
 
         def column(name: str) -> Tensor:
-            return torch.tensor([getattr(g, name) for g in groups], dtype=torch.float64, device=device)
+            return uploaded(torch.tensor([getattr(g, name) for g in groups], dtype=torch.float64), device)
 
         self.optics = Optics(column("voltage_kv"), column("spherical_aberration_mm"), column("amplitude_contrast"))
-        self.premultiplied = torch.tensor([g.ctf_premultiplied for g in groups], device=device)
+        self.premultiplied = uploaded(torch.tensor([g.ctf_premultiplied for g in groups]), device)
         self.correction = self._correction(particles)
         self.even_phase_rad = self._even_phase(particles)
 
@@ -76,7 +77,7 @@ class OpticsTables:
         device = self.kx.device
 
         def column(name: str) -> Tensor:
-            return torch.from_numpy(getattr(particles, name)).to(device)
+            return uploaded(getattr(particles, name), device)
 
         group = column("optics_index").long()
         even = None if self.even_phase_rad is None else self.even_phase_rad[group, :n_pixels]
@@ -87,7 +88,7 @@ class OpticsTables:
             column("defocus_v_angst"),
             column("defocus_angle_deg"),
             column("phase_shift_deg"),
-            column("ctf_bfactor"),
+            column("ctf_bfactor") if particles.ctf_bfactor.any() else None,
             column("ctf_scale"),
             self.optics.take(group),
             even,
@@ -96,5 +97,5 @@ class OpticsTables:
 
     def transfer(self, particles: ParticleSet, ctf: Tensor) -> Tensor:
         """What multiplies the reference to predict an image: the CTF, or CTF^2 where images are premultiplied."""
-        optics = torch.from_numpy(particles.optics_index).to(self.kx.device).long()
+        optics = uploaded(particles.optics_index, self.kx.device).long()
         return torch.where(self.premultiplied[optics, None], ctf.square(), ctf)

@@ -21,6 +21,7 @@ from blush.expectation.model import Model
 from blush.expectation.offsets import FineShifts
 from blush.expectation.sparse import Pairs
 from blush.geometry.rotation import matrix_from_euler, rotation_vector
+from blush.io.upload import uploaded
 
 OBSERVED = 5
 """Numbers that an image tells of a motion: three of the rotation vector in rad, two of the displacement in Å."""
@@ -63,7 +64,7 @@ class PosePrior:
         anchor
             (b, 5) poses as `ParticleSet.anchor` has them.
         """
-        pose = torch.from_numpy(anchor).to(device, torch.float64)
+        pose = uploaded(anchor, device, torch.float64)
         rotation = matrix_from_euler(pose[:, :3])
         shown = observation(rotation)
         covariance = shown @ motion.to(shown) @ shown.transpose(1, 2)

@@ -33,6 +33,7 @@ from blush.fourier.many_sums import InterleavedSums
 from blush.fourier.packed import Packed, packed
 from blush.fourier.shift import round_half_away
 from blush.io.particles import POSE, ParticleSet
+from blush.io.upload import uploaded
 
 CTF_BLOCKS = 10
 """Parts in which CTFs for accuracies are computed: their double-precision phases take many times the result."""
@@ -65,7 +66,8 @@ class Expectation:
         if background and model.fixed_poses:
             raise ValueError("images at given poses are kept as they come; blush subtract takes away what is known")
         self.seen = Seen(background, model, dtype, device)
-        self.model, self.dtype, self.device = model, dtype, device
+        self.model = model = model.on(device)
+        self.dtype, self.device = dtype, device
         self.pixels: Packed = packed(model.box_px, str(device))
         self.n_pixels = self.pixels.inside(model.radius)
         self.tables = OpticsTables(particles, self.pixels, dtype)
@@ -121,6 +123,7 @@ class Expectation:
             progress(int(rows[-1]) + 1)
         if volumes is not None:
             sums.volumes = volumes.unpack()
+        sums.gather()
         return sums
 
     def log_likelihoods(
@@ -150,7 +153,7 @@ class Expectation:
         """Consecutive images as they are compared at the poses that they have, their offsets undone exactly."""
         n, found = self.n_pixels, self.given.transforms(particles, int(rows[0]), int(rows[-1]) + 1, place)
         some = particles.take(rows)
-        factor = self.model.norm_average / torch.from_numpy(some.norm_correction).to(self.device)
+        factor = self.model.norm_average / uploaded(some.norm_correction, self.device)
         scaled = factor.to(self.dtype)[:, None, None]
         images = Images(
             found.masked[..., :n] * scaled, found.unmasked[..., :n] * scaled, found.power * factor.square()[:, None]
@@ -164,15 +167,16 @@ class Expectation:
         They are means over `particles` at the poses that they have, whatever reference they belong to.
         """
         model = self.model
-        group, optics = (torch.from_numpy(i).long() for i in (particles.group_index, particles.optics_index))
-        scale = model.scale[group].to(self.device, self.dtype)
-        euler = torch.from_numpy(np.stack([particles.rot_deg, particles.tilt_deg, particles.psi_deg], 1))
+        group, optics = (uploaded(i, self.device).long() for i in (particles.group_index, particles.optics_index))
+        scale = model.scale[group].to(self.dtype)
+        angles = np.stack([particles.rot_deg, particles.tilt_deg, particles.psi_deg], 1)
+        euler = uploaded(angles, self.device)
         blocks = (particles.take(rows) for rows in np.array_split(np.arange(len(particles)), CTF_BLOCKS))
         tables = self.tables
         transfer = [tables.transfer(block, tables.ctf(block, self.n_pixels)) for block in blocks if len(block)]
         seen, noise = torch.cat(transfer).mul_(scale[:, None]), model.noise[optics]
         found = [
-            expected_accuracy(one.sphere, euler.to(self.device), seen, noise, self.pixels, model.radius, seed)
+            expected_accuracy(one.sphere, euler, seen, noise, self.pixels, model.radius, seed)
             for one in model.component.references
         ]
         return [rotation for rotation, _ in found], [shift * model.pixel_size_angst for _, shift in found]
@@ -180,11 +184,11 @@ class Expectation:
     def _load(self, particles: ParticleSet) -> Block:
         model, device = self.model, self.device
         old_px = offsets_px(particles, model, device)
-        optics = torch.from_numpy(particles.optics_index).to(device).long()
+        optics = uploaded(particles.optics_index, device).long()
         correction = None if self.tables.correction is None else self.tables.correction[optics]
         images = prepare(
             self.seen.images(particles),
-            model.norm_average / torch.from_numpy(particles.norm_correction).to(device),
+            model.norm_average / uploaded(particles.norm_correction, device),
             round_half_away(old_px),
             self.masks.of(particles),
             self.pixels,
@@ -195,13 +199,11 @@ class Expectation:
 
     def _block(self, particles: ParticleSet, images: Images, ctf: Tensor, old_px: Tensor) -> Block:
         model, device = self.model, self.device
-        optics, group = (
-            torch.from_numpy(one).to(device).long() for one in (particles.optics_index, particles.group_index)
-        )
+        optics, group = (uploaded(one, device).long() for one in (particles.optics_index, particles.group_index))
         premultiplied = self.tables.premultiplied[optics, None]
-        inverse_noise = 1 / model.noise.to(device)[:, self.pixels.shell[: self.n_pixels]]
+        inverse_noise = 1 / model.noise[:, self.pixels.shell[: self.n_pixels]]
         inverse_noise = inverse_noise.to(self.dtype)[optics]
-        scale = model.scale.to(device)[group].to(self.dtype)
+        scale = model.scale[group].to(self.dtype)
         return Block(
             particles,
             images,
@@ -232,7 +234,7 @@ class Expectation:
     def _log_prior_shift(self, block: Block) -> Tensor:
         """(b, t) log prior of the coarse shifts."""
         whole_angst = block.shift_px[:, None] * self.model.pixel_size_angst
-        offsets = whole_angst + self.model.offsets_angst.to(self.device)
+        offsets = whole_angst + self.model.offsets_angst
         prior = -offsets.square().sum(-1) / (2 * self.model.sigma_offset_angst**2)
         return prior - torch.logsumexp(prior, 1, keepdim=True) + math.log(prior.shape[1])  # mean 1 over the search
 
@@ -242,7 +244,7 @@ class Expectation:
             return None
         if len(to) and not 0 <= to.min() <= to.max() < n:
             raise ValueError(f"images confined to references {to.min()} to {to.max()} of 0 to {n - 1}")
-        return torch.from_numpy(to).to(self.device)
+        return uploaded(to, self.device)
 
     def _run_block(self, particles: ParticleSet, sums: Sums) -> None:
         block = self._load(particles)
@@ -292,8 +294,8 @@ class Expectation:
         fit = Fit(posterior.kept.sum(1), posterior.kept, posterior.log_sum, mean, square)
         add_statistics(sums, model, self.pixels, block, fit)
         offset = block.old_px * model.pixel_size_angst
-        sums.offset_square = sums.offset_square.to(offset) + (fit.weight * offset.square().sum(1)).sum()
-        given = torch.stack([torch.from_numpy(getattr(block.particles, name)) for name in POSE], 1)
+        sums.offset_square = sums.offset_square + (fit.weight * offset.square().sum(1)).sum()
+        given = uploaded(np.stack([getattr(block.particles, name) for name in POSE], 1), self.device)
         columns = dict(zip(POSE, given.unbind(1), strict=True))
         columns |= {"pmax": posterior.shares.amax(1), "n_significant": (posterior.kept > 0).sum(1)}
         found = given[:, None].expand(-1, len(model.component.references), -1)

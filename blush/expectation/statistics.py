@@ -15,6 +15,7 @@ from blush.expectation.offsets import FineShifts
 from blush.expectation.sums import Sums
 from blush.fourier.packed import Packed, shell_sums
 from blush.kernels.score import CHILD_SHIFTS
+from blush.io.upload import uploaded
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,11 @@ def add_statistics(sums: Sums, model: Model, pixels: Packed, block: Block, fit: 
     sums.noise.index_add_(0, block.optics, residual)
     sums.weight.index_add_(0, block.optics, weight)
     if model.scale_shells is not None:
-        used = model.scale_shells.to(residual)
+        used = model.scale_shells.to(residual.dtype)
         sums.scale_cross.index_add_(0, block.group, cross @ used)
         sums.scale_power.index_add_(0, block.group, power @ used)
     sums.shares += fit.shares.sum(0).to(sums.shares)
-    old = torch.from_numpy(block.particles.norm_correction).to(residual)
+    old = uploaded(block.particles.norm_correction, residual.device, residual.dtype)
     sums.append(
         {
             "norm_correction": old / model.norm_average * (2 * residual.clamp_min(0).sum(1) / weight).sqrt(),
@@ -84,7 +85,7 @@ def add_pose_sums(sums: Sums, model: Model, shifts: FineShifts, block: Block, po
     per_shift = torch.zeros(offsets_px.shape[:-1], dtype=torch.float64, device=device)
     per_shift.view(-1).index_add_(0, index, posterior.weight.double().sum(2).flatten())
     square = offsets_px.square().sum(-1) * model.pixel_size_angst**2
-    sums.offset_square = sums.offset_square.to(per_shift) + (per_shift * square).sum()
+    sums.offset_square = sums.offset_square + (per_shift * square).sum()
     per_row = torch.zeros(len(posterior.row), dtype=torch.float64, device=device)
     per_row.index_add_(0, pairs.orientation, posterior.weight.double().sum((1, 2)))
     sums.directions.index_add_(0, model.component.direction(posterior.row), per_row)
@@ -97,7 +98,7 @@ def _log_likelihood(model: Model, pixels: Packed, block: Block, log_sum: Tensor)
     """
     if model.cross_correlation:
         return torch.zeros_like(log_sum)
-    noise = model.noise.to(block.images.power)[block.optics]
+    noise = model.noise[block.optics]
     compared = torch.zeros(noise.shape[1], dtype=torch.bool, device=noise.device)
     compared[1 : model.radius + 1] = True
     count = shell_sums(torch.ones(len(pixels.shell), device=noise.device), pixels.shell, noise.shape[1])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from blush.expectation.model import Model
 from blush.fourier.backproject import Accumulator, empty_accumulator
+from blush.io.upload import downloaded
 
 ADDED = ("noise", "weight", "scale_cross", "scale_power", "directions", "shares", "offset_square")
 """Statistics that add up over shards, beside the grid."""
@@ -54,6 +55,7 @@ class Sums:
     shares: Tensor
     offset_square: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
     table: dict[str, Tensor] = field(default_factory=dict)
+    _parts: dict[str, list[Tensor]] = field(default_factory=dict)
 
     @classmethod
     def zero(cls, model: Model, n_optics: int, dtype: torch.dtype, device: torch.device) -> Sums:
@@ -69,16 +71,22 @@ class Sums:
             scale_power=zeros.new_zeros(len(model.scale)),
             directions=zeros.new_zeros(model.component.n_directions),
             shares=zeros.new_zeros(len(model.component.references)),
+            offset_square=zeros.new_zeros(()),
         )
 
     def append(self, columns: dict[str, Tensor]) -> None:
         """Add the rows of one block of particles."""
         for name, column in columns.items():
-            column = column.cpu()
-            self.table[name] = torch.cat((self.table[name], column)) if name in self.table else column
+            self._parts.setdefault(name, []).append(column)
+
+    def gather(self) -> None:
+        """Make the table of what was appended, on the host: after the last block, for which a GPU is waited for."""
+        self.table |= downloaded({name: torch.cat(parts) for name, parts in self._parts.items()})
+        self._parts = {}
 
     def arrays(self) -> dict[str, NDArray[np.float32] | NDArray[np.float64]]:
         """Every statistic by name; each reference's grid is (d, d, h, 3), without the padding channel."""
         grids = {grid_name(k): volume.grid[..., :3].cpu().contiguous().numpy() for k, volume in enumerate(self.volumes)}
-        out = grids | {name: getattr(self, name).cpu().numpy() for name in ADDED}
+        added = downloaded({name: getattr(self, name) for name in ADDED})
+        out = grids | {name: one.numpy() for name, one in added.items()}
         return out | {f"table_{name}": column.numpy().astype(np.float64) for name, column in self.table.items()}

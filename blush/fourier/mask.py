@@ -9,6 +9,7 @@ from torch import Tensor
 
 from blush.fourier.filter import low_pass, raised_cosine
 from blush.fourier.grid import centred_radius
+from blush.io.upload import uploaded
 
 NOISE_FACTOR = 4.0
 """Standard deviations of the solvent above which a voxel is density."""
@@ -65,7 +66,7 @@ def extend_and_soften(binary: Tensor, extend_px: float, edge_px: float) -> Tenso
     if not region.any():
         return torch.zeros(binary.shape, dtype=dtype, device=binary.device)
     distance = torch.from_numpy(np.asarray(ndimage.distance_transform_edt(~region), dtype=np.float64))
-    return _outside_edge(distance - extend_px, edge_px).to(binary.device, dtype)
+    return uploaded(_outside_edge(distance - extend_px, edge_px).to(dtype), binary.device)
 
 
 def _outside_edge(distance: Tensor, edge_px: float) -> Tensor:
@@ -134,7 +135,7 @@ def solid_density(
     sphere_px = _sphere_px(volume.shape[-1], pixel_size_angst, particle_diameter_angst)
     filtered = low_pass(volume, max(lowpass_angst, 2 * pixel_size_angst), pixel_size_angst)
     density = (filtered > _solvent_threshold(filtered, radius, sphere_px)) & (radius < sphere_px)
-    return torch.from_numpy(_largest_parts(density.cpu().numpy())).to(volume.device)
+    return uploaded(_largest_parts(density.cpu().numpy()), volume.device)
 
 
 def _sphere_px(box: int, pixel_size_angst: float, particle_diameter_angst: float) -> float:

@@ -14,6 +14,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from blush.io.upload import uploaded
+
 
 @dataclass(frozen=True)
 class Packed:
@@ -39,11 +41,11 @@ class Packed:
 
     def count(self, radius: int) -> int:
         """Pixels in rounded shells 0..radius: k^2 < (radius + 1/2)^2."""
-        return int((self.k2 <= radius * radius + radius).sum())
+        return int((packed(self.box_px).k2 <= radius * radius + radius).sum())
 
     def inside(self, radius: int) -> int:
         """Pixels with |k| <= radius."""
-        return int((self.k2 <= radius * radius).sum())
+        return int((packed(self.box_px).k2 <= radius * radius).sum())
 
     @property
     def k2(self) -> Tensor:
@@ -52,7 +54,7 @@ class Packed:
 
     def to(self, device: torch.device) -> Packed:
         """The same pixels on another device."""
-        return Packed(self.box_px, *(t.to(device) for t in (self.kx, self.ky, self.shell, self.index)))
+        return Packed(self.box_px, *(uploaded(t, device) for t in (self.kx, self.ky, self.shell, self.index)))
 
 
 @lru_cache(maxsize=16)

@@ -12,6 +12,7 @@ from blush.geometry.healpix import angular_step_deg, children, pixel_directions
 from blush.geometry.neighbours import local_neighbours
 from blush.geometry.rotation import matrix_from_euler
 from blush.geometry.symmetry import asymmetric_unit_directions, operators
+from blush.io.upload import uploaded
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class OrientationGrid:
         -------
         (n, 8**oversampling, 3, 3) float64, on the device of the input; psi runs fastest.
         """
-        pixel = self.direction_index.to(orientation.device)[orientation // self.n_psi]
+        pixel = uploaded(self.direction_index, orientation.device)[orientation // self.n_psi]
         for _ in range(oversampling):
             pixel = children(pixel).flatten(1) if pixel.ndim > 1 else children(pixel)
         pixel = pixel.reshape(len(orientation), -1)
@@ -90,7 +91,9 @@ class OrientationGrid:
             ],
             -1,
         )
-        return matrix_from_euler(euler.reshape(len(orientation), -1, 3)) @ self.perturbation_matrix().to(psi)
+        return matrix_from_euler(euler.reshape(len(orientation), -1, 3)) @ uploaded(
+            self.perturbation_matrix(), psi.device, psi.dtype
+        )
 
     def perturbation_matrix(self) -> Tensor:
         """(3, 3) rotation A(p step, p step, p step) that right-multiplies every orientation."""
@@ -178,5 +181,5 @@ def fine_offsets(grid: Tensor, step_angst: float | tuple[float, float]) -> Tenso
     (t, 4, 2) fine offsets x, y.
     """
     steps = step_angst if isinstance(step_angst, tuple) else (step_angst, step_angst)
-    first, second = (torch.tensor([-0.25, 0.25], dtype=grid.dtype, device=grid.device) * step for step in steps)
+    first, second = (uploaded(torch.tensor([-0.25, 0.25], dtype=grid.dtype), grid.device) * step for step in steps)
     return grid[:, None] + torch.cartesian_prod(first, second)

@@ -23,6 +23,7 @@ from blush.geometry.sampling import OrientationGrid
 from blush.io.files import load_npz, save_npz
 from blush.io.mrc import read_volume
 from blush.io.particles import ParticleSet
+from blush.io.upload import uploaded
 from blush.jobs.body_images import background, with_others
 from blush.jobs.inputs import Plan, environment, read_config, read_frozen_particles, read_plan, with_poses
 from blush.jobs.layout import RunFolder, Stopwatch
@@ -55,7 +56,7 @@ def build_model(
     radius = search.current_size_px // 2
     volumes = (read_volume(checked(folder, path))[0] for path in references_for(folder, state, subset, fold))
     box_px = facts.box_px  # maps without a fold may have larger voxels than images
-    spheres = [transform(torch.from_numpy(volume).to(device, dtype), radius, box_px=box_px) for volume in volumes]
+    spheres = [transform(uploaded(volume, device, dtype), radius, box_px=box_px) for volume in volumes]
     grid = OrientationGrid.build(search.healpix_order, facts.symmetry, search.perturbation)
     priors = _direction_priors(folder, state, subset, len(spheres), grid.n_directions)
     index = read_plan(folder.root).position(subset)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from blush.config import RunConfig
@@ -14,6 +13,7 @@ from blush.fourier.backproject import Accumulator
 from blush.fourier.filter import low_pass
 from blush.fourier.mask import auto_mask, soft_sphere
 from blush.io.mrc import read_volume, write_volume
+from blush.io.upload import uploaded
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import checked
 from blush.maximization.halves import shared_part
@@ -61,12 +61,13 @@ class MapRules:
         folder, config, facts = self.folder, self.config, self.state.facts
         n, pixel = facts.box_px, facts.pixel_size_angst
         like = total.grid
-        sphere = soft_sphere(n, facts.particle_diameter_angst / (2 * pixel), MASK_EDGE_PX).to(like)
+        radius_px = facts.particle_diameter_angst / (2 * pixel)
+        sphere = soft_sphere(n, radius_px, MASK_EDGE_PX, like.device).to(like)
         if config.mask == "sphere":
             return sphere
         if config.mask != "auto":
             given, _ = read_volume(checked(folder, folder.imported / "mask.mrc"))
-            return torch.from_numpy(given).to(like)
+            return uploaded(given, like.device, like.dtype)
         lowpass_angst = n * pixel / shell
         shared = low_pass(reconstruct(shared_part(total, shell)), lowpass_angst, pixel)
         mask = auto_mask(shared * sphere, pixel, facts.particle_diameter_angst, lowpass_angst).to(like) * sphere

@@ -13,6 +13,7 @@ from blush.geometry.healpix import pixel_directions
 from blush.geometry.symmetry import asymmetric_unit_directions
 from blush.io.files import load_npz, save_npz
 from blush.io.seal import DamagedFile, LostParts
+from blush.io.upload import uploaded
 from blush.jobs.inputs import Plan, environment, read_config, read_plan
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.references import n_references
@@ -114,5 +115,5 @@ def load_sums(
 def _accumulator(grid: np.ndarray, box_px: int, r_max: int, device: torch.device) -> Accumulator:
     """D and W of (d, d, h, 3) as the kernels want them, with a fourth channel."""
     padded = torch.zeros(*grid.shape[:3], 4, dtype=torch.from_numpy(grid[:0]).dtype, device=device)
-    padded[..., :3] = torch.from_numpy(grid)
+    padded[..., :3] = uploaded(grid, device)
     return Accumulator(padded, box_px, r_max)

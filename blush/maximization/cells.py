@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from blush.fourier.backproject import Accumulator
+from blush.fourier.compaction import number_of_each
 from blush.fourier.filter import resize_volume
 from blush.fourier.transform import (
     cropped_map,
@@ -26,6 +27,7 @@ from blush.fourier.transform import (
     sphere_k2,
     sphere_radius,
 )
+from blush.io.upload import uploaded
 from blush.maximization.reconstruct import FIRST_REGULARISED_SHELL, WEIGHT_FLOOR
 
 Floats = NDArray[np.float64]
@@ -132,14 +134,14 @@ class Cells:
         """Mean of values (n,) over the cells of each shell, the rim's last: (r_max + 2,) float64."""
         total = torch.zeros(self.r_max + 2, dtype=torch.float64, device=values.device)
         total.index_add_(0, shell, values.double())
-        return total / torch.bincount(shell, minlength=self.r_max + 2).clamp_min(1)
+        return total / number_of_each(shell, self.r_max + 2).clamp_min(1)
 
     def table(self, spectrum: Floats) -> Tensor:
         """A spectrum (N/2 + 1,) for the shells 0 to r_max + 1, 0 in the last: (r_max + 2,) float64."""
         out = torch.zeros(self.r_max + 2, dtype=torch.float64)
         used = min(len(spectrum), self.r_max + 1)
         out[:used] = torch.from_numpy(np.asarray(spectrum[:used]))
-        return out.to(self.shell.device)
+        return uploaded(out, self.shell.device)
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,7 +50,7 @@ def _downsampled(sums: Accumulator) -> Tensor:
     """D and W on the unpadded grid, (cells, 3) float64: cells are summed into their nearest unpadded neighbour."""
     r, rim = sums.radius, sums.r_max + 1
     axis = torch.arange(-r, r + 1, device=sums.grid.device)
-    near = (torch.sign(axis) * ((axis.abs() / sums.pad + 0.5).floor())).long()
+    near = (torch.sign(axis) * ((axis.abs() / sums.pad + 0.5).floor())).long().clamp(-rim, rim)
     d, h = 2 * rim + 1, rim + 1
     grid = torch.zeros(d * d * h, 4, dtype=torch.float64, device=sums.grid.device)
     k2 = sphere_k2(r, sums.grid.device)
@@ -58,7 +58,8 @@ def _downsampled(sums: Accumulator) -> Tensor:
         part = slice(first, first + PLANES_AT_ONCE)
         inside = k2[part] <= (sums.pad * sums.r_max) ** 2
         target = ((near[part, None, None] + rim) * d + near[:, None] + rim) * h + near[r:]
-        grid.index_add_(0, target[inside], sums.grid[part][inside].double())
+        values = sums.grid[part].double().masked_fill(~inside[..., None], 0)
+        grid.index_add_(0, target.flatten(), values.flatten(0, 2))
     return grid[:, :3]
 
 
@@ -102,7 +103,7 @@ def _fsc(first: Tensor, second: Tensor, r_max: int, box_px: int) -> NDArray[np.f
     n = r_max + 1
 
     def total(values: Tensor) -> Tensor:
-        out = torch.zeros(int(shell.max()) + 1, dtype=torch.float64, device=values.device)
+        out = torch.zeros(r_max + 2, dtype=torch.float64, device=values.device)
         return out.index_add_(0, shell, values)[:n]
 
     cross, power = total((a * b.conj()).real), total(a.abs().square()) * total(b.abs().square())

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from blush.fourier.backproject import Accumulator
 from blush.fourier.transform import Sphere, gridding_correction, inverse_transform, transform
+from blush.io.upload import uploaded
 from blush.maximization.spectra import radial_average, shells_of_cells
 
 WEIGHT_FLOOR = 1e-3  # of the radial average of the denominator
@@ -85,10 +86,10 @@ def _prior(
 
 def _signal(tau2: NDArray[np.float64], sums: Accumulator) -> Tensor:
     """tau^2 of every shell of the sums, 0 from the rim on: (r_max + 2,) float64."""
-    signal = torch.zeros(sums.r_max + 2, dtype=torch.float64, device=sums.grid.device)
+    signal = torch.zeros(sums.r_max + 2, dtype=torch.float64)
     used = min(len(tau2), sums.r_max + 1)
     signal[:used] = torch.from_numpy(np.asarray(tau2[:used]))
-    return signal
+    return uploaded(signal, sums.grid.device)
 
 
 def transform_of_map(volume: Tensor, sums: Accumulator) -> Tensor:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from blush.fourier.backproject import Accumulator
+from blush.fourier.compaction import number_of_each
 from blush.fourier.grid import shell_index_3d
 from blush.fourier.transform import sphere_k2
 
@@ -27,21 +28,16 @@ def shells_of_cells(sums: Accumulator, *, floor: bool = False) -> Tensor:
     k2 = torch.arange(3 * sums.radius**2 + 1, device=sums.grid.device)
     radius = k2.double().sqrt() / sums.pad
     shell = (radius if floor else radius + 0.5).floor().to(torch.int32).clamp_max(sums.r_max)
-    shell[k2 >= (sums.pad * sums.r_max) ** 2] = sums.r_max + 1
+    shell = shell.masked_fill(k2 >= (sums.pad * sums.r_max) ** 2, sums.r_max + 1)
     return shell[sphere_k2(sums.radius, sums.grid.device)]
 
 
 def radial_average(values: Tensor, shell: Tensor, n_shells: int) -> Tensor:
     """Mean over cells of each shell in float64, 0 for shells without any: (n_shells,)."""
-    flat = shell.flatten()
-    total = torch.zeros(int(flat.max()) + 1, dtype=torch.float64, device=values.device)
+    flat = shell.flatten().clamp_max(n_shells)
+    total = torch.zeros(n_shells + 1, dtype=torch.float64, device=values.device)
     total.index_add_(0, flat, values.flatten().double())
-    count = torch.bincount(flat, minlength=len(total))
-    mean = total / count.clamp_min(1)
-    out = torch.zeros(n_shells, dtype=torch.float64, device=values.device)
-    used = min(n_shells, len(mean))
-    out[:used] = mean[:used]
-    return out
+    return (total / number_of_each(flat, n_shells + 1).clamp_min(1))[:n_shells]
 
 
 def reference_noise(sums: Accumulator) -> Floats:

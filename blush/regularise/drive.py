@@ -19,6 +19,7 @@ from blush.errors import BlushError
 from blush.fourier.filter import multiply_shells
 from blush.fourier.fsc import fsc, shell_sum
 from blush.fourier.grid import shell_index_3d
+from blush.io.upload import downloaded
 from blush.regularise.amplitude import cross_validated_gain
 from blush.regularise.base import HalfMaps, Regulariser, RegulariserError
 from blush.regularise.symmetry import symmetrised
@@ -154,11 +155,12 @@ def _held_back(
 def _check(name: str, references: Pair, box_px: int) -> None:
     if len(references) != 2:
         raise RegulariserError(f"{name} returned {len(references)} reference(s), not one per half")
+    finite = torch.stack([torch.isfinite(one).all() for one in references]).tolist()
     for half, reference in enumerate(references, start=1):
         if reference.shape != (box_px,) * 3:
             shape = tuple(reference.shape)
             raise RegulariserError(f"{name} returned shape {shape} for half {half}, not {(box_px,) * 3}")
-        if not bool(torch.isfinite(reference).all()):
+        if not finite[half - 1]:
             raise RegulariserError(f"{name} returned values that are not finite for half {half}")
 
 
@@ -169,8 +171,10 @@ def _check_power(name: str, pair: Pair, halves: Pair, maps: HalfMaps) -> None:
     if not agree.any():
         return
     low, high = PLAUSIBLE_POWER
-    for half, (reference, unregularised) in enumerate(zip(pair, halves, strict=True), start=1):
-        kept = float(_power(reference)[agree].sum() / _power(unregularised)[agree].sum())
+    powers = downloaded({str(number): _power(one) for number, one in enumerate((*pair, *halves))})
+    sums = [powers[str(number)][agree].sum() for number in range(4)]
+    for half, (reference, unregularised) in enumerate(zip(sums[:2], sums[2:], strict=True), start=1):
+        kept = float(reference / unregularised)
         if not low < kept < high:
             raise RegulariserError(
                 f"{name} returned {kept:.3g} times the power of half {half} in the shells where both halves agree "
@@ -181,7 +185,7 @@ def _check_power(name: str, pair: Pair, halves: Pair, maps: HalfMaps) -> None:
 def _power(volume: Tensor) -> Tensor:
     box = volume.shape[0]
     power = torch.fft.rfftn(volume).abs().square()
-    return shell_sum(power, shell_index_3d(box, volume.device), box // 2 + 1).cpu()
+    return shell_sum(power, shell_index_3d(box, volume.device), box // 2 + 1)
 
 
 def _diagnose(references: Pair, halves: Pair, maps: HalfMaps) -> dict[str, Any]:
@@ -196,10 +200,11 @@ def _diagnose(references: Pair, halves: Pair, maps: HalfMaps) -> dict[str, Any]:
         ratio.append(shell_sum(after.abs().square(), shell, n) / power)
         damping.append(shell_sum((after * before.conj()).real, shell, n) / power)
     present = torch.minimum(ratio[0], ratio[1]) > LEAST_POWER
-    curve = [float(value) if kept else None for value, kept in zip(fsc(*references), present, strict=True)]
+    rows = torch.stack([*ratio, *damping, fsc(*references).to(ratio[0]), present.to(ratio[0])]).tolist()
+    curve = [value if kept else None for value, kept in zip(rows[4], rows[5], strict=True)]
     return {
-        "power_ratio": [r.tolist() for r in ratio],
-        "damping": [d.tolist() for d in damping],
+        "power_ratio": rows[:2],
+        "damping": rows[2:4],
         "fsc_in": maps.fsc_unmasked.tolist(),
         "fsc_out": curve,
     }

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from blush.fourier.fsc import fsc, last_shell_above
 from blush.fourier.grid import radius_3d
+from blush.io.upload import uploaded
 
 SPARED_SHELLS = 2
 """Shells from the first randomised one on that keep the masked FSC: the mask blurs signal into them."""
@@ -50,7 +51,7 @@ def randomise_phases(volume: Tensor, from_shell: float, generator: torch.Generat
     generator
         On the CPU, so that every device draws the same phases.
     """
-    noise = torch.randn(volume.shape, generator=generator, dtype=volume.dtype).to(volume.device)
+    noise = uploaded(torch.randn(volume.shape, generator=generator, dtype=volume.dtype), volume.device)
     random, spectrum = torch.fft.rfftn(noise), torch.fft.rfftn(volume)
     turned = torch.polar(spectrum.abs(), random.angle())
     kept = radius_3d(volume.shape[-1], volume.device) < from_shell

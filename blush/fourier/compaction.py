@@ -24,6 +24,13 @@ def counted(index: Tensor, amount: Tensor, size: int) -> Tensor:
     return zeros.index_add_(0, index, amount.long())
 
 
+def number_of_each(index: Tensor, size: int) -> Tensor:
+    """(size,) int64: how often each number below `size` is there; as torch.bincount, which waits for the largest."""
+    if index.device.type == "cpu":
+        return torch.bincount(index, minlength=size)
+    return counted(index, torch.ones((), dtype=torch.int64, device=index.device).expand(len(index)), size)
+
+
 def running_sums(values: Tensor) -> Tensor:
     """Sums of the first 1, 2, ... of the last dimension of floating `values` (..., n).
 
