@@ -24,7 +24,7 @@ app = typer.Typer(
 
 PANELS = {
     "Begin and continue": ("init", "import", "run", "refine", "classify", "multibody"),
-    "Look": ("status", "watch", "report"),
+    "Look": ("status", "watch", "report", "check-device"),
     "Maps": ("postprocess", "orientation", "reslog", "fsc", "denoise", "lafter", "external-reconstruct"),
     "Particles and classes": ("select", "subtract", "export-cs", "export-star", "simulate", "classes"),
     "Bodies": ("propose-bodies", "motions"),

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from blush.io.upload import uploaded
+
 MARGIN_PX = 9
 """Outermost voxels of a patch that count only where nothing else does: there a network sees its padding."""
 SMALLEST_WEIGHT = 1e-6
@@ -35,16 +37,19 @@ def widest_stride(size_px: int) -> int:
 
 
 def patch_means(volume: Tensor, first: Tensor, size_px: int) -> Tensor:
-    """Mean of a (d, h, w) map over each patch, from its running sums: (p,) float64."""
-    sums = torch.nn.functional.pad(volume.double(), (1, 0, 1, 0, 1, 0))
+    """Mean of a (d, h, w) map over each patch, from its running sums, made on the host: (p,) float64.
+
+    GPUs refuse running sums where results must be reproducible.
+    """
+    sums = torch.nn.functional.pad(volume.double().cpu(), (1, 0, 1, 0, 1, 0))
     for axis in range(3):
         sums = sums.cumsum(axis)
-    corners = torch.stack([first, first + size_px]).to(volume.device)
-    total = torch.zeros(len(first), dtype=torch.float64, device=volume.device)
+    corners = torch.stack([first, first + size_px]).cpu()
+    total = torch.zeros(len(first), dtype=torch.float64)
     for z, y, x in torch.cartesian_prod(*[torch.arange(2)] * 3).tolist():
         sign = (-1) ** (3 - z - y - x)
         total += sign * sums[corners[z, :, 0], corners[y, :, 1], corners[x, :, 2]]
-    return total / size_px**3
+    return uploaded(total / size_px**3, volume.device)
 
 
 def completed(first: Tensor, chosen: Tensor, filled: Tensor, needed: Tensor, size_px: int) -> Tensor:

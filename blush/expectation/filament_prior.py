@@ -194,8 +194,7 @@ class FilamentPrior:
 
     def _near(self, block: Block, known: Known) -> Lists:
         """Orientations near the best pose of each polarity that may be true."""
-        _, _, poses = known_of_filaments(block.particles)
-        pose = uploaded(poses, self.device, torch.float64)
+        pose = uploaded(known_of_filaments(block.particles)[2], self.device, torch.float64)
         odds = known.table.double().logsumexp(2)
         odds = odds - odds.flip(1)
         there = ~pose.isnan().any(2)

@@ -51,7 +51,7 @@ class Poses:
     Attributes
     ----------
     layout
-        Of all of them, where it is known already.
+        What the host has to know of them, where it is known already.
     """
 
     image: Tensor
@@ -85,7 +85,7 @@ def keep(scores: Tensor, log_prior: Tensor, row: Tensor | None, model: Model, n_
         (b, l, r) row of each column, for each of l equal runs of shifts, of which each then keeps its best pose in any
         case; or None where columns are the rows.
     n_pixels
-        Of the slices of the second pass.
+        How many the slices of the second pass have.
     """
     b, t, _ = scores.shape
     groups = len(model.component.references) if is_tempered(model) else 1

@@ -135,5 +135,7 @@ def neighbours(model: Model, block: Block, device: torch.device) -> tuple[Tensor
     if model.local_sigma_deg is None:
         raise ValueError("neither a global nor a local search was prepared")
     names = ("rot_deg", "tilt_deg", "psi_deg")
-    rot, tilt, psi = (uploaded(getattr(block.particles, name), device) for name in names)
-    return model.component.grid.local_neighbours(rot, tilt, psi, model.local_sigma_deg)
+    # On the host, which has nothing else to do: on a GPU it would wait a dozen times for the lengths of lists.
+    rot, tilt, psi = (torch.from_numpy(getattr(block.particles, name)) for name in names)
+    orientation, log_prior = model.component.grid.local_neighbours(rot, tilt, psi, model.local_sigma_deg)
+    return uploaded(orientation, device), uploaded(log_prior, device)

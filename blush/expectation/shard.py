@@ -123,8 +123,7 @@ class Expectation:
             progress(int(rows[-1]) + 1)
         if volumes is not None:
             sums.volumes = volumes.unpack()
-        sums.gather()
-        return sums
+        return sums.gather()
 
     def log_likelihoods(
         self,
@@ -169,11 +168,9 @@ class Expectation:
         model = self.model
         group, optics = (uploaded(i, self.device).long() for i in (particles.group_index, particles.optics_index))
         scale = model.scale[group].to(self.dtype)
-        angles = np.stack([particles.rot_deg, particles.tilt_deg, particles.psi_deg], 1)
-        euler = uploaded(angles, self.device)
+        euler = uploaded(np.stack([particles.rot_deg, particles.tilt_deg, particles.psi_deg], 1), self.device)
         blocks = (particles.take(rows) for rows in np.array_split(np.arange(len(particles)), CTF_BLOCKS))
-        tables = self.tables
-        transfer = [tables.transfer(block, tables.ctf(block, self.n_pixels)) for block in blocks if len(block)]
+        transfer = [self.tables.transfer(one, self.tables.ctf(one, self.n_pixels)) for one in blocks if len(one)]
         seen, noise = torch.cat(transfer).mul_(scale[:, None]), model.noise[optics]
         found = [
             expected_accuracy(one.sphere, euler, seen, noise, self.pixels, model.radius, seed)

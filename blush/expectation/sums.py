@@ -79,10 +79,11 @@ class Sums:
         for name, column in columns.items():
             self._parts.setdefault(name, []).append(column)
 
-    def gather(self) -> None:
+    def gather(self) -> Sums:
         """Make the table of what was appended, on the host: after the last block, for which a GPU is waited for."""
         self.table |= downloaded({name: torch.cat(parts) for name, parts in self._parts.items()})
         self._parts = {}
+        return self
 
     def arrays(self) -> dict[str, NDArray[np.float32] | NDArray[np.float64]]:
         """Every statistic by name; each reference's grid is (d, d, h, 3), without the padding channel."""

@@ -13,6 +13,7 @@ It counts one launch for each operation that is not a view, a lower bound: a sor
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -44,6 +45,7 @@ _NO_DETERMINISTIC_FORM = ("histc", "median.dim", "kthvalue", "grid_sampler_3d_ba
 """Of those that torch.use_deterministic_algorithms refuses on a GPU, those that a step could call; beside these cumsum
 of floating numbers, and bincount with weights. See its documentation."""
 _CROSSES = ("_to_copy", "copy_")
+_AT_ONCE = {"_conj": torch.ops.aten.conj_physical.default, "_neg_view": torch.ops.aten.neg.default}
 _TAKES_HOST_INDICES = ("index.Tensor", "index_put_.default", "index_put.default", "_index_put_impl_.default")
 
 
@@ -130,7 +132,11 @@ class Pretend(TorchDispatchMode):
         self._patch.setattr(torch.cuda, "_lazy_init", lambda: None)
         self._patch.setattr(torch.cuda, "is_available", lambda: True)
         self._patch.setattr(torch.cuda, "device_count", lambda: 1)
+        self._patch.setattr(torch, "inference_mode", torch.no_grad)  # which knows nothing of tensors that wrap others
+        self._patch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
         self._patch.setattr(torch.Tensor, "pin_memory", lambda tensor: self._pin(tensor))
+        self._overwrites = torch.__future__.get_overwrite_module_params_on_conversion()
+        torch.__future__.set_overwrite_module_params_on_conversion(True)
         self._lifts = torch._C._only_lift_cpu_tensors()
         torch._C._set_only_lift_cpu_tensors(True)
         super().__enter__()
@@ -142,6 +148,7 @@ class Pretend(TorchDispatchMode):
         """Close it."""
         super().__exit__(kind, error, trace)
         torch._C._set_only_lift_cpu_tensors(self._lifts)
+        torch.__future__.set_overwrite_module_params_on_conversion(self._overwrites)
         torch.use_deterministic_algorithms(False)
         self._patch.undo()
         self._open.pop()
@@ -165,6 +172,7 @@ class Pretend(TorchDispatchMode):
             self._refuse(name, func, operands, kwargs)
         if kwargs.get("generator") is not None and target == "cuda":
             raise MixedDevices(f"{name} draws with a generator of the host on the device, at {place()}")
+        func = _AT_ONCE.get(base, func)  # a wrapper cannot hold the mark of a conjugate that is to be made
         found = func(*pytree.tree_map(_held, args), **pytree.tree_map(_held, kwargs))
         if target == "cuda":
             self._count(name, base, func, args, operands, found)

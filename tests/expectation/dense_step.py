@@ -178,7 +178,7 @@ def dense_step(given: Model, particles: ParticleSet) -> Sums:
         else:
             poses = searched(given, particles, i, image)
         add(sums, given, particles, i, image, poses)
-    return sums
+    return sums.gather()
 
 
 def wrapped(angle: np.ndarray) -> np.ndarray:
