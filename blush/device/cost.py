@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from blush.device.limits import Limits
-from blush.expectation.sparse import CHILD_SHIFTS
 from blush.fourier.transform import PADDING, sphere_radius
+from blush.kernels.score import CHILD_SHIFTS
 
 LAUNCH_S = 5e-6
 """A kernel of a GPU takes about that long to be launched, whatever it does."""

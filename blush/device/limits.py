@@ -24,8 +24,8 @@ class Limits:
     bytes_per_s
         Read plus written by a copy of a tensor much larger than a cache.
     flops_per_s
-        Operations of a product of square matrices of random numbers, by precision: float32, tf32 (float32 in the tensor cores of
-        a GPU), bfloat16.
+        Operations of a product of square matrices of random numbers, by precision: float32, tf32 (float32 in the tensor
+        cores of a GPU), bfloat16.
     """
 
     bytes_per_s: float

@@ -11,13 +11,14 @@ from torch import Tensor
 from blush.device import cost
 from blush.device.clock import seconds
 from blush.device.limits import Limits
-from blush.expectation.sparse import CHILD_SHIFTS, Pairs, WeightedSums, accumulate_pairs, score_pairs
+from blush.expectation.sparse import Pairs, WeightedSums, accumulate_pairs, score_pairs
 from blush.fourier.backproject import empty_accumulator, insert
 from blush.fourier.packed import packed
 from blush.fourier.project import project
-from blush.fourier.shift import phases
 from blush.fourier.transform import Sphere, transform
 from blush.geometry.rotation import matrix_from_euler
+from blush.kernels.score import CHILD_SHIFTS
+from blush.kernels.shifts import Shifts
 
 CHILDREN = 8
 TOLERANCE = 2e-5
@@ -94,7 +95,7 @@ class Numbers:
         order = torch.argsort((image * size.rows + orientation) * size.shifts + shift, stable=True)
         self.pairs = Pairs(*(one[order].to(device) for one in (image, shift, orientation)))
         offsets_px = 3 * torch.randn(size.shifts, CHILD_SHIFTS, 2, generator=generator, dtype=torch.float64)
-        self.ramps = phases(offsets_px.to(device), self.pixels, n, dtype)
+        self.shifts = Shifts(offsets_px.to(device), self.pixels.kx[:n], self.pixels.ky[:n], size.box_px)
         self.image, self.power = draw(size.images, 2, n), draw(size.images, n).abs()
         self.slices, self.prior = draw(size.rows, CHILDREN, 2, n), draw(size.pairs)
         self.weight = draw(size.pairs, CHILD_SHIFTS, CHILDREN).abs()
@@ -116,7 +117,7 @@ class Numbers:
 
     def score(self) -> Found:
         """Scores of pairs."""
-        arguments = (self.pairs, self.image, self.power, self.ramps, self.slices, self.prior, False)
+        arguments = (self.pairs, self.image, self.power, self.shifts, self.slices, self.prior, False)
         return {"scores": score_pairs(*arguments)}
 
     def accumulate(self) -> Found:
@@ -128,7 +129,7 @@ class Numbers:
             torch.zeros_like(self.image),
             torch.zeros_like(self.power),
         )
-        accumulate_pairs(self.pairs, self.weight, self.image, self.power, self.ramps, self.slices, sums)
+        accumulate_pairs(self.pairs, self.weight, self.image, self.power, self.shifts, self.slices, sums)
         return vars(sums)
 
     def insert(self) -> Found:

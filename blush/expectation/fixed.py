@@ -17,8 +17,8 @@ from blush.fourier.many_sums import InterleavedSums, empty_sums, insert_many
 from blush.fourier.packed import Packed
 from blush.geometry.rotation import matrix_from_euler
 from blush.io.particles import ParticleSet
-from blush.kernels.score import combine
 from blush.io.upload import uploaded
+from blush.kernels.score import combine
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from torch import Tensor
 from blush.expectation.component import Component
 from blush.expectation.model import Model
 from blush.expectation.significance import PRUNE, cut_of, posterior_cut
-from blush.kernels import native
 from blush.fourier.compaction import counted, places
+from blush.kernels import native
 
 CHILD_ORIENTATIONS = 8
 BLOCK_BYTES = {"cpu": 3 * 2**19, "cuda": 2**29}

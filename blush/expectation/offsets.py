@@ -22,9 +22,9 @@ from blush.fourier.shift import multiply, phases
 from blush.geometry.helix import from_frame, in_frame
 from blush.geometry.sampling import fine_offsets
 from blush.io.particles import POSE, ParticleSet
+from blush.io.upload import uploaded
 from blush.kernels.score import CHILD_SHIFTS
 from blush.kernels.shifts import Shifts
-from blush.io.upload import uploaded
 
 POLARITIES = 2
 """Lists of poses of a segment: those along the track, and those that are turned round."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from blush.kernels import native
 from blush.fourier.compaction import running_sums
+from blush.kernels import native
 
 PRUNE = 30.0
 """Samples e^-30 below the best are dropped: they cannot change a sum of 10^6 samples by more than 1e-7."""

@@ -14,8 +14,8 @@ from blush.expectation.model import Model
 from blush.expectation.offsets import FineShifts
 from blush.expectation.sums import Sums
 from blush.fourier.packed import Packed, shell_sums
-from blush.kernels.score import CHILD_SHIFTS
 from blush.io.upload import uploaded
+from blush.kernels.score import CHILD_SHIFTS
 
 
 @dataclass(frozen=True)
