@@ -29,12 +29,12 @@ from typing import Any, ClassVar, Self
 
 import pytest
 import torch
-from blush.kernels.native import cache_folder
 from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import blush
+from blush.kernels.native import cache_folder
 
 CUDA = torch.device("cuda", 0)
 _ROOM = Path(blush.__file__).parent
