@@ -73,13 +73,17 @@ def denoise(
         scratch=out / "scratch",
         pad=2 if {"sums", "weights"} & set(chosen.reads) else 1,
     )
-    made = drive(chosen, maps, Policy(trailing_shells=None if no_trailing else trailing))
+    made = drive(
+        chosen, maps, Policy(trailing_shells=None if no_trailing else trailing, certified=settings.certificate)
+    )
     for half, reference in enumerate(made.references, start=1):
         write_volume(out / f"half{half}.mrc", reference.cpu().numpy(), pixel, files.placement)
     write_json(out / "diagnostics.json", made.diagnostics)
     typer.echo(f"half-maps: FSC {HALF_MAPS} at {told(resolution_at(curve, HALF_MAPS, box, pixel), box, pixel)}")
     cut = made.diagnostics["trailing_shell"]
     typer.echo(f"{method}: {f'cut at {box * pixel / cut:.2f} Å' if cut else 'not cut'}: {out}/half1.mrc, half2.mrc")
+    if (found := made.diagnostics.get("certificate")) is not None:
+        typer.echo(f"certificate: {found['verdict']}: {'; '.join(found['words'])}")
 
 
 def _check_symmetry(symmetry: str) -> None:

@@ -141,6 +141,11 @@ class RegulariserSettings(Section):
         description="Scale of each shell. keep: as it comes; cross_validated: that by which one half predicts the "
         "other best; method: what suits the regulariser",
     )
+    certificate: bool = Field(
+        default=True,
+        description="Certify what a network makes of the half-maps, in every iteration: by its change and its "
+        "estimated error against the Wiener filter's. Half as much time of the network again",
+    )
     lowpass: LowPassSettings = Field(default=LowPassSettings(), description="Settings of lowpass")
     blush: BlushSettings = Field(default=BlushSettings(), description="Settings of blush")
     cref: CrefSettings = Field(default=CrefSettings(), description="Settings of cref")

@@ -196,6 +196,7 @@ def _drive(config: RunConfig, given: HalfMaps) -> Regularised:
         starts=config.regulariser.starts,
         fallback=config.regulariser.fallback,
         amplitude=config.regulariser.amplitude,
+        certified=config.regulariser.certificate,
     )
 
     def announce(text: str) -> None:

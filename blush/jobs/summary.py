@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections import defaultdict
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import blush
 from blush.config import RunConfig
 from blush.io.files import load_npz, read_json, write_json
+from blush.jobs.certificates import Certificate, certificates, doubted
 from blush.jobs.inputs import read_frozen_particles, read_plan
 from blush.jobs.layout import RunFolder
 from blush.jobs.progress import read_progress
@@ -57,6 +59,8 @@ def write_summary(
     if failed := content["regulariser"]["fallbacks"]:
         text = f"{config.regulariser.name} failed in iteration {', '.join(failed)}, where Wiener took its place"
         content["warnings"] = [*content["warnings"], text]
+    if doubt := doubted(_certificates(folder, state.iteration)):
+        content["warnings"] = [*content["warnings"], f"{config.regulariser.name}: {doubt}"]
     write_json(target, content)
     return target
 
@@ -75,7 +79,7 @@ def origin(folder: RunFolder, config: RunConfig) -> dict[str, Any]:
 def _regulariser(folder: RunFolder, config: RunConfig, iterations: int) -> dict[str, Any]:
     """Settings of what was used, and what it did: where it acted, where it failed, how far its references went."""
     chosen = config.regulariser
-    kept = ("name", "starts", "fallback", "amplitude", *chosen.used)
+    kept = ("name", "starts", "fallback", "amplitude", "certificate", *chosen.used)
     settings = {key: value for key, value in chosen.model_dump(mode="json").items() if key in kept}
     acted: list[int] = []
     fallbacks: dict[str, str] = {}
@@ -90,7 +94,12 @@ def _regulariser(folder: RunFolder, config: RunConfig, iterations: int) -> dict[
         if "fallback" in made:
             fallbacks[str(n)] = made["fallback"]
         last = {key: made[key] for key in ("name", "trailing_shell", "cross_over_shell", "damping", "notes")}
-    return settings | {"acted_in_iterations": acted, "fallbacks": fallbacks, "last": last}
+    found = {str(n): asdict(one) for n, one in _certificates(folder, iterations).items()}
+    return settings | {"acted_in_iterations": acted, "fallbacks": fallbacks, "last": last, "certificates": found}
+
+
+def _certificates(folder: RunFolder, iterations: int) -> dict[int, Certificate]:
+    return certificates({n: read_json(checked(folder, folder.diagnostics(n))) for n in range(1, iterations + 1)})
 
 
 def _versions() -> dict[str, str]:

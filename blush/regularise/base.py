@@ -127,6 +127,9 @@ class Regulariser(ABC):
     amplitude
         "keep", or "cross_validated" for a method whose amplitudes mean nothing: the driver scales each shell so that
         the reference of one half predicts the other half best.
+    learned
+        Whether it was learned from examples: what it makes of particles unlike them nobody knows, so the driver can
+        certify its references (`blush.regularise.certificate`).
     looks_around
         Whether what it makes of a place depends on what it sees around it, beyond one filter for the whole map. Such a
         method takes a poorly seen end for an end of the particle, so the driver gives it maps that are continued, where
@@ -140,6 +143,7 @@ class Regulariser(ABC):
     reads: tuple[str, ...] = ("maps",)
     nyquist_angst: float | None = None
     amplitude: Amplitude = "keep"
+    learned: bool = False
     looks_around: bool = False
 
     def refuses(self, box_px: int, pixel_size_angst: float, particle_diameter_angst: float, device: str) -> str | None:

@@ -46,6 +46,7 @@ class Blush(Regulariser):
     name = "blush"
     couples = "none"
     equivariant = False
+    learned = True
     looks_around = True
 
     def __init__(

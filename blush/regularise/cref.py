@@ -27,6 +27,7 @@ class Cref(Regulariser):
     couples = "scalars"
     equivariant = False
     amplitude = "cross_validated"
+    learned = True
     looks_around = True
 
     def __init__(self, weights: Weights) -> None:

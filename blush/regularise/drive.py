@@ -1,7 +1,8 @@
 """The driver: runs a regulariser on both halves and treats every one of them alike.
 
 What must not depend on the method is done here: refusing what mixes the halves, checking what comes back, symmetry,
-amplitudes, trailing and cross-over, an announced fallback, and the record of what was done, shell by shell.
+amplitudes, trailing and cross-over, an announced fallback, and the record of what was done, shell by shell, with a
+certificate for what was learned.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from blush.fourier.grid import shell_index_3d
 from blush.io.upload import downloaded
 from blush.regularise.amplitude import cross_validated_gain
 from blush.regularise.base import HalfMaps, Regulariser, RegulariserError
+from blush.regularise.certificate import certificate
 from blush.regularise.symmetry import symmetrised
 from blush.regularise.trailing import cross_over_shell, cut_shell, trail
 from blush.regularise.wiener import Wiener
@@ -49,12 +51,15 @@ class Policy:
         What a failure leads to: the end of the run, or Wiener in this iteration.
     amplitude
         "method": what the regulariser declares; or the same for every one but Wiener.
+    certified
+        Whether what a learned method made is certified (`blush.regularise.certificate`).
     """
 
     trailing_shells: int | None = 2
     starts: Literal["first", "local"] = "first"
     fallback: Literal["error", "wiener"] = "error"
     amplitude: Literal["method", "keep", "cross_validated"] = "method"
+    certified: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,20 +108,39 @@ def _finish(regulariser: Regulariser, maps: HalfMaps, policy: Policy, record: di
     maps = _seen_by(regulariser, maps)
     outcome = regulariser.regularise(maps)
     _check(regulariser.name, outcome.references, maps.box_px)
-    pair: Pair = outcome.references
     halves = maps.unregularised(0), maps.unregularised(1)
-    if not regulariser.equivariant and maps.symmetry != "C1":
-        pair = symmetrised(pair[0], maps.symmetry), symmetrised(pair[1], maps.symmetry)
+    pair = _of_symmetry(regulariser, outcome.references, maps)
+    gain: Tensor | None = None
     wanted = regulariser.amplitude if policy.amplitude == "method" or not regulariser.trails else policy.amplitude
     if wanted == "cross_validated":
         gain = cross_validated_gain(pair, halves)
-        pair = multiply_shells(pair[0], gain), multiply_shells(pair[1], gain)
+        pair = _scaled(pair, gain)
         record["amplitude_gain"] = gain.tolist()
     _check_power(regulariser.name, pair, halves, maps)
     pair, record["trailing_shell"], record["cross_over_shell"] = _held_back(regulariser, pair, maps, policy)
     record |= {"name": regulariser.name, "couples": regulariser.couples, "notes": outcome.notes}
     record["continued"] = maps.continued is not None and regulariser.looks_around
+    if policy.certified and regulariser.learned:
+
+        def hold(held: Pair, of: HalfMaps) -> Pair:
+            return _held_back(regulariser, held, of, policy)[0]
+
+        def again(other: HalfMaps) -> Pair:
+            made = _of_symmetry(regulariser, regulariser.regularise(other).references, other)
+            return hold(made if gain is None else _scaled(made, gain), other)
+
+        record["certificate"] = certificate(again, hold, pair, maps, reads_sums="sums" in regulariser.reads)
     return Regularised(pair, record | _diagnose(pair, halves, maps))
+
+
+def _of_symmetry(regulariser: Regulariser, pair: Pair, maps: HalfMaps) -> Pair:
+    if regulariser.equivariant or maps.symmetry == "C1":
+        return pair
+    return symmetrised(pair[0], maps.symmetry), symmetrised(pair[1], maps.symmetry)
+
+
+def _scaled(pair: Pair, gain: Tensor) -> Pair:
+    return multiply_shells(pair[0], gain), multiply_shells(pair[1], gain)
 
 
 def _seen_by(regulariser: Regulariser, maps: HalfMaps) -> HalfMaps:

@@ -34,6 +34,7 @@ class LocalWiener(Regulariser):
     couples = "none"
     reads = ("maps", "weights")
     equivariant = False
+    learned = True
     looks_around = True
 
     def __init__(self, weights: Weights) -> None:

@@ -27,9 +27,13 @@ SPHERE_EDGE_PX = 5.0
 
 def cut_shell(fsc: NDArray[np.float64], shells: int) -> int:
     """Shell at which references are cut: `shells` below the first one with FSC < 1/7, at least 1."""
+    return max(1, first_below(fsc) - shells)
+
+
+def first_below(fsc: NDArray[np.float64]) -> int:
+    """First shell with FSC < 1/7, from shell 1 on; as many as there are shells where none is."""
     below = np.flatnonzero(fsc[1:] < FSC_LIMIT)
-    first = int(below[0]) + 1 if below.size else len(fsc)
-    return max(1, first - shells)
+    return int(below[0]) + 1 if below.size else len(fsc)
 
 
 def cross_over_shell(box_px: int, pixel_size_angst: float, nyquist_angst: float | None) -> int | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from blush.cluster.holder import holder_of
 from blush.errors import BlushError
 from blush.io.files import read_record
+from blush.jobs.certificates import FAILS, certificates
 from blush.jobs.progress import Record
 from blush.jobs.runs import is_training, last_change
 from blush.jobs.settings import SETTINGS
@@ -49,10 +50,19 @@ def row_of(run: Path, now: float) -> Row:
         iteration, found = watcher.reached
         if status.finished:
             found = _resolution(read_record(run / "summary.json", members=("resolution_angst",)))
-        return Row(near(run), job, _state(status), iteration, found, changed)
+        state = ", ".join(part for part in (_state(status), _doubt(run)) if part)
+        return Row(near(run), job, state, iteration, found, changed)
     except BlushError as error:
         reason = error.problems[0] if error.problems else error.title
         return Row(near(run), "", f"cannot be read: {reason}", "", "", changed)
+
+
+def _doubt(run: Path) -> str:
+    """Iterations whose certificate fails; bodies have folders and pages of their own."""
+    records = [read_record(path) for path in sorted(run.glob("it*/maps.json"))]
+    found = certificates({int(record["iteration"]): record for record in records})
+    wrong = [str(n) for n, one in found.items() if one.verdict == FAILS]
+    return f"certificate fails in iteration {', '.join(wrong)}" if wrong else ""
 
 
 def _resolution(summary: Record) -> str:

@@ -136,4 +136,5 @@ def _regulariser(run: RunData) -> str:
         figure(regulariser_figures.shells(run), captions.REGULARISER),
         figure(regulariser_figures.course(run), captions.COURSE),
         tables.regulariser_table(run),
+        tables.certificate_table(run),
     )

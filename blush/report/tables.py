@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from blush.fourier.limits import limit_note
+from blush.jobs.certificates import certificates
 from blush.jobs.progress import Record
 from blush.refine.schedule import angular_step_deg
 from blush.refine.state import State
+from blush.report import captions
 from blush.report.run_data import RunData
 from blush.report.timing import by_iteration, by_stage, closed, compact, duration, spent
 
@@ -168,6 +170,14 @@ def regulariser_table(run: RunData) -> str:
             why = f"failed: {made['fallback']}" if "fallback" in made else f"waits for {made.get('waits_for')}"
             rows.append([str(iteration), str(made["name"]), f"{made['asked_for']} {why}"])
     return table(("Iteration", "Made by", "Because"), rows) if rows else ""
+
+
+def certificate_table(run: RunData) -> str:
+    """What the certificate of each iteration says."""
+    found = certificates(run.diagnostics)
+    rows = [[str(n), one.verdict, "; ".join(one.words)] for n, one in found.items()]
+    said = f'<p class="note">{escape(captions.CERTIFICATE)}</p>'
+    return said + table(("Iteration", "Certificate", "Because"), rows) if rows else ""
 
 
 def keys(values: Record) -> str:

@@ -69,7 +69,8 @@ def write_iterations(root: Path) -> None:
                        "damping": [np.linspace(1, 0.1, SHELLS).tolist()] * 2, "cross_over_shell": None,
                        "power_ratio": [np.linspace(1, 0.01, SHELLS).tolist()] * 2,
                        "fsc_in": np.linspace(1, 0, SHELLS).tolist(), "fsc_out": np.linspace(1, 0.1, SHELLS).tolist(),
-                       "trailing_shell": 9}  # fmt: skip
+                       "trailing_shell": 9,
+                       "certificate": {"verdict": "holds", "words": ["error <below> Wiener's"]}}  # fmt: skip
         save_npz(folder.spectra(n), {"slices": random.normal(n, 1, (3, BOX, BOX)).astype(np.float32)})
         write_json(folder.diagnostics(n), {"iteration": n} | ({} if n == 3 else {"regulariser": regulariser}))
         for half in (1, 2):

@@ -103,3 +103,11 @@ def test_watch_ends_with_the_process_of_the_run(results):
     assert result.exit_code == 1
     assert f"dead: process {DEAD.strip()} on " in result.stdout
     assert "the same command continues the run" in result.stdout
+
+
+def test_a_certificate_that_fails_is_named(results):
+    path = results / "done/it002/maps.json"
+    record = json.loads(path.read_text())
+    record["regulariser"]["certificate"] = {"verdict": "fails", "words": ["its squared error is 2"]}
+    write_json(path, record)
+    assert listed(results)["done"][1] == "finished, certificate fails in iteration 2"

@@ -117,6 +117,10 @@ def test_a_resolution_better_than_the_truth_is_called_out(text):
     assert "is better than the true one, 12.3 Å" in " ".join(outline(text).text)
 
 
+def test_the_certificate_of_each_iteration_is_told_in_words(text):
+    assert text.count("<td>holds</td><td>error &lt;below&gt; Wiener&#x27;s</td>") == 2
+
+
 def test_text_from_files_is_escaped(text):
     assert "Look &lt;here&gt;" in text
     assert "<here>" not in text
