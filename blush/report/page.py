@@ -131,10 +131,11 @@ def _particles(run: RunData) -> str:
 
 
 def _regulariser(run: RunData) -> str:
+    certified = tables.certificate_table(run)
     return section(
         "Regulariser",
         figure(regulariser_figures.shells(run), captions.REGULARISER),
         figure(regulariser_figures.course(run), captions.COURSE),
         tables.regulariser_table(run),
-        tables.certificate_table(run),
+        f'<p class="note">{escape(captions.CERTIFICATE)}</p>{certified}' if certified else "",
     )

@@ -15,7 +15,6 @@ from blush.jobs.certificates import certificates
 from blush.jobs.progress import Record
 from blush.refine.schedule import angular_step_deg
 from blush.refine.state import State
-from blush.report import captions
 from blush.report.run_data import RunData
 from blush.report.timing import by_iteration, by_stage, closed, compact, duration, spent
 
@@ -176,8 +175,7 @@ def certificate_table(run: RunData) -> str:
     """What the certificate of each iteration says."""
     found = certificates(run.diagnostics)
     rows = [[str(n), one.verdict, "; ".join(one.words)] for n, one in found.items()]
-    said = f'<p class="note">{escape(captions.CERTIFICATE)}</p>'
-    return said + table(("Iteration", "Certificate", "Because"), rows) if rows else ""
+    return table(("Iteration", "Certificate", "Because"), rows) if rows else ""
 
 
 def keys(values: Record) -> str:
