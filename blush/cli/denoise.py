@@ -73,9 +73,9 @@ def denoise(
         scratch=out / "scratch",
         pad=2 if {"sums", "weights"} & set(chosen.reads) else 1,
     )
-    made = drive(
-        chosen, maps, Policy(trailing_shells=None if no_trailing else trailing, certified=settings.certificate)
-    )
+    shells = None if no_trailing else trailing
+    policy = Policy(shells, certified=settings.certificate, jacobian_passes=settings.jacobian_passes)
+    made = drive(chosen, maps, policy)
     for half, reference in enumerate(made.references, start=1):
         write_volume(out / f"half{half}.mrc", reference.cpu().numpy(), pixel, files.placement)
     write_json(out / "diagnostics.json", made.diagnostics)

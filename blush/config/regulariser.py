@@ -146,6 +146,14 @@ class RegulariserSettings(Section):
         description="Certify what a network makes of the half-maps, in every iteration: by its change and its "
         "estimated error against the Wiener filter's. Half as much time of the network again",
     )
+    jacobian_passes: int = Field(
+        default=0,
+        ge=0,
+        le=50,
+        description="Passes of power iteration with which the certificate tells how much a small change of a half-map "
+        "grows in what the network takes away (1 at most: repeating it cannot run away); each costs its time for two "
+        "halves, 0 nothing",
+    )
     lowpass: LowPassSettings = Field(default=LowPassSettings(), description="Settings of lowpass")
     blush: BlushSettings = Field(default=BlushSettings(), description="Settings of blush")
     cref: CrefSettings = Field(default=CrefSettings(), description="Settings of cref")

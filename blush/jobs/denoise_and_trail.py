@@ -197,6 +197,7 @@ def _drive(config: RunConfig, given: HalfMaps) -> Regularised:
         fallback=config.regulariser.fallback,
         amplitude=config.regulariser.amplitude,
         certified=config.regulariser.certificate,
+        jacobian_passes=config.regulariser.jacobian_passes,
     )
 
     def announce(text: str) -> None:

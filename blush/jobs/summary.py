@@ -79,7 +79,7 @@ def origin(folder: RunFolder, config: RunConfig) -> dict[str, Any]:
 def _regulariser(folder: RunFolder, config: RunConfig, iterations: int) -> dict[str, Any]:
     """Settings of what was used, and what it did: where it acted, where it failed, how far its references went."""
     chosen = config.regulariser
-    kept = ("name", "starts", "fallback", "amplitude", "certificate", *chosen.used)
+    kept = ("name", "starts", "fallback", "amplitude", "certificate", "jacobian_passes", *chosen.used)
     settings = {key: value for key, value in chosen.model_dump(mode="json").items() if key in kept}
     acted: list[int] = []
     fallbacks: dict[str, str] = {}

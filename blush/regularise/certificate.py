@@ -92,8 +92,8 @@ def certificate(
     if not is_measured or not bool(judged.any()):
         return found | _verdict(found, is_measured)
     noise = power * (1 - curve).clamp(LEAST_NOISE, 1)
-    added = _probe(maps, half, (noise / power / mask.square().mean()).sqrt(), raw * mask)
-    probed, filtered = _with_noise(maps, half, added, reads_sums)
+    added = probe(maps, half, (noise / power / mask.square().mean()).sqrt(), raw * mask)
+    probed, filtered = with_noise(maps, half, added, reads_sums)
     before = hold((maps.wiener(half),) * 2, maps)[0]
     damping = _response((make(probed)[0] - after) * mask, added * mask)
     damping_wiener = _response((hold((filtered,) * 2, probed)[0] - before) * mask, added * mask)
@@ -132,7 +132,7 @@ def _seen(maps: HalfMaps) -> tuple[Tensor, Tensor]:
     return sphere, fsc(halves[0] * sphere, halves[1] * sphere)
 
 
-def _probe(maps: HalfMaps, half: int, share: Tensor, seen: Tensor) -> Tensor:
+def probe(maps: HalfMaps, half: int, share: Tensor, seen: Tensor) -> Tensor:
     """White noise of a fifth of the noise's amplitude in every shell: (N, N, N).
 
     It has the maps' point group, and depends on seed, half and size alone. Outside the sphere that the box holds there
@@ -152,7 +152,7 @@ def _probe(maps: HalfMaps, half: int, share: Tensor, seen: Tensor) -> Tensor:
     return multiply_shells(white, PROBE * share * amplitude)
 
 
-def _with_noise(maps: HalfMaps, half: int, added: Tensor, reads_sums: bool) -> tuple[HalfMaps, Tensor]:
+def with_noise(maps: HalfMaps, half: int, added: Tensor, reads_sums: bool) -> tuple[HalfMaps, Tensor]:
     """Half-maps that are one half with noise added, twice, so that a method need not work twice; its Wiener map."""
     old, tau2 = maps.sums[half], maps.tau2[half]
     raw = maps.unregularised(half) + added

@@ -24,6 +24,7 @@ from blush.io.upload import downloaded
 from blush.regularise.amplitude import cross_validated_gain
 from blush.regularise.base import HalfMaps, Regulariser, RegulariserError
 from blush.regularise.certificate import certificate
+from blush.regularise.stretch import stretch
 from blush.regularise.symmetry import symmetrised
 from blush.regularise.trailing import cross_over_shell, cut_shell, trail
 from blush.regularise.wiener import Wiener
@@ -53,6 +54,8 @@ class Policy:
         "method": what the regulariser declares; or the same for every one but Wiener.
     certified
         Whether what a learned method made is certified (`blush.regularise.certificate`).
+    jacobian_passes
+        Of power iteration for the Jacobian norm of what it takes away (`blush.regularise.stretch`); 0: not asked.
     """
 
     trailing_shells: int | None = 2
@@ -60,6 +63,7 @@ class Policy:
     fallback: Literal["error", "wiener"] = "error"
     amplitude: Literal["method", "keep", "cross_validated"] = "method"
     certified: bool = False
+    jacobian_passes: int = 0
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,15 @@ def _finish(regulariser: Regulariser, maps: HalfMaps, policy: Policy, record: di
             made = _of_symmetry(regulariser, regulariser.regularise(other).references, other)
             return hold(made if gain is None else _scaled(made, gain), other)
 
-        record["certificate"] = certificate(again, hold, pair, maps, reads_sums="sums" in regulariser.reads)
+        reads_sums = "sums" in regulariser.reads
+        found = record["certificate"] = certificate(again, hold, pair, maps, reads_sums=reads_sums)
+        for name, mask in {"jacobian": None, "jacobian_masked": maps.mask}.items() if policy.jacobian_passes else ():
+            found[name] = stretch(again, maps, policy.jacobian_passes, mask=mask, reads_sums=reads_sums)
+        if policy.jacobian_passes:
+            found["words"].append(
+                f"a small change grows to {found['jacobian']:.2f} of itself in what is taken away, "
+                f"{found['jacobian_masked']:.2f} with the solvent mask (norm of the Jacobian of I - D, at least)"
+            )
     return Regularised(pair, record | _diagnose(pair, halves, maps))
 
 
