@@ -167,7 +167,7 @@ def _maps(request: Request, sums: tuple[Accumulator, Accumulator], tau2: tuple[F
     alone = sums[0] is sums[1]  # then both "halves" are one and the same map, made once
     maps = [cache(lambda half=half: inverse_transform(divide(half, None))) for half in sums]
     wiener = [cache(lambda h=h: inverse_transform(divide(sums[h], tau2[h], first_shell=0))) for h in (0, 1)]
-    given = HalfMaps(
+    return HalfMaps(
         sums=sums,
         fsc=call.fsc,
         fsc_unmasked=call.fsc if alone else half_sum_fsc(*sums),
@@ -185,8 +185,6 @@ def _maps(request: Request, sums: tuple[Accumulator, Accumulator], tau2: tuple[F
         current_size_px=2 * call.r_max,
         seed=job.seed * 1000 + request.name.iteration,
     )
-    # A class has no half-maps, and the noise of its map no FSC to be judged by: what is regularised is the Wiener map.
-    return replace(given, unregularised=given.wiener) if request.mode == "classification" else given
 
 
 def _regularised(
@@ -196,7 +194,10 @@ def _regularised(
     chosen, trailing = settings.regulariser, settings.trailing
     trails = trailing.enabled and request.mode != "classification"
     policy = Policy(trailing.shells if trails else None, chosen.starts, chosen.fallback, chosen.amplitude)
-    made = drive(regulariser(chosen), maps, policy, _warn)
+    method = regulariser(chosen)
+    if request.mode == "classification" and method.takes_alone == "wiener":
+        maps = replace(maps, unregularised=maps.wiener)
+    made = drive(method, maps, policy, _warn)
     return made.references[mine], made.diagnostics
 
 

@@ -23,6 +23,7 @@ from blush.fourier.backproject import Accumulator
 Floats = NDArray[np.float64]
 Coupling = Literal["none", "scalars", "field", "full"]
 Amplitude = Literal["keep", "cross_validated"]
+Alone = Literal["wiener", "unregularised"]
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,10 @@ class Regulariser(ABC):
     amplitude
         "keep", or "cross_validated" for a method whose amplitudes mean nothing: the driver scales each shell so that
         the reference of one half predicts the other half best.
+    takes_alone
+        What is given to it as the unregularised map of a single map that has no other half, and so no FSC: "wiener",
+        its Wiener map, as the published networks take it; "unregularised", for what knows the signal and noise of each
+        shell from `tau2` and `sigma2_ref`.
     learned
         Whether it was learned from examples: what it makes of particles unlike them nobody knows, so the driver can
         certify its references (`blush.regularise.certificate`).
@@ -143,6 +148,7 @@ class Regulariser(ABC):
     reads: tuple[str, ...] = ("maps",)
     nyquist_angst: float | None = None
     amplitude: Amplitude = "keep"
+    takes_alone: Alone = "wiener"
     learned: bool = False
     looks_around: bool = False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from blush.denoise.unet import UNet3d
 from blush.denoise.weights import Weights
 from blush.denoise.whitened import denoise_whitened
 from blush.errors import BlushError, Problem
-from blush.regularise.base import HalfMaps, Outcome, Regulariser, RegulariserError
+from blush.regularise.base import Floats, HalfMaps, Outcome, Regulariser, RegulariserError
 
 CPU_FLOP_PER_S = 20e9
 """What one core does of a U-net at least, counting convolutions: measured are 24e9 for a width of 8, 48e9 for 16."""
@@ -24,7 +25,7 @@ class Blush(Regulariser):
     """The Blush network on each unregularised half-map, doi:10.1038/s41592-024-02304-8.
 
     Weights that were trained on whitened Wiener maps are given those (`blush.denoise.whitened`); their halves share
-    the FSC, as with the Wiener filter.
+    the FSC, as with the Wiener filter. For a single map without an FSC, SSNR / (1 + SSNR) takes its place.
 
     Parameters
     ----------
@@ -75,6 +76,7 @@ class Blush(Regulariser):
         self.whitened = weights.card.input_kind == WHITENED
         if self.whitened:
             self.reads = ("maps", "weights")
+            self.takes_alone = "unregularised"
         self.nyquist_angst = 2 * self.voxel_size_angst
 
     def plan(self, maps: HalfMaps) -> Plan:
@@ -106,10 +108,10 @@ class Blush(Regulariser):
 
     def regularise(self, maps: HalfMaps) -> Outcome:
         """Each half denoised from its own maps."""
-        if self.whitened and not maps.fsc[1:].any():
+        if self.whitened and not (maps.fsc[1:].any() or maps.tau2[:, 1:].any()):
             raise RegulariserError(
-                "these weights are for whitened Wiener maps, which takes the FSC of two half-maps, and there is none "
-                "in classification; use weights for unfiltered maps"
+                "these weights are for whitened Wiener maps, which takes the FSC of two half-maps, or τ² of a single "
+                "map, and there is neither; use weights for unfiltered maps"
             )
         plan = self.plan(maps)
         if maps.device.type == "cpu" and (reason := self._too_long(plan)) is not None:
@@ -135,9 +137,9 @@ class Blush(Regulariser):
         how: dict[str, Any] = {"batch": self.batch, "precision": self.precision}
         try:
             if self.whitened:
-                fsc = torch.from_numpy(maps.fsc.copy())
+                weights = torch.from_numpy(_wiener_weights(maps, half))
                 how["masked"] = self._masks(maps)
-                return denoise_whitened(self.network, volume, maps.wiener(half), fsc, plan, **how)
+                return denoise_whitened(self.network, volume, maps.wiener(half), weights, plan, **how)
             return denoise_map(self.network, volume, plan, **how)
         except ValueError as error:
             raise RegulariserError(str(error)) from None
@@ -156,3 +158,13 @@ class Blush(Regulariser):
             "model_box_px": plan.model_box_px,
             "patches_per_half": plan.n_patches,
         }
+
+
+def _wiener_weights(maps: HalfMaps, half: int) -> Floats:
+    """What a Wiener filter keeps of each shell: the FSC of the halves; without one τ² / (τ² + σ²), which equals it."""
+    if maps.fsc[1:].any():
+        return maps.fsc.copy()
+    signal, noise = maps.tau2[half], maps.sigma2_ref[half]
+    total = signal + noise
+    known = (total > 0) & np.isfinite(total)
+    return np.divide(signal, total, out=np.zeros_like(total), where=known)

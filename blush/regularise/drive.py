@@ -55,7 +55,7 @@ class Policy:
     certified
         Whether what a learned method made is certified (`blush.regularise.certificate`).
     jacobian_passes
-        Of power iteration for the Jacobian norm of what it takes away (`blush.regularise.stretch`); 0: not asked.
+        Passes of power iteration for the Jacobian norm of what it takes away (`blush.regularise.stretch`); 0: none.
     """
 
     trailing_shells: int | None = 2

@@ -61,7 +61,7 @@ class Red(Regulariser):
         self.nyquist_angst = denoiser.nyquist_angst
         self.couples = max("scalars", denoiser.couples, key=_COUPLINGS.index)
         self.equivariant, self.looks_around = denoiser.equivariant, denoiser.looks_around
-        self.learned = denoiser.learned
+        self.learned, self.takes_alone = denoiser.learned, denoiser.takes_alone
 
     def regularise(self, maps: HalfMaps) -> Outcome:
         """Both halves' sums, each with its own denoised map as what is expected."""

@@ -12,10 +12,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "regularise"))
 
+from identity_networks import identity_unet
 from problem import PIXEL_ANGST, half_maps
 from relion_calls import edited, in_parallel, star_of, write
 
 from blush.config.embedded import EmbeddedConfig, load_embedded
+from blush.denoise.card import BLUSH, WHITENED, Card
+from blush.denoise.weights import save_weights
 from blush.errors import BlushError
 from blush.fourier.transform import inverse_transform
 from blush.io.files import read_json
@@ -193,6 +196,19 @@ def test_what_cannot_be_done_there_is_refused(project, maps):
     star = write(maps, 1, "run_it003_class001_external_reconstruct")
     assert "needs two half-maps, and this map has none (found nonuniform)" in refused(star, settings(name="nonuniform"))
     assert "there is no FSC to follow" in refused(star, settings(name="lowpass"))
+
+
+def test_a_class_goes_through_a_network_for_whitened_maps(project, tmp_path):
+    """Which gets the map unfiltered, and its own spectra for an FSC; one that finds no noise gives the Wiener map."""
+    card = Card(BLUSH, 1, 1, voxel_size_angst=3.0, block_px=48, input_kind=WHITENED)
+    save_weights(tmp_path / "w.safetensors", identity_unet(1, 1).state_dict(), card)
+    maps = half_maps(torch.float32)
+    maps.fsc[:] = 0
+    star, made = write(maps, 1, "run_it003_class001_external_reconstruct"), []
+    for chosen in (settings(name="wiener"), settings(name="blush", blush={"weights": tmp_path / "w.safetensors"})):
+        job.external_reconstruct(star, chosen)
+        made.append(torch.from_numpy(read_volume(star.with_suffix(".mrc"))[0]))
+    assert float((made[0] - made[1]).norm() / made[0].norm()) < 1e-3
 
 
 def test_settings_are_checked_and_their_paths_start_at_their_file(tmp_path):

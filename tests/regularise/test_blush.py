@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from identity_networks import identity_unet, random_unet, write_identity_cref, write_identity_unet
@@ -199,5 +200,22 @@ def test_weights_for_whitened_maps_are_given_those(tmp_path):
     for half, reference in enumerate(method.regularise(maps).references):
         wiener = maps.wiener(half)
         assert float((reference - wiener).norm() / wiener.norm()) < 1e-4
-    with pytest.raises(RegulariserError, match="none in classification"):
-        method.regularise(replace(maps, fsc=0 * maps.fsc))
+    with pytest.raises(RegulariserError, match="there is neither"):
+        method.regularise(replace(maps, fsc=0 * maps.fsc, tau2=0 * maps.tau2))
+
+
+def test_of_one_map_its_own_spectra_take_the_place_of_the_fsc(tmp_path, monkeypatch):
+    """τ² and σ² say of each shell what the FSC of two halves says: here they were made from one."""
+    card = Card(BLUSH, 1, 1, voxel_size_angst=2.0, block_px=48, input_kind=WHITENED)
+    save_weights(tmp_path / "w.safetensors", identity_unet(1, 1).state_dict(), card)
+    method, maps, seen = made(tmp_path / "w.safetensors"), half_maps(torch.float32), []
+
+    def note(network, half, wiener, weights, plan, **how):
+        seen.append(weights.numpy())
+        return wiener
+
+    monkeypatch.setattr("blush.regularise.blush.denoise_whitened", note)
+    method.regularise(replace(maps, fsc=0 * maps.fsc))
+    assert len(seen) == 2
+    for weights in seen:
+        np.testing.assert_allclose(weights[:-1], np.clip(maps.fsc, 0.001, 0.999)[:-1], rtol=1e-6)
