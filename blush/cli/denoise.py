@@ -1,7 +1,7 @@
 """`blush denoise`: any regulariser, by hand, on the two half-maps of a finished refinement."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,6 +9,7 @@ from blush.errors import BlushError, Problem
 
 if TYPE_CHECKING:
     from blush.config.regulariser import RegulariserSettings
+    from blush.regularise.drive import Policy
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +48,7 @@ def denoise(
     from blush.io.files import write_json
     from blush.io.half_maps import read_half_maps
     from blush.io.mrc import write_volume
-    from blush.regularise.drive import Policy, drive
+    from blush.regularise.drive import drive
     from blush.regularise.from_maps import half_maps, particle_mask
     from blush.regularise.select import regulariser
     from blush.validate.half_map_doubts import half_map_doubts
@@ -73,16 +74,24 @@ def denoise(
         scratch=out / "scratch",
         pad=2 if {"sums", "weights"} & set(chosen.reads) else 1,
     )
-    shells = None if no_trailing else trailing
-    policy = Policy(shells, certified=settings.certificate, jacobian_passes=settings.jacobian_passes)
-    made = drive(chosen, maps, policy)
+    made = drive(chosen, maps, _policy(None if no_trailing else trailing, settings))
     for half, reference in enumerate(made.references, start=1):
         write_volume(out / f"half{half}.mrc", reference.cpu().numpy(), pixel, files.placement)
     write_json(out / "diagnostics.json", made.diagnostics)
     typer.echo(f"half-maps: FSC {HALF_MAPS} at {told(resolution_at(curve, HALF_MAPS, box, pixel), box, pixel)}")
     cut = made.diagnostics["trailing_shell"]
     typer.echo(f"{method}: {f'cut at {box * pixel / cut:.2f} Å' if cut else 'not cut'}: {out}/half1.mrc, half2.mrc")
-    if (found := made.diagnostics.get("certificate")) is not None:
+    _tell_certificate(made.diagnostics)
+
+
+def _policy(trailing_shells: int | None, settings: "RegulariserSettings") -> "Policy":
+    from blush.regularise.drive import Policy
+
+    return Policy(trailing_shells, certified=settings.certificate, jacobian_passes=settings.jacobian_passes)
+
+
+def _tell_certificate(diagnostics: dict[str, Any]) -> None:
+    if (found := diagnostics.get("certificate")) is not None:
         typer.echo(f"certificate: {found['verdict']}: {'; '.join(found['words'])}")
 
 
