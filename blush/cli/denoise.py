@@ -79,9 +79,7 @@ def denoise(
         write_volume(out / f"half{half}.mrc", reference.cpu().numpy(), pixel, files.placement)
     write_json(out / "diagnostics.json", made.diagnostics)
     typer.echo(f"half-maps: FSC {HALF_MAPS} at {told(resolution_at(curve, HALF_MAPS, box, pixel), box, pixel)}")
-    cut = made.diagnostics["trailing_shell"]
-    typer.echo(f"{method}: {f'cut at {box * pixel / cut:.2f} Å' if cut else 'not cut'}: {out}/half1.mrc, half2.mrc")
-    _tell_certificate(made.diagnostics)
+    _tell(method, made.diagnostics, box * pixel, out)
 
 
 def _policy(trailing_shells: int | None, settings: "RegulariserSettings") -> "Policy":
@@ -90,7 +88,10 @@ def _policy(trailing_shells: int | None, settings: "RegulariserSettings") -> "Po
     return Policy(trailing_shells, certified=settings.certificate, jacobian_passes=settings.jacobian_passes)
 
 
-def _tell_certificate(diagnostics: dict[str, Any]) -> None:
+def _tell(method: str, diagnostics: dict[str, Any], box_angst: float, out: Path) -> None:
+    """Where the maps are and were cut, and what their certificate says."""
+    cut = diagnostics["trailing_shell"]
+    typer.echo(f"{method}: {f'cut at {box_angst / cut:.2f} Å' if cut else 'not cut'}: {out}/half1.mrc, half2.mrc")
     if (found := diagnostics.get("certificate")) is not None:
         typer.echo(f"certificate: {found['verdict']}: {'; '.join(found['words'])}")
 
