@@ -21,8 +21,9 @@ from blush.expectation.model import Model
 from blush.expectation.order import compact, stable_order
 from blush.expectation.significance import Cut, posterior_cut
 from blush.expectation.sparse import Pairs, WeightedSums, accumulate_pairs, score_pairs
-from blush.fourier.backproject import Accumulator, insert
+from blush.fourier.backproject import Accumulator
 from blush.fourier.compaction import counted, places
+from blush.fourier.fixed_sums import FixedSums, add_slices
 from blush.fourier.packed import Packed
 from blush.fourier.project import project
 from blush.kernels.score import CHILD_SHIFTS
@@ -198,7 +199,7 @@ def _best_sample(scores: Tensor, image: Tensor, cut: Cut, n_images: int) -> Tens
 
 def back_project(
     posterior: Posterior, image: Tensor, power: Tensor, shifts: Shifts, model: Model, pixels: Packed,
-    volumes: Sequence[Accumulator],
+    volumes: Sequence[Accumulator | FixedSums],
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Insert the weighted images into the references' `volumes` (in place) and predict each image from the model.
 
@@ -225,5 +226,5 @@ def back_project(
         )  # fmt: skip
         for k, part in runs(edges, first, first + len(slices) // children):
             fine = slice((part.start - first) * children, (part.stop - first) * children)
-            insert(volumes[k], posterior.matrices[part].flatten(0, 1), sums.data[fine], sums.weight[fine], pixels)
+            add_slices(volumes[k], posterior.matrices[part].flatten(0, 1), sums.data[fine], sums.weight[fine], pixels)
     return mean, square

@@ -121,6 +121,7 @@ class Expectation:
             else:
                 self._fixed_pass(self.fixed, self._given_block(particles, rows, place), volumes, sums)
             progress(int(rows[-1]) + 1)
+        sums.settle(self.dtype)
         if volumes is not None:
             sums.volumes = volumes.unpack()
         return sums.gather()
@@ -270,7 +271,7 @@ class Expectation:
         posterior = fine_posterior(poses, weighted, shifts.vectors, self.model, self.pixels, prior.log_density)
         image = block.images.unmasked * block.data_factor[:, None]
         power = block.data_factor * block.scale[:, None] * block.transfer
-        mean, square = back_project(posterior, image, power, shifts.vectors, self.model, self.pixels, sums.volumes)
+        mean, square = back_project(posterior, image, power, shifts.vectors, self.model, self.pixels, sums.added_to)
         weight = weight_of_images(posterior, len(block.scale))
         fit = Fit(weight, posterior.shares, posterior.log_sum, mean, square)
         add_statistics(sums, self.model, self.pixels, block, fit)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from blush.expectation.model import Model
 from blush.fourier.backproject import Accumulator, empty_accumulator
+from blush.fourier.fixed_sums import FixedSums, as_accumulator, empty_fixed_sums
 from blush.io.upload import downloaded
 
 ADDED = ("noise", "weight", "scale_cross", "scale_power", "directions", "shares", "offset_square")
@@ -20,6 +21,21 @@ ADDED = ("noise", "weight", "scale_cross", "scale_power", "directions", "shares"
 def grid_name(k: int) -> str:
     """Name among arrays of the sums of reference k, counted from 0."""
     return f"grid_{k + 1:03d}"
+
+
+MOST_IMAGES = 2**22
+"""Of variance 1, whose Fourier coefficients are 1 at most, that the sums of a shard have room for."""
+
+
+def whole_volume(model: Model, device: torch.device) -> FixedSums:
+    """D and W of no image in whole numbers, whose scale is the model's alone: all shards of an iteration have the same.
+
+    It has room for the posteriors of `MOST_IMAGES` images.
+    """
+    noise = model.noise[:, : model.radius + 1]
+    precision, scale = 1 / float(noise[noise > 0].min()), max(1.0, float(model.scale.max()))
+    data, weight = MOST_IMAGES * scale * precision, MOST_IMAGES * scale**2 * precision
+    return empty_fixed_sums(model.box_px, model.radius, data, weight, device=device)
 
 
 @dataclass
@@ -44,6 +60,8 @@ class Sums:
         (references,) sum of the posterior of each reference.
     table
         Per-particle columns, in shard order.
+    whole
+        Instead of `volumes`, while a device adds to them: any order of what is added gives the same bytes.
     """
 
     volumes: tuple[Accumulator, ...]
@@ -56,15 +74,17 @@ class Sums:
     offset_square: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
     table: dict[str, Tensor] = field(default_factory=dict)
     _parts: dict[str, list[Tensor]] = field(default_factory=dict)
+    whole: tuple[FixedSums, ...] = ()
 
     @classmethod
     def zero(cls, model: Model, n_optics: int, dtype: torch.dtype, device: torch.device) -> Sums:
         """Sums of no image; without volumes where poses are fixed, as those are summed side by side."""
         references = () if model.fixed_poses else model.component.references
-        box, shells = model.box_px, model.box_px // 2 + 1
+        box, shells, on_cpu = model.box_px, model.box_px // 2 + 1, device.type == "cpu"
         zeros = torch.zeros(0, dtype=torch.float64, device=device)
         return cls(
-            tuple(empty_accumulator(box, model.radius, dtype=dtype, device=device) for _ in references),
+            tuple(empty_accumulator(box, model.radius, dtype=dtype) for _ in references if on_cpu),
+            whole=tuple(whole_volume(model, device) for _ in references if not on_cpu),
             noise=zeros.new_zeros(n_optics, shells),
             weight=zeros.new_zeros(n_optics),
             scale_cross=zeros.new_zeros(len(model.scale)),
@@ -73,6 +93,21 @@ class Sums:
             shares=zeros.new_zeros(len(model.component.references)),
             offset_square=zeros.new_zeros(()),
         )
+
+    @property
+    def added_to(self) -> tuple[Accumulator, ...] | tuple[FixedSums, ...]:
+        """What slices are inserted into."""
+        return self.whole or self.volumes
+
+    def settle(self, dtype: torch.dtype) -> None:
+        """Turn whole numbers, if there are some, into `volumes`.
+
+        Raises
+        ------
+        OverflowError
+            If more was added to one than it had room for.
+        """
+        self.volumes, self.whole = self.volumes + tuple(as_accumulator(one, dtype) for one in self.whole), ()
 
     def append(self, columns: dict[str, Tensor]) -> None:
         """Add the rows of one block of particles."""

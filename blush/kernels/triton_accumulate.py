@@ -126,11 +126,11 @@ def launch(
     blocks = triton.cdiv(n, PIXELS)
     slice_kernel[(rows, blocks)](
         weight, image.contiguous(), power.contiguous(), *tables, kx, ky, pair_image, pair_shift, order,
-        _edges(by_row, rows), data_sum, weight_sum, *shapes,
+        _edges(by_row, rows), data_sum, weight_sum, *shapes, enable_fp_fusion=True,
     )  # fmt: skip
     image_kernel[(len(image), blocks)](
         weight, slices.contiguous(), *tables, kx, ky, pair_shift, pair_row, _edges(pair_image, len(image)), mean,
-        square, *shapes,
+        square, *shapes, enable_fp_fusion=True,
     )  # fmt: skip
 
 

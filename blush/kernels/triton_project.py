@@ -70,7 +70,7 @@ def launch(
     run = r // len(weight) if weight is not None else 1
     project_kernel[(r, blocks)](
         flat, matrices.contiguous(), kx.contiguous(), ky.contiguous(), flat if weight is None else weight.contiguous(),
-        slices, partial, n, values.shape[2] - 1, pad, run, blocks, PIXELS, weight is not None,
+        slices, partial, n, values.shape[2] - 1, pad, run, blocks, PIXELS, weight is not None, enable_fp_fusion=True,
     )  # fmt: skip
     if weight is not None:
         torch.sum(partial, 1, out=dots)

@@ -88,5 +88,5 @@ def launch(
         image.contiguous(), power.contiguous(), slices.contiguous(), along_x, along_y, kx.contiguous(),
         ky.contiguous(), pair_image.contiguous(), pair_shift.contiguous(), pair_row.contiguous(),
         log_prior.contiguous(), out, len(kx), children, box_px // 2, triton.next_power_of_2(children), PIXELS,
-        correlate, LEAST,
+        correlate, LEAST, enable_fp_fusion=True,
     )  # fmt: skip

@@ -16,7 +16,9 @@ from blush.expectation.component import Component, Reference
 from blush.expectation.kept_poses import Poses
 from blush.expectation.model import Model
 from blush.expectation.shard import Expectation
-from blush.fourier.transform import transform
+from blush.expectation.sums import Sums, whole_volume
+from blush.fourier.backproject import Accumulator, hermitian, trim
+from blush.fourier.transform import Sphere, inverse_transform, transform
 from blush.geometry.rotation import matrix_from_euler
 from blush.io.particles import ParticleSet
 
@@ -280,3 +282,27 @@ def test_every_sum_is_that_of_the_formulas_over_all_poses(kind, mixed):
     assert_same(found, expected, 1e-9)
     if kind != "cross-correlation":
         assert 0.001 < float(found.table["pmax"].max()) < 0.5
+
+
+def test_sums_in_whole_numbers_are_those_in_floating_point(particles, monkeypatch, real):
+    """As devices add them; the maps that they make differ by less than a millionth of the largest value."""
+    given = full_model(real)
+    plain = step(given, particles, real).run(particles)
+    zero = Sums.zero
+
+    def whole(*arguments) -> Sums:
+        return replace(zero(*arguments), volumes=(), whole=(whole_volume(given, torch.device("cpu")),))
+
+    monkeypatch.setattr(Sums, "zero", whole)
+    found = step(given, particles, real).run(particles)
+    assert found.whole == ()
+    assert_same(found, plain, 1e-6)
+    before, after = (inverse_transform(as_sphere(one.volumes[0])) for one in (plain, found))
+    assert (after - before).abs().max() < 1e-6 * before.abs().max()
+    assert not torch.equal(found.volumes[0].grid, plain.volumes[0].grid)  # or nothing was compared
+
+
+def as_sphere(sums: Accumulator) -> Sphere:
+    """The map of a shard alone, with as much of a prior as keeps empty cells empty."""
+    whole = trim(hermitian(sums))
+    return Sphere(whole.data / (whole.weight + 1e-3 * whole.weight.max()), BOX, RADIUS, whole.pad)
