@@ -110,7 +110,8 @@ def _cuda(
         return
     from blush.kernels.triton_accumulate import launch
 
-    launch(*arguments, *sums)
+    with torch.cuda.device(image.device):  # where triton launches
+        launch(*arguments, *sums)
 
 
 _operator = register("accumulate", accumulate_reference, cpu=_cpu, fake=_fake, cuda=_cuda, changed=CHANGED)

@@ -79,7 +79,8 @@ def _cuda(
         return
     from blush.kernels.triton_insert import launch
 
-    launch(grid, matrices, kx, ky, pad, data, weight, per_data, per_weight)
+    with torch.cuda.device(data.device):  # where triton launches
+        launch(grid, matrices, kx, ky, pad, data, weight, per_data, per_weight)
 
 
 _operator = register(

@@ -89,7 +89,8 @@ def _cuda(
     from blush.kernels.triton_project import launch
 
     out, dots = outputs(values, matrices, kx, ky, pad, weight)
-    launch(values, matrices, kx, ky, pad, weight, out, dots)
+    with torch.cuda.device(values.device):  # where triton launches
+        launch(values, matrices, kx, ky, pad, weight, out, dots)
     return out, dots
 
 

@@ -130,7 +130,8 @@ def _cuda(
     from blush.kernels.triton_score import launch
 
     out = image.new_empty(len(pair_image), CHILD_SHIFTS, slices.shape[1])
-    launch(*arguments, out)
+    with torch.cuda.device(image.device):  # where triton launches
+        launch(*arguments, out)
     return out
 
 
