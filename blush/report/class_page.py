@@ -145,11 +145,14 @@ def _sizes(data: ClassData) -> str:
     if not data.run.iterated:
         return ""
     flow = (
-        "Images by class after each of the last iterations. Pale bands stayed; strong bands changed class, in the "
-        "colour of the class that they left."
+        "Share of the images by class after each of the last iterations. Pale bands stayed; strong bands changed class, "
+        "in the colour of the class that they left."
     )
     rows = f"<details><summary>All iterations</summary>{iteration_table(data)}</details>"
-    stable = "Classes that are still growing or shrinking have not been found yet."
+    stable = (
+        "Left: share of the images in each class after every iteration; right: of those that changed class. Classes "
+        "that are still growing or shrinking have not been found yet."
+    )
     return section(
         "Sizes and changes",
         figure(figures.sizes(data), stable),
@@ -172,11 +175,13 @@ def _images(data: ClassData) -> str:
     if data.origin is None:
         return ""
     probable = (
-        "Posteriors near 1 do not prove a class: images prefer a map that holds their noise. Images left: those of a "
+        "Posterior probability of each image's class, 0 to 1. Posteriors near 1 do not prove a class: images prefer "
+        "a map that holds their noise. Images left: those of a "
         "class that are at least as probable, as blush select --least-posterior keeps them."
     )
     views = (
-        "Viewing directions of each class in an equal-area map of the sphere: rot runs across, tilt down. Classes that "
+        "Viewing directions of each class in an equal-area map of the sphere: rot runs across, tilt down, in "
+        "degrees. Classes that "
         "are views, not structures, have directions of their own."
     )
     told = {
@@ -186,7 +191,7 @@ def _images(data: ClassData) -> str:
     }
     shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in told.items())
     origin = (
-        f"What tells of the classes beyond chance (mutual information over their entropy): {shares}. Above "
+        f"What tells of the classes beyond chance (mutual information over their entropy, in %): {shares}. Above "
         f"{100 * FOLLOWS:.0f} % the page warns: such a class may be one of places or settings of the microscope."
     )
     if data.truth is not None:

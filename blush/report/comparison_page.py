@@ -70,14 +70,20 @@ def _results(content: Record) -> str:
         table(*table_rows(content)),
         f'<p class="note">{escape(note)}</p>',
         _pair(
-            figure(figures.seeds(content, content["verdict"]["figure"], _axis(content)), "Every seed, and the mean."),
+            figure(
+                figures.seeds(content, content["verdict"]["figure"], _axis(content)),
+                "Every seed, and the mean, in Å.",
+            ),
             figure(
                 figures.seeds(content, "angle_median_deg", "Median angular error (°)"),
-                "Poses against the true ones, after the turn and shift that a whole map is free to take.",
+                (
+                    "Poses against the true ones, median error in degrees, after the turn and shift that a whole map "
+                    "is free to take."
+                ),
             )
             or figure(
                 figures.seeds(content, "average_pmax", "Mean largest posterior probability"),
-                "Certainty of the poses: not their correctness.",
+                "Certainty of the poses, 0 to 1: not their correctness.",
             ),
         ),
     )
@@ -88,7 +94,7 @@ def _axis(content: Record) -> str:
 
 
 def _maps(content: Record, pictures: str) -> str:
-    caption = "Thick: mean over seeds; thin: each seed. " + (
+    caption = "FSC (no unit) over resolution in Å. Thick: mean over seeds; thin: each seed. " + (
         "The true map is compared with the final, Wiener-filtered map of both halves, the same for every regulariser. "
         if content["known_truth"]
         else ""
@@ -105,11 +111,12 @@ def _maps(content: Record, pictures: str) -> str:
 
 def _doing(content: Record) -> str:
     shells = (
-        "References against the unregularised half-maps they were made from, in the last iteration that made "
+        "What references keep of the amplitudes of the unregularised half-maps they were made from (no unit, 1 is "
+        "all), in the last iteration that made "
         "references; the mean of both halves. Gaps are shells of which too little is left. Curves of different "
         "regularisers come from refinements that took different ways, so they compare what each did, not how well."
     )
-    over = "Resolution by the FSC that drives the iterations (0.5; 0.143 in the last one, which joins the halves)."
+    over = "Resolution in Å by the FSC that drives the iterations (0.5; 0.143 in the last one, which joins the halves)."
     return section(
         "What each did",
         figure(figures.shells(content), shells),
@@ -135,7 +142,10 @@ def content_box(content: Record) -> float:
 
 
 def _time(content: Record) -> str:
-    caption = "The regulariser's own part is what it adds to an iteration; reconstruction and FSC are in other steps."
+    caption = (
+        "Seconds of all workers, mean over seeds. The regulariser's own part is what it adds to an iteration; "
+        "reconstruction and FSC are in other steps."
+    )
     return section("Time", figure(figures.timing(content), caption))
 
 

@@ -57,7 +57,7 @@ def _pair(pair: Record, index: int) -> str:
         pair["name"],
         words,
         pictures(images),
-        figure(drawn, "FSC between the halves inside the mask."),
+        figure(drawn, "FSC (no unit) between the halves inside the mask, over frequency in 1/Å."),
         rows(["figure", "value"], [[key, str(pair[key])] for key in FIGURES if pair.get(key)]),
     )
 

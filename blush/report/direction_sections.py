@@ -14,15 +14,17 @@ from blush.report.tables import angst
 
 _SPHERE = (
     "Equal-area maps of the whole sphere: rot runs across from −180° to 180°, tilt down from 0° at the top. Left: "
-    "where particles were seen from, with all symmetry mates; 1 would be uniform. Right: resolution along each axis of "
-    "the map; × is the worst. A view adds to the axes perpendicular to it."
+    "where particles were seen from, with all symmetry mates, as a multiple of uniform views. Right: resolution in Å "
+    "(FSC "
+    "0.143 in a cone of 20°) along each axis of the map; × is the worst. A view adds to the axes perpendicular to it."
 )
 _CONES = (
-    "FSC of the raw half-maps in cones of 20° around 256 axes, inside the mask, uncorrected for it: range of all, some "
-    "of them, the median and the worst."
+    "FSC (no unit) of the raw half-maps in cones of 20° around 256 axes over resolution in Å, inside the mask and "
+    "uncorrected for it: range of all, some of them, the median and the worst."
 )
 _NUMBER = (
-    "Predicted from the signal-to-noise ratio of these half-maps, shell by shell, at the poses that they have; fewer "
+    "Resolution in Å (FSC 0.143), predicted from the signal-to-noise ratio of these half-maps, shell by shell, at "
+    "the poses that they have; fewer "
     "particles would be aligned worse."
 )
 

@@ -21,7 +21,8 @@ _TOLD = (
     "wrong one may have the finest, as an FSC refutes no symmetry."
 )
 _FILAMENTS = (
-    "Differences filament by filament (points) and their mean with three standard errors: left of 0 the filament is "
+    "Differences in nats, filament by filament (points) and their mean with three standard errors: left of 0 the "
+    "filament is "
     "told better by the symmetry of the first line. The axis is linear near 0, and logarithmic farther away."
 )
 

@@ -34,7 +34,8 @@ UNASKED = (
     "against others. An FSC refutes none, as both halves share it."
 )
 LAYER_LINES = (
-    "Mean power of the map of all particles over frequency across the axis and along it, logarithmic; the line is at "
+    "Mean power (arbitrary units, logarithmic) of the map of all particles over frequency in 1/Å, across the axis and "
+    "along it; the line is at "
     "one over the rise. Power there on the axis itself is a rung that repeats without a screw of half a rung."
 )
 

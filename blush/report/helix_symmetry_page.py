@@ -11,7 +11,8 @@ from blush.report.sheet import figure, rows, section, write_sheet
 from blush.report.style import DENSITY, INK, drawing, svg
 
 _GRID = (
-    "Correlation of one half-map with the other moved along the screw, over the whole range of the search; o is the "
+    "Correlation (no unit) of one half-map with the other moved along the screw, over twist in degrees and rise in "
+    "Å, over the whole range of the search; o is the "
     "start, + what was found on finer grids. A second peak of the same height is a symmetry that these maps cannot "
     "tell from the first."
 )

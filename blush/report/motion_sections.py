@@ -15,16 +15,18 @@ from blush.report.tables import angst
 
 _SPREAD = (
     "Standard deviation of each component without the uncertainty of the poses, with its 95 % interval: rms "
-    "displacement of the density of all bodies. Orange: what 99 of 100 molecules without this component show, "
+    "displacement of the density of all bodies, in Å. Orange: what 99 of 100 molecules without this component show, "
     "drawn with the uncertainty of these images. Grey components are noise."
 )
 _ALONG = (
-    "Blue: where the images are once their uncertainty is taken off. Grey line: as measured. Orange: {told}. The 95 % "
+    "Number of images along the component. Blue: where they are once their uncertainty is taken off. Grey line: as "
+    "measured. Orange: {told}. The 95 % "
     "interval of the standard deviation is {low:.2f} to {high:.2f} Å; the halves give {first:.2f} and {second:.2f} Å."
 )
 _FILM = "Surfaces at one density, from -2 to 2 standard deviations along component {k}; orange is what moves."
 _FSC = (
-    "Half-maps of all bodies at their mean, in the mask of all. Randomised: halves whose phases were random for each "
+    "FSC (no unit) of the half-maps of all bodies at their mean, in the mask of all, over resolution in Å. "
+    "Randomised: halves whose phases were random for each "
     "body before the bodies were cut and joined, so that masks and seams raise no resolution."
 )
 

@@ -68,7 +68,8 @@ def _verdicts(content: Record) -> str:
 
 def _gains(content: Record) -> str:
     text = (
-        "FSC with the noise-free signal, less that of the Wiener-filtered half in the true mask, by the FSC that the "
+        "FSC (no unit) with the noise-free signal, less that of the Wiener-filtered half in the true mask, by the "
+        "FSC that the "
         "halves had in that shell. Means over structures, 95 % intervals by bootstrap. Classical methods are given the "
         "true mask, the network is not. No method is cut behind the resolution here."
     )

@@ -34,9 +34,15 @@ def write_page(fit: Path, out: Path, name: str) -> Path:
     patches = float((steps * table["batch"]).sum())
     hours = float(table["seconds"][-1]) / 3600
     lead = f"{table['step'][-1]:,.0f} steps · {patches:,.0f} patches · {hours:.2f} h"
-    caption = "Mean over the steps of a row, and its running mean; it jumps where the size of patches changes. "
+    caption = (
+        "Loss (no unit) over steps: mean over the steps of a row, and its running mean; it jumps where the size of "
+        "patches changes. "
+    )
     caption += "The loss weighs noisy patches more."
-    parts = "Squared error without weights, cross-entropy of the mask, norm of the gradient, learning rate."
+    parts = (
+        "Over steps, without units: squared error without weights, cross-entropy of the mask, norm of the gradient, "
+        "learning rate."
+    )
     body = section("Loss", figure(_curve(table, "loss"), caption), figure(_small(table), parts))
     return write_sheet(out, f"{name}: training", lead, body + _stages(table) + _examples(fit), "Numbers: losses.tsv.")
 
