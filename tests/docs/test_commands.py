@@ -1,47 +1,21 @@
 """Commands that the pages print: all are understood, and those of the tutorial and of results run, on tiny data."""
 
-import contextlib
 import re
 import shlex
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import typer
 import yaml
-from typer.testing import CliRunner
+from page_commands import PAGES, ROOT, commands, configurations, inline, run, text_of, tiny_configurations
+from scenes import model_of
 
 from blush.cli.main import app
 from blush.io.mrc import read_map, write_volume
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = [
-    "README.md",
-    "CONTRIBUTING.md",
-    "config/README.md",
-    *(f"docs/{p.name}" for p in sorted(ROOT.glob("docs/*.md"))),
-]
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_INLINE = re.compile(r"(?<!`)`blush ([^`]+)`(?!`)")
 PLACEHOLDERS = re.compile(r"[A-Z_]{3,}|\.\.\.|\[.*\]")
-
-
-def commands(text: str) -> list[str]:
-    """Lines of blocks without a language that call blush, without their comments and variables."""
-    lines = [
-        line for language, code in _FENCE.findall(text) if language in ("", "bash", "sh") for line in code.splitlines()
-    ]
-    found = [re.match(r"(?:[A-Z_]+=\S+ )*(blush .*)", line) for line in lines]
-    return [each[1].split(" #")[0].strip() for each in found if each]
-
-
-def inline(text: str) -> list[str]:
-    """Commands within sentences."""
-    return [" ".join(words.split()) for words in _INLINE.findall(_FENCE.sub("", text))]
 
 
 def command_of(words: list[str]) -> tuple[Any, list[str]]:
@@ -80,44 +54,9 @@ def test_an_option_that_is_not_there_is_found():
         command.make_context(command.name, words)
 
 
-HOLDING = {"classify", "multibody", "refine", "run"}
-"""Commands that hold a run's folder as long as their process lives."""
-
-
-def run(line: str, folder: Path) -> None:
-    """A command line as a shell has it; in this process where that need not end."""
-    words = shlex.split(line)
-    if words[1] in HOLDING:
-        done = subprocess.run([sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-        return
-    with contextlib.chdir(folder):
-        told = CliRunner().invoke(app, words[1:])
-    assert told.exit_code == 0, f"{line}\n{told.output}\n{told.exception!r}"
-
-
-def tiny_configurations(folder: Path, box_px: int = 32) -> None:
-    """The configurations of the clone that the tutorial names, with fewer and smaller images."""
-    (folder / "config").mkdir()
-    for name, images, side in (("demo", 48, 168), ("mixture", 120, 168), ("bodies", 60, 192)):
-        content = yaml.safe_load((ROOT / f"config/simulate_{name}.yaml").read_text())
-        content["imaging"] |= {"n_particles": images, "box_px": box_px, "pixel_size_angst": side / box_px}
-        content["noise"]["snr"] = 1.0
-        (folder / f"config/simulate_{name}.yaml").write_text(yaml.safe_dump(content))
-    demo = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
-    (folder / "config/demo.yaml").write_text(yaml.safe_dump(demo | {"refinement": {"max_iterations": 2}}))
-
-
 def section(number: int) -> str:
     """A section of the tutorial."""
-    return re.split(r"^## ", (ROOT / "docs/tutorial.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[number]
-
-
-def configurations(text: str, folder: Path) -> None:
-    """Save the configurations that a text shows, each under its name."""
-    for language, code in _FENCE.findall(text):
-        if language == "yaml":
-            (folder / f"{yaml.safe_load(code)['name']}.yaml").write_text(code)
+    return re.split(r"^## ", text_of("docs/tutorial.md"), flags=re.MULTILINE)[number]
 
 
 @pytest.mark.slow
@@ -154,9 +93,23 @@ def test_from_a_consensus_to_bodies_and_their_motions(tmp_path):
     assert '<a href="body001/report.html">' in page
     assert "<h2>Motions</h2>" in page
     assert (tmp_path / "results/halves/motions/motions.html").is_file()
+    of_bodies(tmp_path)
     for name in ("import/mask_body002.mrc", "body001/report.html", "run_body001.mrc"):
         assert f"results/local/{name}" in text
         assert (tmp_path / "results/local" / name).is_file()
+
+
+def of_bodies(folder):
+    """Commands of the page on bodies, with the consensus and the run that were just made, and a model of some chains."""
+    consensus = folder / "results/consensus"
+    for name, made in (("consensus", "run_class001"), ("locres", "postprocess/locres")):
+        shutil.copy(consensus / f"{made}.mrc", folder / f"{name}.mrc")
+    model_of(folder / "fitted.cif", {"A": 360, "B": 60, "D": 60, "G": 60}, origin=96.0)
+    for line in commands(text_of("docs/multibody.md")):
+        run(line.replace("results/bodies", "results/halves"), folder)
+        if "propose-bodies" in line:
+            assert (folder / "bodies/bodies.yaml").is_file()
+            shutil.rmtree(folder / "bodies")
 
 
 @pytest.mark.slow

@@ -1,0 +1,142 @@
+"""Every command that a page prints in a block is run by a test: here, page by page, or where `ELSEWHERE` says."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import scenes
+from page_commands import PAGES, ROOT, command_lines, commands, run, text_of
+from typer.testing import CliRunner
+
+from blush.cli.main import app
+from blush.jobs import truth_checks
+
+HERE = {"docs/classification.md", "docs/comparing.md", "docs/helical.md", "docs/regularisers.md", "docs/training.md"}
+"""Pages of which the tests below run every line."""
+BESIDE = {
+    "README.md": "test_readme.py::test_the_readme_leads_from_particles_to_a_page",
+    "docs/tutorial.md": "test_commands.py::test_the_demo_of_the_tutorial",
+    "docs/multibody.md": "test_commands.py::test_from_a_consensus_to_bodies_and_their_motions",
+    "docs/orientation.md": "test_commands.py::test_what_is_done_with_a_result",
+    "docs/cryosparc.md": "test_commands.py::test_what_is_done_with_a_result",
+    "docs/subtraction.md": "test_commands.py::test_what_is_done_with_a_result",
+}
+"""Pages that other tests of this folder go through."""
+ELSEWHERE = {
+    r"snakemake --profile profiles/local": "tests/workflow/test_workflow_style.py::test_the_plain_profile_names_work",
+    r"snakemake --profile local": "tests/workflow/test_workflow_style.py::test_the_plain_profile_names_work",
+    r"make (setup|lint|test)": ".ci/run",
+    r"make docs": "tests/docs/test_site.py::test_the_site_is_built_without_a_warning",
+    r"make demo": "tests/docs/test_page_commands.py::test_the_demo_is_made",
+    r"export |mpirun ": "tests/relion/test_external_reconstruct.py::",
+    r"BLUSH_PARTITION=\w+ blush run my.yaml --slurm": "tests/workflow/test_workflow_slurm.py::test_workers_as_slurm_jobs",
+}
+"""Lines of blocks that are run by a test of another folder, which needs what these do not have."""
+LONG = {r"python benchmarks/(make_sets|paired|peer).py"}
+"""Benchmarks: half an hour and more on models that are not shipped; their options are checked, and what they call is
+tested by its own tests."""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_is_run_by_a_test(page):
+    if page in HERE | BESIDE.keys():
+        return
+    known = [re.compile(pattern) for pattern in (*ELSEWHERE, *LONG)]
+    assert [line for line in command_lines(text_of(page)) if not any(one.match(line) for one in known)] == []
+
+
+@pytest.mark.parametrize("place", sorted({*ELSEWHERE.values(), *(f"tests/docs/{one}" for one in BESIDE.values())}))
+def test_the_tests_that_are_named_are_there(place):
+    path, _, name = place.partition("::")
+    assert f"def {name}" in (ROOT / path).read_text(encoding="utf-8") or not name
+    assert (ROOT / path).is_file()
+
+
+@pytest.mark.slow
+def test_what_is_said_of_classes(tmp_path):
+    scenes.classified(tmp_path)
+    lines = commands(text_of("docs/classification.md"))
+    assert len(lines) == 5
+    for line in lines:
+        run(line, tmp_path)
+    assert (tmp_path / "good.star").is_file()
+    for folder in ("results/two-states/classes_verified", "Class3D/job031/classes_verified", "verified"):
+        assert (tmp_path / folder / "classes_verified.json").is_file(), folder
+
+
+@pytest.mark.slow
+def test_what_is_said_of_filaments(tmp_path):
+    scenes.filaments(tmp_path)
+    for line in commands(text_of("docs/helical.md")):
+        run(line, tmp_path)
+        if line.startswith("blush run"):
+            scenes.more_filaments(tmp_path)
+    assert (tmp_path / "results/filaments/report.html").is_file()
+    assert (tmp_path / "start.mrc").is_file()
+    assert (tmp_path / "symmetry/helix_symmetry.html").is_file()
+
+
+def test_published_weights_are_imported_as_the_page_says(tmp_path):
+    scenes.bundle(tmp_path)
+    [line] = commands(text_of("docs/regularisers.md"))
+    run(line, tmp_path)
+    assert (tmp_path / "blush.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_what_is_said_of_comparisons(tmp_path, monkeypatch):
+    """Checks are made on too few images to be passed: whether they are is the matter of `tests/truth`."""
+    scenes.one_set(tmp_path)
+    monkeypatch.setitem(truth_checks.SIZES, "small", truth_checks.Size(40, 32, 24))
+    compare, *checks = commands(text_of("docs/comparing.md"))
+    assert len(checks) == 3
+    run(compare.replace("--seeds 1 2 3", "--seeds 1"), tmp_path)
+    assert (tmp_path / "results/mine_comparison/comparison.html").is_file()
+    monkeypatch.chdir(tmp_path)
+    for line in checks:
+        told = CliRunner().invoke(app, line.split()[1:])
+        assert told.exit_code in (0, 1), f"{line}\n{told.output}\n{told.exception!r}"
+        assert (tmp_path / f"check_{line.split()[2]}.json").is_file()
+        assert set(re.findall(r"^\((\w)\)", told.output, re.MULTILINE)) == (
+            {*"cde"} if "--maps" in line else {*"abcde"}
+        )
+
+
+def made(command, folder):
+    """Run a line in a shell that finds this environment's programs first."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, capture_output=True, text=True, env=os.environ | {"PATH": path}
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_what_is_said_of_training(tmp_path):
+    scenes.training(tmp_path)
+    train, pairs = command_lines(text_of("docs/training.md"))
+    made(train, tmp_path)
+    for name in ("curation/curation.html", "fit/losses.tsv", "evaluation/evaluation.html", "export/MODEL_CARD.md"):
+        assert (tmp_path / "training/tiny" / name).is_file(), name
+    assert "--sets 60" in pairs
+    made(pairs.replace("--sets 60", "--sets 0"), tmp_path)
+    assert (tmp_path / "training/refined_pairs/pairs.tsv").is_file()
+
+
+@pytest.mark.slow
+def test_the_demo_is_made(tmp_path):
+    """`make demo`, in an environment that is installed."""
+    scenes.clone(tmp_path)
+    said = made("make demo", tmp_path)
+    assert (tmp_path / "results/demo/report.html").is_file()
+    assert "Å" in said
+
+
+def test_a_command_that_no_test_runs_is_found():
+    text = "Say\n\n    snakemake mystery\n\nor\n\n```\nblush init   # asks\n```\n"
+    assert command_lines(text) == ["blush init", "snakemake mystery"]
+    assert not any(re.match(pattern, "snakemake mystery") for pattern in (*ELSEWHERE, *LONG))
