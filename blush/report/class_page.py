@@ -145,8 +145,8 @@ def _sizes(data: ClassData) -> str:
     if not data.run.iterated:
         return ""
     flow = (
-        "Share of the images by class after each of the last iterations. Pale bands stayed; strong bands changed class, "
-        "in the colour of the class that they left."
+        "Share of the images by class after each of the last iterations. Pale bands stayed; strong bands changed "
+        "class, in the colour of the class that they left."
     )
     rows = f"<details><summary>All iterations</summary>{iteration_table(data)}</details>"
     stable = (

@@ -100,7 +100,7 @@ def test_from_a_consensus_to_bodies_and_their_motions(tmp_path):
 
 
 def of_bodies(folder):
-    """Commands of the page on bodies, with the consensus and the run that were just made, and a model of some chains."""
+    """Commands of the page on bodies, with the consensus and run that were made, and a model of chains."""
     consensus = folder / "results/consensus"
     for name, made in (("consensus", "run_class001"), ("locres", "postprocess/locres")):
         shutil.copy(consensus / f"{made}.mrc", folder / f"{name}.mrc")

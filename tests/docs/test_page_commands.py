@@ -32,7 +32,7 @@ ELSEWHERE = {
     r"make docs": "tests/docs/test_site.py::test_the_site_is_built_without_a_warning",
     r"make demo": "tests/docs/test_page_commands.py::test_the_demo_is_made",
     r"export |mpirun ": "tests/relion/test_external_reconstruct.py::",
-    r"BLUSH_PARTITION=\w+ blush run my.yaml --slurm": "tests/workflow/test_workflow_slurm.py::test_workers_as_slurm_jobs",
+    r"BLUSH_PARTITION=\w+ blush run my.yaml --slurm": "tests/workflow/test_workflow_slurm.py::test_workers_as",
 }
 """Lines of blocks that are run by a test of another folder, which needs what these do not have."""
 LONG = {r"python benchmarks/(make_sets|paired|peer).py"}
