@@ -37,7 +37,7 @@ def classified(folder: Path) -> None:
     for job in ("031", "032"):
         (folder / f"Class3D/job{job}").mkdir(parents=True)
         for table in made.glob(f"{last}_*.star"):
-            text = table.read_text().replace(last, "run_it025").replace(str(made), str(folder / f"Class3D/job{job}"))
+            text = table.read_text().replace(last, "run_it025").replace("results/two-states", f"Class3D/job{job}")
             (folder / f"Class3D/job{job}" / table.name.replace(last, "run_it025")).write_text(text)
 
 
