@@ -3,7 +3,6 @@
 import gzip
 import pickle
 import shutil
-import sys
 from pathlib import Path
 
 import gemmi
@@ -89,20 +88,6 @@ def model_of(path: Path, chains: dict[str, int], origin: float = 0.0) -> None:
     structure.make_mmcif_document().write_file(str(path))
 
 
-def one_set(folder: Path) -> None:
-    """A configuration `my.yaml` of a few images."""
-    tiny_configurations(folder)
-    run("blush simulate config/simulate_demo.yaml", folder)
-    content = {
-        "name": "mine",
-        "particles": "results/demo_particles/particles.star",
-        "reference": "results/demo_particles/reference.mrc",
-        "particle_diameter_angst": 150,
-        "symmetry": "D4",
-    }
-    (folder / "my.yaml").write_text(yaml.safe_dump(content | SHORT))
-
-
 def bundle(folder: Path) -> None:
     """Weights as they are published: tensors beside a source that is not run."""
     content = {
@@ -134,15 +119,3 @@ def training(folder: Path) -> None:
     content["fit"]["steps"] = 6
     content["evaluate"]["bootstrap"] = 50
     (folder / "config/train_tiny.yaml").write_text(yaml.safe_dump(content))
-
-
-def clone(folder: Path) -> None:
-    """What `make demo` needs of a clone, where everything is installed."""
-    tiny_configurations(folder)
-    for name in ("Makefile", "scripts", "pyproject.toml", "constraints.txt"):
-        (folder / name).symlink_to(ROOT / name)
-    (folder / ".venv").mkdir()
-    for name in ("bin", "lib"):
-        (folder / ".venv" / name).symlink_to(Path(sys.prefix) / name)
-    shutil.copy(Path(sys.prefix) / "pyvenv.cfg", folder / ".venv")
-    (folder / ".venv/.blush-installed").touch()

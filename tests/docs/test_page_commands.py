@@ -9,12 +9,8 @@ from pathlib import Path
 import pytest
 import scenes
 from page_commands import PAGES, ROOT, command_lines, commands, run, text_of
-from typer.testing import CliRunner
 
-from blush.cli.main import app
-from blush.jobs import truth_checks
-
-HERE = {"docs/classification.md", "docs/comparing.md", "docs/helical.md", "docs/regularisers.md", "docs/training.md"}
+HERE = {"docs/classification.md", "docs/helical.md", "docs/regularisers.md", "docs/training.md"}
 """Pages of which the tests below run every line."""
 BESIDE = {
     "README.md": "test_readme.py::test_the_readme_leads_from_particles_to_a_page",
@@ -29,15 +25,16 @@ ELSEWHERE = {
     r"snakemake --profile profiles/local": "tests/workflow/test_workflow_style.py::test_the_plain_profile_names_work",
     r"snakemake --profile local": "tests/workflow/test_workflow_style.py::test_the_plain_profile_names_work",
     r"make (setup|lint|test)": ".ci/run",
+    r"blush compare-regularisers": "tests/jobs/test_compare_regularisers.py::",
+    r"blush check-regulariser": "tests/jobs/test_truth_checks.py::",
     r"make docs": "tests/docs/test_site.py::test_the_site_is_built_without_a_warning",
-    r"make demo": "tests/docs/test_page_commands.py::test_the_demo_is_made",
+    r"make demo": "tests/docs/test_commands.py::test_the_demo_of_the_tutorial",
     r"export |mpirun ": "tests/relion/test_external_reconstruct.py::",
     r"BLUSH_PARTITION=\w+ blush run my.yaml --slurm": "tests/workflow/test_workflow_slurm.py::test_workers_as",
 }
 """Lines of blocks that are run by a test of another folder, which needs what these do not have."""
-LONG = {r"python benchmarks/(make_sets|paired|peer).py"}
-"""Benchmarks: half an hour and more on models that are not shipped; their options are checked, and what they call is
-tested by its own tests."""
+LONG = {r"python benchmarks/(make_sets|paired|peer).py", r"python scripts/refined_pairs.py"}
+"""What no test runs: it takes half an hour and more, partly on models that are not shipped."""
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -86,25 +83,6 @@ def test_published_weights_are_imported_as_the_page_says(tmp_path):
     assert (tmp_path / "blush.safetensors").is_file()
 
 
-@pytest.mark.slow
-def test_what_is_said_of_comparisons(tmp_path, monkeypatch):
-    """Checks are made on too few images to be passed: whether they are is the matter of `tests/truth`."""
-    scenes.one_set(tmp_path)
-    monkeypatch.setitem(truth_checks.SIZES, "small", truth_checks.Size(40, 32, 24))
-    compare, *checks = commands(text_of("docs/comparing.md"))
-    assert len(checks) == 3
-    run(compare.replace("--seeds 1 2 3", "--seeds 1"), tmp_path)
-    assert (tmp_path / "results/mine_comparison/comparison.html").is_file()
-    monkeypatch.chdir(tmp_path)
-    for line in checks:
-        told = CliRunner().invoke(app, line.split()[1:])
-        assert told.exit_code in (0, 1), f"{line}\n{told.output}\n{told.exception!r}"
-        assert (tmp_path / f"check_{line.split()[2]}.json").is_file()
-        assert set(re.findall(r"^\((\w)\)", told.output, re.MULTILINE)) == (
-            {*"cde"} if "--maps" in line else {*"abcde"}
-        )
-
-
 def made(command, folder):
     """Run a line in a shell that finds this environment's programs first."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -118,22 +96,10 @@ def made(command, folder):
 @pytest.mark.slow
 def test_what_is_said_of_training(tmp_path):
     scenes.training(tmp_path)
-    train, pairs = command_lines(text_of("docs/training.md"))
+    train, _ = command_lines(text_of("docs/training.md"))
     made(train, tmp_path)
     for name in ("curation/curation.html", "fit/losses.tsv", "evaluation/evaluation.html", "export/MODEL_CARD.md"):
         assert (tmp_path / "training/tiny" / name).is_file(), name
-    assert "--sets 60" in pairs
-    made(pairs.replace("--sets 60", "--sets 0"), tmp_path)
-    assert (tmp_path / "training/refined_pairs/pairs.tsv").is_file()
-
-
-@pytest.mark.slow
-def test_the_demo_is_made(tmp_path):
-    """`make demo`, in an environment that is installed."""
-    scenes.clone(tmp_path)
-    said = made("make demo", tmp_path)
-    assert (tmp_path / "results/demo/report.html").is_file()
-    assert "Å" in said
 
 
 def test_a_command_that_no_test_runs_is_found():
