@@ -98,7 +98,7 @@ def test_what_is_said_of_training(tmp_path):
     scenes.training(tmp_path)
     train, _ = command_lines(text_of("docs/training.md"))
     made(train, tmp_path)
-    for name in ("curation/curation.html", "fit/losses.tsv", "evaluation/evaluation.html", "export/MODEL_CARD.md"):
+    for name in ("curation/curation.html", "fit/losses.tsv", "evaluation/evaluation.html", "export/manifest.json"):
         assert (tmp_path / "training/tiny" / name).is_file(), name
 
 
