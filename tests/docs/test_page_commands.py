@@ -33,8 +33,8 @@ ELSEWHERE = {
     r"BLUSH_PARTITION=\w+ blush run my.yaml --slurm": "tests/workflow/test_workflow_slurm.py::test_workers_as",
 }
 """Lines of blocks that are run by a test of another folder, which needs what these do not have."""
-LONG = {r"python benchmarks/(make_sets|paired|peer).py", r"python scripts/refined_pairs.py"}
-"""What no test runs: it takes half an hour and more, partly on models that are not shipped."""
+LONG = {r"python benchmarks/(make_sets|paired|peer).py", r"python scripts/refined_pairs.py", r"blush check-device"}
+"""What no test runs: it takes half an hour and more, partly on models that are not shipped, or needs a GPU."""
 
 
 @pytest.mark.parametrize("page", PAGES)
