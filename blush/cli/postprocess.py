@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def postprocess(
+    context: typer.Context,
     run: Annotated[Path | None, typer.Argument(help="Run folder; its halves and settings are used.")] = None,
     half1: Annotated[Path | None, typer.Option(help="Unfiltered half-map 1.")] = None,
     half2: Annotated[Path | None, typer.Option(help="Unfiltered half-map 2.")] = None,
@@ -39,6 +40,7 @@ def postprocess(
 ) -> None:
     """Measure the resolution of two half-maps, and sharpen their average."""
     if run is not None:
+        _refuse_ignored(context)
         from blush.jobs.steps import postprocess as step
         from blush.report.closing import tell_results
 
@@ -75,6 +77,22 @@ def postprocess(
         from blush.validate.local_resolution import local_resolution_files
 
         typer.echo(local_resolution_files(out, half1, half2, seed, pixel_size, result.bfactor_angst2).summary())
+
+
+def _refuse_ignored(context: typer.Context) -> None:
+    """Tell of options beside a run folder, whose own settings are used."""
+    given = [name for name in context.params if _is_given(context, name) and name != "run"]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(given))
+        remedy = "leave the options out, or give --half1 and --half2 instead of the run folder"
+        raise BlushError(
+            "cannot postprocess", [Problem("a run folder is measured with its own settings", remedy, options)]
+        )
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _tell(result: "Postprocessed") -> None:

@@ -50,7 +50,7 @@ CERTIFICATE = (
     "Whether what the network made of the half-maps can be right, told without a truth. Against a Wiener filter: how "
     "much it changes, over what that filter can be wrong by (at most 1), and its squared error, estimated from what "
     "comes out again of a little noise that was added to one half (at most 1.05); and it may hold nothing beyond the "
-    "measured resolution. A failure is a reason to refine again with the Wiener filter and compare."
+    "measured resolution. Ratios, without unit. A failure is a reason to refine again with the Wiener filter."
 )
 COURSE = (
     "How far the references went in each iteration, in Å: cut behind the measured resolution (trailing), or handed "

@@ -8,7 +8,7 @@ from blush.bodies.analyse import analyse
 from blush.errors import BlushError
 
 N = 800
-SEEDS = (1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3)))
+SEEDS = (1, *(pytest.param(seed, marks=[pytest.mark.slow, pytest.mark.thorough]) for seed in (2, 3)))
 
 
 def unimodal(rng, sd_deg, n=N):

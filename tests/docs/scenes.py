@@ -59,6 +59,17 @@ def filaments(folder: Path) -> None:
         write_volume(folder / f"half{number}.mrc", (screw(64, 2.0) + 0.02 * noise).numpy(), 2.0)
 
 
+def amyloids(folder: Path) -> None:
+    """The configurations of the tutorial, with fewer and shorter filaments."""
+    (folder / "config").mkdir()
+    content = yaml.safe_load((ROOT / "config/simulate_amyloid.yaml").read_text())
+    content["filaments"] |= {"count": 4, "segments": 3, "reversed": 2}
+    (folder / "config/simulate_amyloid.yaml").write_text(yaml.safe_dump(content))
+    for name in ("amyloid", "amyloid_c2"):
+        refinement = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
+        (folder / f"config/{name}.yaml").write_text(yaml.safe_dump(refinement | {"sampling": {"healpix_order": 1}} | SHORT))
+
+
 def screw(box: int, pixel: float) -> torch.Tensor:
     """Blobs 30 Å from the axis, every 4.75 Å and -1.2 degrees."""
     axis, out = (torch.arange(box) - box // 2) * pixel, torch.zeros(box, box, box)

@@ -10,7 +10,7 @@ import pytest
 import scenes
 from page_commands import PAGES, ROOT, command_lines, commands, run, text_of
 
-HERE = {"docs/classification.md", "docs/helical.md", "docs/regularisers.md", "docs/training.md"}
+HERE = {"docs/amyloid.md", "docs/classification.md", "docs/helical.md", "docs/regularisers.md", "docs/training.md"}
 """Pages of which the tests below run every line."""
 BESIDE = {
     "README.md": "test_readme.py::test_the_readme_leads_from_particles_to_a_page",
@@ -76,6 +76,20 @@ def test_what_is_said_of_filaments(tmp_path):
     assert (tmp_path / "symmetry/helix_symmetry.html").is_file()
 
 
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_an_amyloid_goes_from_the_table_to_the_map(tmp_path):
+    scenes.amyloids(tmp_path)
+    for line in commands(text_of("docs/amyloid.md")):
+        run(line, tmp_path)
+    written = (tmp_path / "mine.yaml").read_text()
+    assert "job: helix" in written
+    assert "tube_diameter_angst: 70" in written
+    for name in ("amyloid/report.html", "amyloid/postprocess/filaments.tsv", "fifth/postprocess.mrc"):
+        assert (tmp_path / "results" / name).is_file(), name
+    assert (tmp_path / "results/amyloid/helix_evidence/helix_evidence.html").is_file()
+
+
 def test_published_weights_are_imported_as_the_page_says(tmp_path):
     scenes.bundle(tmp_path)
     [line] = commands(text_of("docs/regularisers.md"))
@@ -98,7 +112,7 @@ def test_what_is_said_of_training(tmp_path):
     scenes.training(tmp_path)
     train, _ = command_lines(text_of("docs/training.md"))
     made(train, tmp_path)
-    for name in ("curation/curation.html", "fit/losses.tsv", "evaluation/evaluation.html", "export/manifest.json"):
+    for name in ("evaluation/evaluation.html", "export/MODEL_CARD.md", "export/manifest.json", "export/tiny.safetensors"):
         assert (tmp_path / "training/tiny" / name).is_file(), name
 
 

@@ -65,8 +65,14 @@ def settings_of(name: str, folder: Path) -> dict:
     return {"name": name} | ({name: sections[name]} if name in sections else {})
 
 
+FIRST = ("blush", "external", "nonuniform")
+"""A network, a program, and a method that looks around; the others are `thorough`."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in FIRST else pytest.mark.thorough) for name in MAKERS]
+)
 def test_filaments_are_refined_under_every_regulariser(name, filaments, tmp_path):
     """References lie in the tube, the map repeats as the truth does, and is like it as far as three voxels a wave."""
     truth = {"particles": filaments / "truth.star", "map": filaments / "true_map.mrc"}

@@ -17,7 +17,7 @@ from blush.io.mrc import read_volume
 
 LEAKED = 11
 """Last shell (15.3 Å) that shared low resolutions and mask edges have been seen to reach."""
-MASKS = ("auto", "sphere")
+MASKS = ("auto", pytest.param("sphere", marks=pytest.mark.thorough))
 pytestmark = pytest.mark.slow
 
 

@@ -8,7 +8,7 @@ LAST = 8
 """Shell of 21 Å."""
 BEYOND = np.arange(LAST + 3, 17)
 """Shells out of reach of what masks and interpolation carry over the border."""
-MASKS = ("auto", "sphere", "file")
+MASKS = ("auto", *(pytest.param(one, marks=pytest.mark.thorough) for one in ("sphere", "file")))
 pytestmark = pytest.mark.slow
 
 

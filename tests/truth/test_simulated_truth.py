@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from truth_runs import expected_from_halves, shell_of
 
-MASKS = ("auto", "sphere")
+MASKS = ("auto", pytest.param("sphere", marks=pytest.mark.thorough))
 COMPLETE = np.arange(2, 15)
 """Shells whose signal is complete; the simulation ends at radius 15, inside shell 15."""
 pytestmark = pytest.mark.slow

@@ -96,7 +96,8 @@ def damage(path, kind, other):
 
 
 @pytest.mark.parametrize(
-    "moment", [pytest.param(each, marks=[] if each == FAST else pytest.mark.slow) for each in DAMAGED]
+    "moment",
+    [pytest.param(each, marks=[] if each == FAST else [pytest.mark.slow, pytest.mark.thorough]) for each in DAMAGED],
 )
 def test_the_same_command_undoes_damage(moment, make_config, tmp_path, one_process, monkeypatch):
     monkeypatch.chdir(tmp_path)  # tables name files relative to the working folder
