@@ -112,7 +112,7 @@ def test_what_is_said_of_training(tmp_path):
     scenes.training(tmp_path)
     train, _ = command_lines(text_of("docs/training.md"))
     made(train, tmp_path)
-    for name in ("evaluation/evaluation.html", "export/MODEL_CARD.md", "export/manifest.json", "export/tiny.safetensors"):
+    for name in ("evaluation/evaluation.html", "export/manifest.json", "export/tiny.safetensors"):
         assert (tmp_path / "training/tiny" / name).is_file(), name
 
 
