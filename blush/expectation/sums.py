@@ -27,15 +27,20 @@ MOST_IMAGES = 2**22
 """Of variance 1, whose Fourier coefficients are 1 at most, that the sums of a shard have room for."""
 
 
-def whole_volume(model: Model, device: torch.device) -> FixedSums:
-    """D and W of no image in whole numbers, whose scale is the model's alone: all shards of an iteration have the same.
+def whole_volumes(model: Model, device: torch.device) -> tuple[FixedSums, ...]:
+    """D and W of no image, of every reference, in whole numbers.
 
-    It has room for the posteriors of `MOST_IMAGES` images.
+    Their scale is the model's alone, so that all shards of an iteration have the same. They have room for the
+    posteriors of `MOST_IMAGES` images.
     """
     noise = model.noise[:, : model.radius + 1]
-    precision, scale = 1 / float(noise[noise > 0].min()), max(1.0, float(model.scale.max()))
+    least = torch.where(noise > 0, noise, torch.inf).min().double()
+    variance, largest = torch.stack((least, model.scale.max().double())).tolist()  # in one copy from the device
+    precision, scale = 1 / variance, max(1.0, largest)
     data, weight = MOST_IMAGES * scale * precision, MOST_IMAGES * scale**2 * precision
-    return empty_fixed_sums(model.box_px, model.radius, data, weight, device=device)
+    return tuple(
+        empty_fixed_sums(model.box_px, model.radius, data, weight, device=device) for _ in model.component.references
+    )
 
 
 @dataclass
@@ -84,7 +89,7 @@ class Sums:
         zeros = torch.zeros(0, dtype=torch.float64, device=device)
         return cls(
             tuple(empty_accumulator(box, model.radius, dtype=dtype) for _ in references if on_cpu),
-            whole=tuple(whole_volume(model, device) for _ in references if not on_cpu),
+            whole=whole_volumes(model, device) if references and not on_cpu else (),
             noise=zeros.new_zeros(n_optics, shells),
             weight=zeros.new_zeros(n_optics),
             scale_cross=zeros.new_zeros(len(model.scale)),

@@ -29,7 +29,8 @@ class FixedSums:
     grid
         (d, d, h, 3) int64: real and imaginary part of D in units of 1 / `per_data`, W in units of 1 / `per_weight`.
     bounds
-        (2,) float64: what the largest absolute values of all slices of data, and of weight, add up to at most.
+        (2,) float64, on the host: what the largest absolute values of all slices of data, and of weight, add up to at
+        most.
     given
         (2,) float64: what they added up to until now.
     """
@@ -67,12 +68,12 @@ def empty_fixed_sums(
             f"{LARGEST_BOUND:g}, for which single precision has scales"
         )
     r = sphere_radius(r_max, pad)
-    bounds = torch.tensor([data_bound, weight_bound], dtype=torch.float64, device=device)
+    bounds = torch.tensor([data_bound, weight_bound], dtype=torch.float64)
     grid = torch.zeros(2 * r + 1, 2 * r + 1, r + 1, 3, dtype=torch.int64, device=device)
     per_data, per_weight = (
         2.0 ** (BITS - math.ceil(math.log2(most_shares(pad) * bound))) for bound in (data_bound, weight_bound)
     )
-    return FixedSums(grid, box_px, r_max, pad, per_data, per_weight, bounds, torch.zeros_like(bounds))
+    return FixedSums(grid, box_px, r_max, pad, per_data, per_weight, bounds, torch.zeros_like(bounds, device=device))
 
 
 def add_slices(sums: Accumulator | FixedSums, rotations: Tensor, data: Tensor, weight: Tensor, pixels: Packed) -> None:
@@ -97,9 +98,10 @@ def as_accumulator(sums: FixedSums, dtype: torch.dtype) -> Accumulator:
     OverflowError
         If more was added than was allowed for, or something that is no number.
     """
-    if not bool((sums.given <= sums.bounds).all()):
+    given = sums.given.cpu()
+    if not bool((given <= sums.bounds).all()):
         raise OverflowError(
-            f"slices add up to {sums.given.tolist()} (data, weight), where {sums.bounds.tolist()} was allowed for"
+            f"slices add up to {given.tolist()} (data, weight), where {sums.bounds.tolist()} was allowed for"
         )
     out = empty_accumulator(sums.box_px, sums.r_max, dtype=dtype, device=sums.grid.device, pad=sums.pad)
     out.grid[..., :2] = sums.grid[..., :2].double() / sums.per_data

@@ -16,7 +16,7 @@ from blush.expectation.component import Component, Reference
 from blush.expectation.kept_poses import Poses
 from blush.expectation.model import Model
 from blush.expectation.shard import Expectation
-from blush.expectation.sums import Sums, whole_volume
+from blush.expectation.sums import Sums, whole_volumes
 from blush.fourier.backproject import Accumulator, hermitian, trim
 from blush.fourier.transform import Sphere, inverse_transform, transform
 from blush.geometry.rotation import matrix_from_euler
@@ -291,7 +291,7 @@ def test_sums_in_whole_numbers_are_those_in_floating_point(particles, monkeypatc
     zero = Sums.zero
 
     def whole(*arguments) -> Sums:
-        return replace(zero(*arguments), volumes=(), whole=(whole_volume(given, torch.device("cpu")),))
+        return replace(zero(*arguments), volumes=(), whole=whole_volumes(given, torch.device("cpu")))
 
     monkeypatch.setattr(Sums, "zero", whole)
     found = step(given, particles, real).run(particles)
