@@ -90,7 +90,8 @@ def test_it_finds_what_the_cpu_finds(run_of):
 
 @pytest.mark.parametrize("name", [
     "none", "lowpass", "nonuniform", "red",
-    *(pytest.param(one, marks=pytest.mark.slow) for one in ("sidesplitter", "blush", "localwiener")),
+    *(pytest.param(one, marks=pytest.mark.slow) for one in ("sidesplitter", "localwiener")),
+    pytest.param("blush", marks=[pytest.mark.slow, pytest.mark.thorough]),
 ])  # fmt: skip
 def test_every_regulariser_keeps_to_its_device(name, run_of):
     try:
