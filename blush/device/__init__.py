@@ -1,1 +1,1 @@
-"""Is a GPU right, and how fast is it? A pretend one that needs none, and the check that a user runs on a real one."""
+"""Is a GPU right, and how fast is it? The check that a user runs on one; pretended ones are in tests/device."""

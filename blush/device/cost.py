@@ -1,4 +1,4 @@
-"""What each stage of the expectation step has to do at the least: operations, bytes of device memory, launches.
+"""What each stage of the expectation step has to do at the least: operations, and bytes of device memory.
 
 Bytes count every input once and every output once, as if all that is reused stayed in a cache. A stage cannot be
 faster than the larger of bytes over the rate of copies and operations over the rate of products.
@@ -12,8 +12,6 @@ from blush.device.limits import Limits
 from blush.fourier.transform import PADDING, sphere_radius
 from blush.kernels.score import CHILD_SHIFTS
 
-LAUNCH_S = 5e-6
-"""A kernel of a GPU takes about that long to be launched, whatever it does."""
 _COMPLEX, _REAL = 8, 4
 _TAPS = 8
 _CHILDREN = 8
@@ -29,12 +27,6 @@ class Cost:
     def least_seconds(self, limits: Limits, precision: str = "float32") -> float:
         """The larger of the two times that the limits allow."""
         return max(self.flops / limits.flops_per_s[precision], self.least_bytes / limits.bytes_per_s)
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.flops + other.flops, self.least_bytes + other.least_bytes)
-
-    def __mul__(self, factor: float) -> Cost:
-        return Cost(self.flops * factor, self.least_bytes * factor)
 
 
 @dataclass(frozen=True)
@@ -117,18 +109,3 @@ def _operands(shape: Shape) -> float:
     images = shape.images * shape.pixels * (_COMPLEX + _REAL)
     slices = shape.rows * _CHILDREN * shape.pixels * _COMPLEX
     return images + slices + shape.shifts * CHILD_SHIFTS * shape.pixels * _COMPLEX
-
-
-def stages(shape: Shape) -> dict[str, Cost]:
-    """Every stage of a block; slices of the second pass are projected twice, once for each half of it."""
-    children = shape.rows * _CHILDREN
-    coarse = shape.coarse * (shape.images if shape.own else 1)
-    radius = shape.radius
-    return {
-        "project (first pass)": project(radius, coarse, shape.coarse_pixels),
-        "score (first pass)": first_pass(shape),
-        "project (second pass)": project(radius, children, shape.pixels) * 2,
-        "score (second pass)": score(shape),
-        "accumulate": accumulate(shape),
-        "insert": insert(radius, children, shape.pixels),
-    }

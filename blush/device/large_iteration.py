@@ -7,7 +7,7 @@ is. What is not in it: reading a whole set from disks, reduce and maps.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +119,7 @@ def _particles(folder: Path, count: int, box: int, sphere: Sphere, generator: to
         clean = seen.images(some, torch.ones(len(some), dtype=torch.float64)).cpu()
         images.append(clean / clean.std() + NOISE * torch.randn(clean.shape, generator=generator))
     write_stack(folder / "images.mrcs", torch.cat(images).numpy().astype(np.float32), PIXEL_ANGST)
-    return replace(particles, has_poses=True)
+    return particles
 
 
 def _model(sphere: Sphere, particles: ParticleSet, box: int) -> Model:

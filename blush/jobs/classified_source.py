@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from blush.errors import BlushError, Problem
+from blush.geometry.symmetry import operators
 from blush.io.columns import numbers
 from blush.io.copies import drawn_together, first_rows
 from blush.io.files import load_npz
@@ -54,6 +56,26 @@ class Classified:
     together: NDArray[np.int64]
     particle_diameter_angst: float | None
     symmetry: str | None
+
+    def shape(
+        self, diameter_angst: float | None, symmetry: str | None, device: str, problems: list[Problem]
+    ) -> tuple[float | None, str]:
+        """Diameter and point group to reconstruct with: what is asked for, or else what is known here.
+
+        A diameter that nothing says, a point group that there is not and a missing device are appended to `problems`.
+        """
+        diameter = diameter_angst or self.particle_diameter_angst
+        if diameter is None or not diameter > 0:
+            remedy = "add --diameter, that of a sphere around the particle in Å"
+            problems.append(Problem("nothing says how large the particle is", remedy, str(self.star)))
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            problems.append(Problem("there is no such device here", "give --device cpu", value=device))
+        group = symmetry or self.symmetry or "C1"
+        try:
+            operators(group)
+        except ValueError as error:
+            problems.append(Problem(str(error), "give a point group as RELION names it", where="--symmetry"))
+        return diameter, group
 
 
 def open_classified(place: Path) -> Classified:

@@ -109,18 +109,8 @@ def _settings(source: Classified, wanted: Wanted) -> tuple[ClassSettings, Tensor
         With whatever is missing, or makes no sense.
     """
     problems = _unfit(source, wanted)
-    particles, star = source.particles, str(source.star)
-    diameter = wanted.particle_diameter_angst or source.particle_diameter_angst
-    if diameter is None or not diameter > 0:
-        remedy = "add --diameter, that of a sphere around the particle in Å"
-        problems.append(Problem("nothing says how large the particle is", remedy, star))
-    if wanted.device.startswith("cuda") and not torch.cuda.is_available():
-        problems.append(Problem("there is no such device here", "give --device cpu", value=wanted.device))
-    symmetry = wanted.symmetry or source.symmetry or "C1"
-    try:
-        operators(symmetry)
-    except ValueError as error:
-        problems.append(Problem(str(error), "give a point group as RELION names it", where="--symmetry"))
+    particles = source.particles
+    diameter, symmetry = source.shape(wanted.particle_diameter_angst, wanted.symmetry, wanted.device, problems)
     own = source.folder / "postprocess/mask.mrc"
     path = wanted.mask or (own if own.exists() else None)
     optics = particles.optics[0]

@@ -31,6 +31,7 @@ def write_summary(
     target = folder.root / "summary.json"
     particles, plan = read_frozen_particles(folder.root), read_plan(folder.root)
     poses = load_npz(checked(folder, folder.poses(state.iteration)))
+    found = _certificates(folder, state.iteration)
     content: dict[str, Any] = {
         "name": config.name,
         **measured,
@@ -44,7 +45,7 @@ def write_summary(
         "box_px": state.facts.box_px,
         "pixel_size_angst": state.facts.pixel_size_angst,
         "symmetry": state.facts.symmetry,
-        "regulariser": _regulariser(folder, config, state.iteration),
+        "regulariser": _regulariser(folder, config, state.iteration, found),
         "poses": {
             "healpix_order": state.search.healpix_order,
             "accuracy_rotation_deg": state.references.best_accuracy_rotation_deg,
@@ -59,7 +60,7 @@ def write_summary(
     if failed := content["regulariser"]["fallbacks"]:
         text = f"{config.regulariser.name} failed in iteration {', '.join(failed)}, where Wiener took its place"
         content["warnings"] = [*content["warnings"], text]
-    if doubt := doubted(_certificates(folder, state.iteration)):
+    if doubt := doubted(found):
         content["warnings"] = [*content["warnings"], f"{config.regulariser.name}: {doubt}"]
     write_json(target, content)
     return target
@@ -76,7 +77,9 @@ def origin(folder: RunFolder, config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _regulariser(folder: RunFolder, config: RunConfig, iterations: int) -> dict[str, Any]:
+def _regulariser(
+    folder: RunFolder, config: RunConfig, iterations: int, found: dict[int, Certificate]
+) -> dict[str, Any]:
     """Settings of what was used, and what it did: where it acted, where it failed, how far its references went."""
     chosen = config.regulariser
     kept = ("name", "starts", "fallback", "amplitude", "certificate", "jacobian_passes", *chosen.used)
@@ -94,8 +97,8 @@ def _regulariser(folder: RunFolder, config: RunConfig, iterations: int) -> dict[
         if "fallback" in made:
             fallbacks[str(n)] = made["fallback"]
         last = {key: made[key] for key in ("name", "trailing_shell", "cross_over_shell", "damping", "notes")}
-    found = {str(n): asdict(one) for n, one in _certificates(folder, iterations).items()}
-    return settings | {"acted_in_iterations": acted, "fallbacks": fallbacks, "last": last, "certificates": found}
+    told = {str(n): asdict(one) for n, one in found.items()}
+    return settings | {"acted_in_iterations": acted, "fallbacks": fallbacks, "last": last, "certificates": told}
 
 
 def _certificates(folder: RunFolder, iterations: int) -> dict[int, Certificate]:

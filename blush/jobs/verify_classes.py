@@ -17,7 +17,6 @@ from blush.classes.verify import verify_classes
 from blush.errors import BlushError, Problem
 from blush.expectation.prepare import MASK_EDGE_PX
 from blush.fourier.mask import soft_sphere
-from blush.geometry.symmetry import operators
 from blush.io.check_map import check_map
 from blush.io.files import write_json
 from blush.io.mrc import read_volume, write_volume
@@ -106,21 +105,11 @@ def _settings(source: Classified, wanted: Verification) -> ClassSettings:
     if not 2 <= n_classes <= MOST_CLASSES:
         remedy = f"give the number of classes to look for, --classes 2 to {MOST_CLASSES}"
         problems.append(Problem("has no classes to verify", remedy, star, f"{BLOCK}, {CLASS}", f"{n_classes}"))
-    diameter = wanted.particle_diameter_angst or source.particle_diameter_angst
-    if diameter is None or not diameter > 0:
-        remedy = "add --diameter, that of a sphere around the particle in Å"
-        problems.append(Problem("nothing says how large the particle is", remedy, star))
+    diameter, symmetry = source.shape(wanted.particle_diameter_angst, wanted.symmetry, wanted.device, problems)
     groups = len(np.unique(source.together))
     if min(groups, wanted.images or groups) < LEAST_GROUPS:
         remedy = f"verify classes of {LEAST_GROUPS} images at least"
         problems.append(Problem("too few images for halves and folds", remedy, star, BLOCK, str(groups)))
-    if wanted.device.startswith("cuda") and not torch.cuda.is_available():
-        problems.append(Problem("there is no such device here", "give --device cpu", value=wanted.device))
-    symmetry = wanted.symmetry or source.symmetry or "C1"
-    try:
-        operators(symmetry)
-    except ValueError as error:
-        problems.append(Problem(str(error), "give a point group as RELION names it", where="--symmetry"))
     if problems or diameter is None:
         raise BlushError(TITLE, problems)
     return ClassSettings(
