@@ -3,7 +3,9 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
@@ -12,6 +14,25 @@ torch.set_num_threads(1)
 sys.path.insert(0, str(Path(__file__).parent))
 
 from relion_data import DataSet, write_data_set  # noqa: E402
+
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="session")
+def once() -> Callable[[tuple, Callable[[], T]], T]:
+    """Call a function once for a key, and give what it returned whenever the key comes again.
+
+    A fixture of a module that makes files in a folder of the session needs it: pytest-xdist moves tests to a process
+    that is idle, so that one may come back to a module, or to a parameter, whose fixtures have ended there.
+    """
+    done = {}
+
+    def call(key: tuple, make: Callable[[], T]) -> T:
+        if key not in done:
+            done[key] = make()
+        return done[key]
+
+    return call
 
 
 @pytest.fixture(scope="session")

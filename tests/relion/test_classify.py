@@ -61,12 +61,16 @@ AGREEMENTS = [
 
 
 @pytest.fixture(scope="module", params=AGREEMENTS, ids=lambda one: one.case.name)
-def runs(request, relion_project_folder, run_relion) -> tuple[Agreement, Path, Path]:
+def runs(request, once, relion_project_folder, run_relion) -> tuple[Agreement, Path, Path]:
     """Both classifications of three iterations."""
     folder, case = relion_project_folder, request.param.case
-    write_mixture(folder, case)
-    theirs = classify_in_relion(folder, case, run_relion)
-    return request.param, classify_in_blush(folder, case), theirs
+
+    def make() -> tuple[Path, Path]:
+        write_mixture(folder, case)
+        theirs = classify_in_relion(folder, case, run_relion)
+        return classify_in_blush(folder, case), theirs
+
+    return request.param, *once(("classify", case.name), make)
 
 
 @pytest.fixture(params=range(1, ITERATIONS + 1), ids=lambda n: f"iteration{n}")
@@ -160,12 +164,16 @@ def test_maps_are_the_same(pair):
 
 
 @pytest.fixture(scope="module", params=[GIVEN, SEARCHED], ids=lambda case: case.name)
-def continued(request, relion_project_folder, run_relion, monkeypatch_module) -> Tables:
+def continued(request, once, relion_project_folder, run_relion, monkeypatch_module) -> Tables:
     """The fourth iteration: Blush's own, and RELION's from Blush's third."""
     folder, case = relion_project_folder, request.param
+    monkeypatch_module.chdir(folder)  # names in the tables start where RELION is run
+    return once(("continue", case.name), lambda: continue_in_both(folder, case, run_relion))
+
+
+def continue_in_both(folder: Path, case: Case, run_relion) -> Tables:
     if not (folder / f"{case.name}.star").exists():
         write_mixture(folder, case)
-    monkeypatch_module.chdir(folder)  # names in the tables start where RELION is run
     third, fourth = (classify_in_blush(folder, case, n) for n in (ITERATIONS, ITERATIONS + 1))
     out = folder / f"continued_{case.name}"
     out.mkdir()

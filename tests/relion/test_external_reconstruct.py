@@ -20,7 +20,7 @@ from blush.io.star import read_star, write_star
 from blush.regularise.protocol import call_root, read_call, read_sums, write_call
 
 pytestmark = pytest.mark.relion
-PROGRAM = f"{sys.executable} -m blush external-reconstruct"
+PROGRAM = f"{sys.executable} -P -m blush external-reconstruct"  # -P: other tests leave a folder `blush` here
 OPTIONS = (
     "--auto_refine --split_random_halves --external_reconstruct --ctf --ctf_corrected_ref --zero_mask --norm --scale "
     "--flatten_solvent --dont_check_norm --low_resol_join_halves 40 --ini_high 40 --random_seed 1 "
@@ -31,21 +31,21 @@ SUFFIX = "_external_reconstruct.star"
 
 
 @pytest.fixture(scope="module")
-def particles(relion_project_folder) -> DataSet:
+def particles(once, relion_project_folder) -> DataSet:
     """150 views with their poses, from where refinement is local and takes few iterations."""
     if shutil.which("mpirun") is None:
         pytest.skip("mpirun is not on PATH: apt-get install openmpi-bin")
-    return write_data_set(relion_project_folder, "local", n=150, noise=(0.25,))
+    return once(("local set",), lambda: write_data_set(relion_project_folder, "local", n=150, noise=(0.25,)))
 
 
 @pytest.fixture(scope="module")
-def refine(particles):
+def refine(particles, once):
     """Refine to convergence with our program and these settings (YAML); gives the folder, which RELION finished."""
-    done = {}
 
     def run(name: str, settings: str | None = None) -> Path:
-        if name in done:
-            return done[name]
+        return once(("external", name), lambda: make(name, settings))
+
+    def make(name: str, settings: str | None) -> Path:
         project = particles.folder
         (project / name).mkdir()
         environment = os.environ | {"RELION_EXTERNAL_RECONSTRUCT_EXECUTABLE": PROGRAM, "OMP_NUM_THREADS": "1"}
@@ -62,8 +62,7 @@ def refine(particles):
         )
         assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-3000:]
         assert (project / name / "run_class001.mrc").exists()  # written after convergence alone
-        done[name] = project / name
-        return done[name]
+        return project / name
 
     return run
 

@@ -27,10 +27,14 @@ def increment(request) -> int:
 
 
 @pytest.fixture(scope="module")
-def halves(data_set, relion_project_folder, increment) -> tuple[Path, int]:
+def halves(data_set, once, relion_project_folder, increment) -> tuple[Path, int]:
     """One gold-standard iteration of RELION with given poses; its folder and r_max."""
     if shutil.which("mpirun") is None:
         pytest.skip("mpirun is not on PATH: apt-get install openmpi-bin")
+    return once(("halves", increment), lambda: iterate_in_halves(data_set, relion_project_folder, increment))
+
+
+def iterate_in_halves(data_set: DataSet, relion_project_folder: Path, increment: int) -> tuple[Path, int]:
     (relion_project_folder / f"halves{increment}").mkdir()
     command = (
         f"mpirun --allow-run-as-root --oversubscribe -n 3 relion_refine_mpi --i {data_set.star.name} "

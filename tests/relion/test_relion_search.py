@@ -1,6 +1,7 @@
 """A whole global search, both passes, against relion_refine on the same unperturbed grid."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
@@ -37,13 +38,18 @@ class Search:
 
 
 @pytest.fixture(scope="module")
-def data(relion_project_folder) -> DataSet:
-    return write_data_set(relion_project_folder, "search", n=24, pixel_size_angst=PIXEL_SIZE_ANGST, noise=(0.3,))
+def data(once, relion_project_folder) -> DataSet:
+    make = partial(write_data_set, relion_project_folder, "search", 24, PIXEL_SIZE_ANGST, noise=(0.3,))
+    return once(("search set",), make)
 
 
 @pytest.fixture(scope="module")
-def theirs(data, run_relion) -> Iteration:
+def theirs(data, once, run_relion) -> Iteration:
     """At the full size, where no row of pixels is lost by RELION's crop (see `Rim`)."""
+    return once(("search",), lambda: search_in_relion(data, run_relion))
+
+
+def search_in_relion(data: DataSet, run_relion) -> Iteration:
     (data.folder / "search").mkdir()
     run_relion(
         "refine", "--i", data.star.name, "--o", "search/run", "--ref", "search_map.mrc", "--iter", 1,
