@@ -3,6 +3,7 @@
 # make test    pass the tests, on every core; make test SUITE="slow and not gpu" those that take longer
 # make faults  200 faults of small refinements, each judged by the bytes in the end
 # make fuzz    a million damaged files, each read or refused in words
+# make wheel   what users install with pip, in dist/
 # make docs    the pages of docs/ as a site, in site/
 # make lint    style, types, direction of imports
 # A machine without a GPU saves 3 GB with
@@ -18,7 +19,7 @@ SUITE ?= not slow and not gpu
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 STAMP := $(VENV)/.blush-installed
 
-.PHONY: demo setup test lint faults fuzz docs reference
+.PHONY: demo setup test lint faults fuzz wheel docs reference
 
 setup: $(STAMP)
 
@@ -42,6 +43,9 @@ faults: setup
 
 fuzz: setup
 	$(BIN)/python scripts/fuzz.py --cases 1000000
+
+wheel: setup
+	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
 
 docs: setup
 	$(BIN)/python -m mkdocs build --strict

@@ -22,7 +22,7 @@ PAGES = [
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INDENTED = re.compile(r"(?:\A|\n\n)((?:    .+\n)+)(?=\n|\Z)")
 _INLINE = re.compile(r"(?<!`)`blush ([^`]+)`(?!`)")
-_PROGRAM = re.compile(r"(?:[A-Z_]+=\S+ )*(blush|snakemake|make|python|mpirun|source|export)( |$)")
+_PROGRAM = re.compile(r"(?:[A-Z_]+=\S+ )*(blush|snakemake|make|pip|python3?|mpirun|source|export)( |$)")
 HOLDING = {"classify", "multibody", "refine", "run"}
 """Commands that hold a run's folder as long as their process lives."""
 

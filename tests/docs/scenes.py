@@ -67,7 +67,9 @@ def amyloids(folder: Path) -> None:
     (folder / "config/simulate_amyloid.yaml").write_text(yaml.safe_dump(content))
     for name in ("amyloid", "amyloid_c2"):
         refinement = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
-        (folder / f"config/{name}.yaml").write_text(yaml.safe_dump(refinement | {"sampling": {"healpix_order": 1}} | SHORT))
+        (folder / f"config/{name}.yaml").write_text(
+            yaml.safe_dump(refinement | {"sampling": {"healpix_order": 1}} | SHORT)
+        )
 
 
 def screw(box: int, pixel: float) -> torch.Tensor:

@@ -7,7 +7,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
 PROSE = (".py", ".md", ".smk", ".yaml", ".sh", ".toml", ".cpp", ".cu", ".html")
-PAGE = re.compile(r"(?<![\w*{}/])((?:\.\./|[\w-]+/)*[\w-]+\.md)\b(?:(?:#|,? sections? )([\w-]+)(?:(?: and |, )(\d+)\b)?)?")
+PAGE = re.compile(
+    r"(?<![\w*{}/])((?:\.\./|[\w-]+/)*[\w-]+\.md)\b(?:(?:#|,? sections? )([\w-]+)(?:(?: and |, )(\d+)\b)?)?"
+)
 WRITTEN = {"MODEL_CARD.md"}  # pages that the program writes, to be found beside what they describe
 
 

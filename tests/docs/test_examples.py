@@ -8,8 +8,8 @@ import pytest
 import torch
 import yaml
 
-from blush.config.training import TrainingConfig
 from blush.config.run import RunConfig
+from blush.config.training import TrainingConfig
 from blush.fourier.filter import raised_cosine
 from blush.fourier.grid import radius_3d
 from blush.regularise.base import HalfMaps, Regulariser
