@@ -11,6 +11,7 @@ import typer
 from blush.errors import BlushError, Problem
 
 if TYPE_CHECKING:
+    from blush.io.cs_fields import CsOptions
     from blush.jobs.first_inputs import Images
 
 QUESTIONS = {
@@ -42,19 +43,32 @@ def init(
     ] = None,
     symmetry: Annotated[str | None, typer.Option(help="Point group, as C1 or D2.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
+    project: Annotated[Path | None, typer.Option(help="Folder of the cryoSPARC project that a .cs file is of.")] = None,
+    passthrough: Annotated[
+        list[Path] | None, typer.Option(help="File with fields that a .cs file lacks; default: those beside it.")
+    ] = None,
+    leave_out_aberrations: Annotated[
+        bool, typer.Option("--leave-out-aberrations", help="Leave out what cannot be converted of a .cs file.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take what was found, and C1.")] = False,
     all_settings: Annotated[bool, typer.Option("--all", help="Write every setting, with its default.")] = False,
 ) -> None:
     """Write a configuration with comments, asking for what cannot be read from the files of this folder."""
     from blush.config.first_file import every_setting, first_yaml
+    from blush.io.cs_fields import CsOptions
     from blush.jobs.first_inputs import read_images, read_map_note
 
     if os.path.lexists(config):
         problem = Problem("exists", "give the new file another name: blush init NAME.yaml", str(config))
         raise BlushError("nothing was written", [problem])
     given = dict(zip(QUESTIONS, (particles, reference, diameter, tube, symmetry, name), strict=True))
-    answers = Interview(config, yes).answers(given)
-    images = read_images(Path(str(answers["particles"])))
+    cs = CsOptions(
+        None if project is None else project.absolute(),
+        tuple(passthrough) if passthrough else None,
+        leave_out_aberrations,
+    )
+    answers = Interview(config, yes, cs).answers(given)
+    images = read_images(Path(str(answers["particles"])), cs)
     notes = {
         "name": f"results go to results/{answers['name']}, beside this file",
         "particles": images.note,
@@ -66,9 +80,14 @@ def init(
         answers["job"] = "helix"
         notes |= HELIX_NOTES
     keys = [key for key in ORDER if key in answers]
-    placed = {key: _from(config, answers[key]) if key in ("particles", "reference") else answers[key] for key in keys}
+    placed = {key: _from(config, answers[key]) if key in FILES else answers[key] for key in keys}
     step = images.segment_step_angst
-    text = every_setting(placed) if all_settings else first_yaml(placed, notes, images.has_poses, step)
+    cryosparc = _cryosparc(config, cs)
+    text = (
+        every_setting(placed, cryosparc)
+        if all_settings
+        else first_yaml(placed, notes, images.has_poses, step, cryosparc)
+    )
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(text, encoding="utf-8")
     typer.echo(f"{config} is written: {images.note}")
@@ -77,6 +96,7 @@ def init(
     typer.echo(f"next:  blush run {config}      (or only check the input: blush import {config} --check-only)")
 
 
+FILES = ("particles", "reference")
 ORDER = ("name", "job", "particles", "reference", "particle_diameter_angst", "symmetry", "tube_diameter_angst")
 TUBE = "tube_diameter_angst"
 HELIX_NOTES = {
@@ -90,7 +110,8 @@ CIRCLE = 0.9
 class Interview:
     """Answers to the questions: as given, as found, or as asked for on a terminal."""
 
-    def __init__(self, config: Path, takes_found: bool) -> None:
+    def __init__(self, config: Path, takes_found: bool, cs: "CsOptions") -> None:
+        self.cs = cs
         self.takes_found = takes_found
         self.asks = sys.stdin.isatty() and not takes_found
         self.found: dict[str, Sequence[str]] = {"symmetry": ["C1"], "name": [_name_of(config)]}
@@ -106,7 +127,7 @@ class Interview:
         """
         from blush.jobs.first_inputs import particle_tables, starting_maps
 
-        here: dict[str, Callable[[Path], list[Path]]] = {"particles": particle_tables, "reference": starting_maps}
+        here: dict[str, Callable[[Path], list[Path]]] = dict(zip(FILES, (particle_tables, starting_maps), strict=True))
         for key, look in here.items():
             self.found[key] = [str(path) for path in look(Path())] if given[key] is None else []
         made: dict[str, str | float] = {}
@@ -164,7 +185,7 @@ class Interview:
             answer = _number(answer)
         check_answer(key, answer, self.images)
         if key == "particles":
-            self.images = read_images(Path(str(answer)))
+            self.images = read_images(Path(str(answer)), self.cs)
             if self.images.has_filaments:
                 self.found["particle_diameter_angst"] = [f"{CIRCLE * self.images.extent_angst:.0f}"]
             self.tell(self.images.note)
@@ -180,7 +201,7 @@ class Interview:
     def missing(self, key: str) -> Problem:
         """What has to be given, and what could be."""
         found = ", ".join(self.found.get(key, ()))
-        remedy = f"found: {found}" if found else ""
+        remedy = f"found: {found}" if found else "none was found in this folder" if key in FILES else ""
         if found and not self.takes_found and len(self.found[key]) == 1:
             remedy += ", which --yes takes"
         return Problem(QUESTIONS[key], remedy, where=OPTIONS[key])
@@ -205,3 +226,15 @@ def _from(config: Path, path: str | float) -> str:
     """A path as the configuration has it: relative where it is below its folder."""
     whole, folder = Path(str(path)).absolute(), config.absolute().parent
     return str(whole.relative_to(folder) if whole.is_relative_to(folder) else whole)
+
+
+def _cryosparc(config: Path, cs: "CsOptions") -> dict[str, str | list[str]]:
+    """Settings of the configuration that say how a table of cryoSPARC is read, where one was given."""
+    made: dict[str, str | list[str]] = {}
+    if cs.project is not None:
+        made["project"] = _from(config, str(cs.project))
+    if cs.passthrough is not None:
+        made["passthrough"] = [_from(config, str(path)) for path in cs.passthrough]
+    if cs.leave_out_aberrations:
+        made["aberrations"] = "leave_out"
+    return made

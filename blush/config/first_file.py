@@ -15,10 +15,16 @@ OFTEN_CHANGED = ("job", "initial_lowpass_angst", "mask", "output", "seed")
 _COLUMN = 44
 TUBE = "tube_diameter_angst"
 """The one setting of section `helix` that is asked for."""
+Cryosparc = Mapping[str, str | list[str]]
+"""Settings of section `cryosparc` by name."""
 
 
 def first_yaml(
-    answers: Mapping[str, str | float], notes: Mapping[str, str], has_poses: bool, step_angst: float | None = None
+    answers: Mapping[str, str | float],
+    notes: Mapping[str, str],
+    has_poses: bool,
+    step_angst: float | None = None,
+    cryosparc: Cryosparc | None = None,
 ) -> str:
     """A configuration with comments.
 
@@ -32,6 +38,8 @@ def first_yaml(
         Whether the table says how particles lie, so that a search may start there.
     step_angst
         Distance of segments along their filaments; None: no filament has two, or these are none.
+    cryosparc
+        Settings of that section which were given.
     """
     fields = RunConfig.model_fields
     plain = {key: value for key, value in answers.items() if key != TUBE}
@@ -40,6 +48,7 @@ def first_yaml(
         "# One job of Blush, written by `blush init`. Relative paths start at the folder of this file.",
         "# `blush init --all` writes a file with every setting; docs/configuration.md explains them.",
         *(_beside(_setting(key, value), notes.get(key, "")) for key, value in plain.items()),
+        *([_beside(f"cryosparc: {_in_line(cryosparc)}", "how the table is read")] if cryosparc else []),
         *(_helix(answers[TUBE], step_angst) if TUBE in answers else []),
         "",
         "# What is often changed, with its default: take away the # of the line.",
@@ -69,12 +78,13 @@ def _helix(tube_angst: str | float, step_angst: float | None) -> list[str]:
     ]
 
 
-def every_setting(answers: Mapping[str, str | float]) -> str:
+def every_setting(answers: Mapping[str, str | float], cryosparc: Cryosparc | None = None) -> str:
     """A configuration with every setting, its meaning and its default, where it was not given."""
     text = defaults_yaml()
-    for key, value in answers.items():
-        indent = "  " if key == TUBE else ""
-        line = indent + _setting(key, value)
+    lines = {("  " if key == TUBE else "", key): _setting(key, value) for key, value in answers.items()}
+    lines |= {("  ", key): f"{key}: {_in_line(value)}" for key, value in (cryosparc or {}).items()}
+    for (indent, key), setting in lines.items():
+        line = indent + setting
         text = re.sub(rf"^{indent}{key}: .*$", lambda _, line=line: line, text, count=1, flags=re.MULTILINE)  # type: ignore[misc]
     head = "# One job of Blush, every setting, written by `blush init --all`. Paths start at the folder of this file.\n"
     return head + text.split("\n", 2)[2]
@@ -83,6 +93,12 @@ def every_setting(answers: Mapping[str, str | float]) -> str:
 def _setting(key: str, value: object) -> str:
     plain = value if isinstance(value, int | float | str | bool) or value is None else str(value)
     return yaml.safe_dump({key: plain}, allow_unicode=True, width=1000).removesuffix("\n")
+
+
+def _in_line(value: object) -> str:
+    """A value in one line."""
+    text = yaml.safe_dump(value, allow_unicode=True, width=100_000, default_flow_style=True)
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def _beside(setting: str, comment: str) -> str:

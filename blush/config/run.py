@@ -45,6 +45,9 @@ PATH_KEYS = (
 )
 
 
+_NO_FILE = "correct the path, or write one: `blush init`"
+
+
 class RunConfig(Section):
     """One job on a set of particles. Relative paths start at the folder of the configuration file."""
 
@@ -138,5 +141,5 @@ def load_config(path: Path | str, overrides: dict[str, Any] | None = None) -> Ru
     BlushError
         With every mistake of the file.
     """
-    content = merged(read_yaml(Path(path)), overrides or {})
+    content = merged(read_yaml(Path(path), _NO_FILE), overrides or {})
     return checked(RunConfig, resolved(content, Path(path).absolute().parent, PATH_KEYS, "results"), path)

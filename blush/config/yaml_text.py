@@ -94,15 +94,20 @@ class _Loader(yaml.SafeLoader):
         return content
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, remedy: str = "correct the path") -> dict[str, Any]:
     """Mapping at the top of a YAML file.
+
+    Parameters
+    ----------
+    remedy
+        What to do where nothing is there.
 
     Raises
     ------
     BlushError
         Where it cannot be read, is no such mapping, or holds what could mean something else, with the line.
     """
-    if (problem := unreadable(path)) is not None:
+    if (problem := unreadable(path, remedy)) is not None:
         raise BlushError(_TITLE, [problem])
     with path.open("rb") as stream:
         raw = stream.read(LARGEST_YAML_BYTES + 1)

@@ -20,7 +20,7 @@ _LARGEST_MAGNIFICATION = 1e-4
 """A box of 1,000 px changes by a tenth of a pixel at most."""
 _REMEDY = (
     "give the particles from before Global CTF Refinement, or a STAR file with the aberrations of RELION; or leave "
-    "them out (cryosparc: {aberrations: leave_out}, or `blush export-star --leave-out-aberrations`)"
+    "them out (cryosparc: {aberrations: leave_out}, or --leave-out-aberrations of `blush init` and `blush export-star`)"
 )
 SMALL = "is left out: it cannot be converted, and is too small to be seen"
 _SMALL_REMEDY = "nothing to do, unless images are cut anew at smaller pixels"

@@ -8,6 +8,7 @@ leading `>` makes a metafile relative to the group's folder, else it is relative
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from blush.io.cs_array import read_cs_array
 
 TITLE = "cannot read a group of cryoSPARC"
 _REMEDY = "give the .csg file as cryoSPARC wrote it, or the .cs file that it names"
+_LONGEST_SHOWN = 200
+_BESIDE = "copy the tables with the group, or give the .csg file where cryoSPARC wrote it"
 
 
 @dataclass(frozen=True)
@@ -88,4 +91,16 @@ def _metafile(slot: str, one: Any, path: Path) -> Path:
     folder = path.absolute().parent
     plain = name.removeprefix(">")
     places = [folder] if name.startswith(">") else [folder, *folder.parents]
-    return next((place / plain for place in places if (place / plain).is_file()), folder / plain)
+    # unlike Path.is_file, this answers for names that no file system can hold
+    found = next((place / plain for place in places if isfile(place / plain)), None)
+    if found is None:
+        where = f"results.{slot}.metafile"
+        problem = Problem("names a table that is not there", _BESIDE, str(path), where, _shown(name))
+        raise BlushError(TITLE, [problem])
+    return found
+
+
+def _shown(name: str) -> str:
+    """A name without what a terminal cannot show, and no longer than a line."""
+    plain = ascii(name)[1:-1]
+    return plain if len(plain) <= _LONGEST_SHOWN else f"{plain[:_LONGEST_SHOWN]}... ({len(plain)} characters)"

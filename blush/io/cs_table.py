@@ -94,8 +94,8 @@ def read_cs(
     fields = read_cs_fields(path, passthrough_files(path, options), problems)
     missing = [name for name in _REQUIRED if name not in fields]
     if missing:
-        setting = "cryosparc: {passthrough: [...]} in the configuration, or `blush export-star --passthrough`"
-        remedy = f"put the passthrough file of its job beside it, or name it: {setting}"
+        setting = "cryosparc: {passthrough: [...]} in the configuration, or --passthrough of `blush init` and "
+        remedy = f"put the passthrough file of its job beside it, or name it: {setting}`blush export-star`"
         problems.append(Problem(f"has no {', '.join(missing)}", remedy, str(path)))
     if missing or _of_other_shapes(fields, path, problems) or problems:
         return {}

@@ -135,7 +135,7 @@ def find_stack(name: str, star: Path) -> Path | None:
 def _remedy(name: str, star: Path) -> str:
     """What to do about a stack that is not where its name says."""
     if star.suffix in (".cs", ".csg"):
-        setting = "cryosparc: {project: ...} in the configuration, or `blush export-star --project`"
+        setting = "cryosparc: {project: ...} in the configuration, or --project of `blush init` and `blush export-star`"
         return f"restore the stack, or give the project's folder: {setting}"
     if (packed := resolve(f"{name}.gz", star)) is not None:
         return f"there is {packed}: unpack it with gunzip, for images are read where they lie"

@@ -11,6 +11,7 @@ from blush.config import RunConfig
 from blush.config.files import checked
 from blush.errors import BlushError, Problem
 from blush.io.cs_array import read_cs_array
+from blush.io.cs_fields import AS_IT_IS, CsOptions
 from blush.io.cs_group import is_cs_group, read_cs_group
 from blush.io.cs_table import is_cs
 from blush.io.filaments import TUBE, track_steps, with_filaments
@@ -60,15 +61,20 @@ def starting_maps(folder: Path) -> list[Path]:
     return [path for path in paths if not any(part in path.name for part in _NO_STARTING_MAP) and _is_cubic(path)]
 
 
-def read_images(path: Path) -> Images:
+def read_images(path: Path, cs: CsOptions = AS_IT_IS) -> Images:
     """What a particle table says of its images.
+
+    Parameters
+    ----------
+    cs
+        How a table of cryoSPARC is read.
 
     Raises
     ------
     BlushError
         With every mistake that is in it.
     """
-    particles, blocks = read_particles(path)
+    particles, blocks = read_particles(path, cs=cs)
     groups = particles.optics
     sizes = sorted({f"{group.box_px} px at {group.pixel_size_angst:g} Å" for group in groups})
     voltages = sorted({f"{group.voltage_kv:g}" for group in groups})

@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 from blush.cli.main import app
 from blush.config import RunConfig, load_config
 from blush.errors import BlushError
+from blush.io.check import cs_options
 from blush.io.mrc import write_stack, write_volume
+from blush.io.particles import read_particles
 
 BOX = 16
 TABLE = """data_optics
@@ -232,3 +234,58 @@ def test_nothing_is_overwritten(folder):
     with pytest.raises(BlushError, match=r"my\.yaml: exists; give the new file another name"):
         init("--yes", *GIVEN)
     assert (folder / "my.yaml").read_text() == "mine"
+
+
+@pytest.fixture
+def moved(folder):
+    """A table of cryoSPARC, with poses alone and a fitted beam tilt, taken out of its project."""
+    project = folder / "P1"
+    (project / "J1").mkdir(parents=True)
+    (folder / "stack.mrcs").rename(project / "J1/stack.mrcs")
+    (folder / "picked.star").unlink()
+    fields = {
+        "blob/path": np.full(2, b"J1/stack.mrcs"), "blob/idx": np.arange(2, dtype="u4"),
+        "blob/psize_A": np.full(2, 3.5, "f4"), "ctf/accel_kv": np.full(2, 300, "f4"),
+        "ctf/cs_mm": np.full(2, 2.7, "f4"), "ctf/amp_contrast": np.full(2, 0.1, "f4"),
+        "ctf/df1_A": np.full(2, 1e4, "f4"), "ctf/df2_A": np.full(2, 1e4, "f4"),
+        "ctf/df_angle_rad": np.zeros(2, "f4"), "ctf/phase_shift_rad": np.zeros(2, "f4"),
+        "ctf/tilt_A": np.full((2, 2), 9e3, "f4"), "ctf/anisomag": np.zeros((2, 4), "f4"),
+    }  # fmt: skip
+    uid = {"uid": np.array([7, 8], "u8")}
+    for path, columns in (
+        (folder / "moved.cs", uid | {"alignments3D/pose": np.zeros((2, 3), "f4")}),
+        (project / "J1/rest.cs", uid | fields),
+    ):
+        rows = np.zeros(2, [(name, one.dtype, one.shape[1:]) for name, one in columns.items()])
+        for name, one in columns.items():
+            rows[name] = one
+        with path.open("wb") as stream:
+            np.save(stream, rows)
+    return folder
+
+
+def test_a_table_taken_out_of_its_project_says_option_by_option_what_it_needs(moved):
+    """Each refusal names an option of this command, until the configuration is written and its particles load."""
+    options = ["--yes", "--particles", "moved.cs", *GIVEN]
+    for option in (["--passthrough", "P1/J1/rest.cs"], ["--leave-out-aberrations"], ["--project", "P1"]):
+        with pytest.raises(BlushError, match=rf"{option[0]} of `blush init`"):
+            init(*options)
+        options += option
+    assert "2 images of 16 px at 3.5 Å" in init(*options)
+    init("all.yaml", "--all", *options)
+    for name in ("my.yaml", "all.yaml"):
+        config = load_config(moved / name)
+        assert config.cryosparc.project == moved / "P1"
+        assert config.cryosparc.passthrough == (moved / "P1/J1/rest.cs",)
+        assert config.cryosparc.aberrations == "leave_out"
+        assert len(read_particles(config.particles, cs=cs_options(config))[0]) == 2
+
+
+def test_an_empty_folder_says_that_nothing_was_found_and_which_options_help(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BlushError) as refusal:
+        init("--yes")
+    lines = str(refusal.value).splitlines()[1:]
+    assert [line.split(":")[0].strip() for line in lines] == ["--particles", "--reference", "--diameter"]
+    assert ["none was found in this folder" in line for line in lines] == [True, True, False]
+    assert list(tmp_path.iterdir()) == []

@@ -97,7 +97,9 @@ def test_files_that_are_no_configuration(tmp_path, text, message):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(BlushError, match=r"run\.yaml: file does not exist; correct the path"):
+    with pytest.raises(
+        BlushError, match=r"run\.yaml: file does not exist; correct the path, or write one: `blush init`"
+    ):
         load_config(tmp_path / "run.yaml")
 
 

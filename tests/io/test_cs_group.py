@@ -111,7 +111,12 @@ def test_every_file_of_a_group_counts(job):
             {"kind": "exposure"},
             r"group.type: is a group of another type \(found exposure\); give the group",
         ),
-        ({"ctf": ">J3_particles.cs"}, "J3_particles.cs: file does not exist"),
+        (
+            {"ctf": ">J3_particles.cs"},
+            r"J2_particles.csg, results.ctf.metafile: names a table that is not there "
+            r"\(found >J3_particles.cs\); copy the tables with the group",
+        ),
+        ({"ctf": ">" + "a" * 999 + ".cs"}, r"names a table that is not there \(found >a{199}\.\.\. \(1003 characters"),
         ({"ctf": "map.mrc"}, "results.ctf.metafile: names no .cs file"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,34 @@ def cryosparc(folder: Path) -> list[bytes]:
     return contents
 
 
+def groups(folder: Path) -> list[bytes]:
+    """Groups of results of cryoSPARC with the tables that they name: one, two beside the group, two of a project."""
+    whole, bare, poses = cryosparc(folder)
+    (folder / "J1_passthrough_particles.cs").unlink()
+    project = folder / "J2"
+    project.mkdir()
+    for place in (folder, project):
+        for name, content in (("whole", whole), ("bare", bare), ("poses", poses)):
+            (place / f"{name}.cs").write_bytes(content)
+    for stack in "mn":
+        shutil.copyfile(folder / f"{stack}.mrcs", project / f"{stack}.mrcs")
+    slots = [
+        {"alignments3D": ">whole.cs", "blob": ">whole.cs", "ctf": ">whole.cs"},
+        {"alignments3D": ">poses.cs", "blob": ">bare.cs", "ctf": ">bare.cs"},
+        {"alignments3D": "J2/poses.cs", "blob": "J2/bare.cs", "ctf": "J2/bare.cs"},
+    ]
+    return [_group(one).encode() for one in slots]
+
+
+def _group(slots: Mapping[str, str]) -> str:
+    """The text of a group, line by line as cryoSPARC writes it."""
+    lines = ["created: 2024-02-06 11:41:03.123456", "group:", "  description: All particles that were processed"]
+    lines += ["  name: particles", "  title: All particles", "  type: particle", "results:"]
+    for slot, table in slots.items():
+        lines += [f"  {slot}:", f"    metafile: '{table}'", "    num_items: 6", f"    type: particle.{slot}"]
+    return "\n".join([*lines, "version: v4.4.1", ""])
+
+
 _NO_TERMS: dict[str, Any] = {
     "beam_tilt_x_mrad": 0.0, "beam_tilt_y_mrad": 0.0, "odd_zernike": (), "even_zernike": (), "mtf_file": None,
 }  # fmt: skip
@@ -305,6 +334,16 @@ READERS = (
     Reader("star", "case.star", tables, _star, _CHANGES, 39, hostile=("starround", "particles")),
     Reader("particles", "case.star", project, _checked_particles, _CHANGES, 12, hostile=("particles",)),
     Reader("cryosparc", "case.cs", cryosparc, _checked_particles, BYTES, 12, hostile=("cryosparc",)),
+    Reader(
+        "cryosparc_group",
+        "case.csg",
+        groups,
+        _checked_particles,
+        _CHANGES,
+        8,
+        hostile=("csgroup",),
+        names_file=False,
+    ),
     Reader("particle_table", "case.star", dialects, _table_alone, _CHANGES, 19, hostile=("particles",)),
     Reader("mtf", "case.star", detectors, _transfer_function, _CHANGES, 40),
     Reader(
