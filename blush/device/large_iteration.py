@@ -71,7 +71,7 @@ def measured(device: torch.device, folder: Path, deadline: Deadline, seed: int) 
     finish(device)
     model = _model(sphere, particles, box)
     step = Expectation(model, particles, torch.float32, device, MEMORY_BYTES[device.type])
-    first = particles.take(np.arange(min(count, step.block_size, max(1, count // 8))))
+    first = particles.take(np.arange(min(count, step.room.images, max(1, count // 8))))
     step.run(first)
     finish(device)
     prepared = time.perf_counter() - begin

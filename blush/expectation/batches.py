@@ -8,31 +8,28 @@ import numpy as np
 
 from blush.expectation.block import Block
 from blush.expectation.coarse import Weighted
-from blush.expectation.kept_poses import Poses
+from blush.expectation.kept_poses import Layout, Poses
 from blush.expectation.prepare import Images
 
 
 def batches(poses: Poses, limit: int, shifts: int | None = None) -> Iterator[slice]:
-    """Consecutive images whose coarse pairs number at most `limit` (or a single image).
+    """Consecutive images whose coarse pairs number at most `limit` (or a single image), and that belong together.
 
     Parameters
     ----------
     shifts
         The most coarse shifts that they may have together, where those of each image are its own.
     """
-    limits = [(np.cumsum(_count(poses)), limit)]
+    limits = [(np.cumsum(poses.counts), limit)]
     if shifts is not None:
         limits.append((np.cumsum(_shifts_of_images(poses)), shifts))
     begin, count = 0, len(poses.count)
+    together = poses.together or count
     while begin < count:
         reach = (int(np.searchsorted(ends, _before(ends, begin) + most, side="right")) for ends, most in limits)
-        end = max(begin + 1, min(reach))
+        end = min(max(begin + 1, min(reach)), begin - begin % together + together)
         yield slice(begin, end)
         begin = end
-
-
-def _count(poses: Poses) -> np.ndarray:
-    return poses.count.cpu().numpy() if poses.layout is None else poses.layout.count
 
 
 def _before(ends: np.ndarray, begin: int) -> int:
@@ -49,7 +46,7 @@ def _shifts_of_images(poses: Poses) -> np.ndarray:
 
 def subset_of(poses: Poses, chosen: slice) -> Poses:
     """Poses of some images, counted from the first of them."""
-    ends = np.cumsum(_count(poses))
+    ends = np.cumsum(poses.counts)
     kept = slice(_before(ends, chosen.start), int(ends[chosen.stop - 1]))
     if chosen.stop - chosen.start == len(ends):
         return poses
@@ -59,7 +56,15 @@ def subset_of(poses: Poses, chosen: slice) -> Poses:
         poses.row[kept],
         poses.log_prior[kept],
         poses.count[chosen],
+        tuple(_layouts_of(poses, chosen)),
     )
+
+
+def _layouts_of(poses: Poses, chosen: slice) -> list[Layout]:
+    """The layout of images that are those of one, or nothing."""
+    place, offset = divmod(chosen.start, poses.together or len(poses.count))
+    known = poses.layouts[place : place + 1]
+    return [one for one in known if offset == 0 and len(one.count) == chosen.stop - chosen.start]
 
 
 def taken(block: Block, weighted: Weighted, chosen: slice) -> tuple[Block, Weighted]:

@@ -17,6 +17,9 @@ from blush.kernels import native
 CHILD_ORIENTATIONS = 8
 BLOCK_BYTES = {"cpu": 3 * 2**19, "cuda": 2**29}
 """Slices of a block of orientations: the second-level cache of one core; ample on a GPU."""
+IMAGES_TOGETHER = {"cuda": 64}
+"""Consecutive images whose second pass is one, so that its sums are the same however many make a block; elsewhere a
+block's."""
 CAPACITY = 2**22
 """Poses near the best of their image that a list made on a device holds at first; it grows where they are more."""
 
@@ -50,8 +53,10 @@ class Poses:
 
     Attributes
     ----------
-    layout
-        What the host has to know of them, where it is known already.
+    layouts
+        What the host has to know of them, where it is known already: of every `together` images.
+    together
+        How many consecutive images share a second pass; 0: all.
     """
 
     image: Tensor
@@ -59,7 +64,20 @@ class Poses:
     row: Tensor
     log_prior: Tensor
     count: Tensor
-    layout: Layout | None = None
+    layouts: tuple[Layout, ...] = ()
+    together: int = 0
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(b,) poses of each image, on the host."""
+        if self.layouts:
+            return np.concatenate([one.count for one in self.layouts])
+        return self.count.cpu().numpy()
+
+    @property
+    def layout(self) -> Layout | None:
+        """Of all of them."""
+        return self.layouts[0] if len(self.layouts) == 1 else None
 
 
 def block_rows(n_pixels: int, children: int, device: torch.device) -> int:
@@ -101,10 +119,10 @@ def keep(scores: Tensor, log_prior: Tensor, row: Tensor | None, model: Model, n_
         if found.needed <= capacity:
             break
         capacity = found.needed
-    chosen = places(found.kept, int(found.layout.count.sum()))
+    chosen = places(found.kept, sum(int(one.count.sum()) for one in found.layouts))
     image, shift, column = (one[chosen] for one in (found.image, found.shift, found.column))
     prior = log_prior.expand_as(scores)[image, shift, column]
-    return Poses(image, shift, found.row[chosen], prior, found.count, found.layout)
+    return Poses(image, shift, found.row[chosen], prior, found.count, found.layouts, _together(scores))
 
 
 def _best_of_lists(scores: Tensor, lists: int) -> Tensor:
@@ -143,7 +161,7 @@ class _Near:
     column: Tensor
     row: Tensor
     count: Tensor
-    layout: Layout
+    layouts: tuple[Layout, ...]
     needed: int
 
 
@@ -172,21 +190,34 @@ def _kept_on_device(
         kept = (kept | best.flatten()[place]) & is_one
     chosen = column if row is None else row[image, torch.div(shift * row.shape[1], t, rounding_mode="floor"), column]
     chosen = chosen.clamp_min(0)  # what pads a list is never kept
-    count, (layout, needed) = counted(image, kept, b), _told(near, image, chosen, kept, b, model.component, block_size)
-    return _Near(kept, image, shift, column, chosen, count, layout, needed)
+    told = _told(near, image, chosen, kept, b, model.component, block_size)
+    return _Near(kept, image, shift, column, chosen, counted(image, kept, b), *told)
+
+
+def _together(scores: Tensor) -> int:
+    return IMAGES_TOGETHER.get(scores.device.type, len(scores))
 
 
 def _told(
     near: Tensor, image: Tensor, row: Tensor, kept: Tensor, n_images: int, component: Component, block_size: int
-) -> tuple[Layout, int]:  # fmt: skip
-    """The layout of poses that are kept, and how many were near: one copy to the host."""
-    blocks = -(-min(component.n_rows, len(row)) // block_size)
-    present = counted(row, kept, component.n_rows) > 0
-    rank = present.cumsum(0) - 1
-    per_reference = present.view(len(component.references), -1).sum(1)
-    per_block = counted((rank[row] // block_size).clamp(0, blocks - 1), kept, blocks)
-    parts = (near.sum()[None], counted(image, kept, n_images), per_reference, per_block)
-    needed, count, references, pairs = torch.split(torch.cat(parts).cpu(), [len(one) for one in parts])
-    rows = int(references.sum())
-    edges = [0, *pairs.cumsum(0).tolist()][: -(-rows // block_size) + 1]
-    return Layout(count.numpy(), rows, edges, [0, *references.cumsum(0).tolist()], block_size), int(needed)
+) -> tuple[tuple[Layout, ...], int]:  # fmt: skip
+    """The layouts of poses that are kept, and how many were near: one copy to the host."""
+    blocks, together = -(-min(component.n_rows, len(row)) // block_size), _together(near)
+    parts = [near.sum()[None], counted(image, kept, n_images)]
+    firsts = range(0, n_images, together)
+    for first in firsts:
+        ours = (
+            kept if len(firsts) == 1 else kept & (torch.div(image, together, rounding_mode="floor") * together == first)
+        )
+        present = counted(row, ours, component.n_rows) > 0
+        parts.append(present.view(len(component.references), -1).sum(1))
+        rank = present.cumsum(0) - 1
+        parts.append(counted((rank[row] // block_size).clamp(0, blocks - 1), ours, blocks))
+    needed, count, *units = torch.split(torch.cat(parts).cpu(), [len(one) for one in parts])
+    layouts = []
+    for first, references, pairs in zip(firsts, units[::2], units[1::2], strict=True):
+        rows = int(references.sum())
+        edges = [0, *pairs.cumsum(0).tolist()][: -(-rows // block_size) + 1]
+        ends = [0, *references.cumsum(0).tolist()]
+        layouts.append(Layout(count[first : first + together].numpy(), rows, edges, ends, block_size))
+    return tuple(layouts), int(needed)

@@ -88,6 +88,8 @@ class StepSize:
         the same shifts.
     shared_rows
         Orientations whose slices serve all images, where they are not those of every image.
+    rows
+        Orientations of all references' whole grids.
     """
 
     box_px: int
@@ -102,6 +104,7 @@ class StepSize:
     others: int = 0
     lists: int = 0
     shared_rows: int = 0
+    rows: int = 0
 
     def pixels(self, radius: int) -> int:
         """Pixels of the half plane within a radius, about pi radius^2 / 2."""
@@ -192,18 +195,18 @@ class StepSize:
     def _bytes_of_fixed_image(self) -> int:
         return 8 * self.itemsize * self.box_px**2 + PLACES_BYTES
 
-    def block_size(self, memory_bytes: float, *, on_cpu: bool) -> int:
-        """Images per block: what a quarter of the memory holds, and on a CPU no more than its caches like."""
+    def block_size(self, memory_bytes: float) -> int:
+        """Images per block on a CPU: what a quarter of the memory holds, and no more than its caches like."""
         if self.fixed:
             most = int(max(1, min(LARGEST_FIXED_BLOCK, memory_bytes / 4 // self._bytes_of_fixed_image())))
             return most - most % FIXED_CHUNK if most > FIXED_CHUNK else most
         per_particle = 6 * self.box_px**2 * self.itemsize
         if self.local:
             per_orientation = 3 * self.pixels(self.coarse_radius) + 2 * self.shifts
-            budget = min(memory_bytes / 4, 2**27 if on_cpu else 2**33)
+            budget = min(memory_bytes / 4, 2**27)
         else:
             per_orientation = 3 * self.shifts
-            budget = min(memory_bytes / 4, 2**28 if on_cpu else 2**33)
+            budget = min(memory_bytes / 4, 2**28)
         per_particle += 4 * self.lists * self.shifts * self.pixels(self.coarse_radius) * self.itemsize
         per_particle += self.n_orientations * per_orientation * self.itemsize
         return int(max(1, min(LARGEST_BLOCK, budget // per_particle)))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -25,7 +24,9 @@ from blush.expectation.model import Model
 from blush.expectation.offsets import POLARITIES, FrameOffsets
 from blush.expectation.optics import OpticsTables
 from blush.expectation.prepare import Images, prepare
+from blush.expectation.room import ImageLimit, Room, size_of
 from blush.expectation.searched import searched
+from blush.expectation.shift_prior import confined, log_prior_shift
 from blush.expectation.statistics import Fit, add_pose_sums, add_statistics, weight_of_images
 from blush.expectation.sums import Sums
 from blush.expectation.table import of_references, pose_columns
@@ -50,6 +51,7 @@ class Expectation:
         device: torch.device,
         memory_bytes: float = 2e9,
         background: Sequence[Background] = (),
+        limit: ImageLimit | None = None,
     ) -> None:
         """Prepare what all shards share.
 
@@ -57,6 +59,8 @@ class Expectation:
         ----------
         background
             What other parts of the particle add to its images, at the poses of `ParticleSet.background`.
+        limit
+            Of the images of a block, which is set where a device had no room for more.
 
         Raises
         ------
@@ -76,28 +80,13 @@ class Expectation:
         self.offsets, self.priors = searched(model, self.pixels, dtype, device)
         is_global = self.priors is None and not model.fixed_poses
         self.search = GlobalSearch(model, self.pixels, dtype) if is_global else None
-        size = self._size()
-        self.block_size = size.block_size(memory_bytes, on_cpu=self.device.type == "cpu")
-        self.spare_bytes = memory_bytes - size.peak(self.block_size).total
-        self.given = GivenImages(model, self.pixels, self.tables, self.masks, self.block_size)
+        self.room = Room.of(self._size(), device, memory_bytes, limit or ImageLimit())
+        self.given = GivenImages(model, self.pixels, self.tables, self.masks, self.room.images)
 
     def _size(self) -> StepSize:
         """What decides how many particles make a block, so that its scores and slices stay within the memory."""
-        model, priors = self.model, self.priors
-        n_references = len(model.component.references)
-        return StepSize(
-            model.box_px,
-            model.radius,
-            model.coarse_radius,
-            model.component.n_rows if priors is None else priors.orientations * n_references,
-            len(model.offsets_angst),
-            self.dtype.itemsize,
-            local=priors is not None and not priors.shared_rows,
-            references=n_references,
-            fixed=model.fixed_poses,
-            lists=POLARITIES if isinstance(self.offsets, FrameOffsets) else 0,
-            shared_rows=0 if priors is None else priors.shared_rows,
-        )
+        lists = POLARITIES if isinstance(self.offsets, FrameOffsets) else 0
+        return size_of(self.model, self.priors, lists, len(self.seen.background), self.dtype)
 
     def run(
         self,
@@ -112,19 +101,40 @@ class Expectation:
         place
             Where their transforms may be kept, where poses are given.
         """
-        sums = Sums.zero(self.model, len(particles.optics), self.dtype, self.device)
-        volumes = None if self.fixed is None else self.fixed.empty_sums()
-        for begin in range(0, len(particles), self.block_size):
-            rows = np.arange(begin, min(begin + self.block_size, len(particles)))
-            if self.fixed is None or volumes is None:
-                self._run_block(particles.take(rows), sums)
-            else:
-                self._fixed_pass(self.fixed, self._given_block(particles, rows, place), volumes, sums)
-            progress(int(rows[-1]) + 1)
+        sums, volumes, done = *self._nothing(particles), 0
+        while done < len(particles):
+            rows, reason = self.room.rows(done, len(particles)), ""
+            try:
+                for part in self._add(particles, rows, place, volumes, sums):
+                    done = part
+                progress(done)
+            except torch.OutOfMemoryError as error:
+                reason = str(error)
+            if reason:  # with the error everything is gone that the block had made
+                self.room.halve(len(rows), reason)
+                self.given.chunk = min(self.given.chunk, self.room.images)
+                if sums.is_torn:
+                    del sums, volumes
+                    sums, volumes, done = *self._nothing(particles), 0
         sums.settle(self.dtype)
         if volumes is not None:
             sums.volumes = volumes.unpack()
         return sums.gather()
+
+    def _nothing(self, particles: ParticleSet) -> tuple[Sums, InterleavedSums | None]:
+        """Sums of no image; side by side where poses are given."""
+        sums = Sums.zero(self.model, len(particles.optics), self.dtype, self.device)
+        return sums, None if self.fixed is None else self.fixed.empty_sums()
+
+    def _add(
+        self, particles: ParticleSet, rows: np.ndarray, place: Place | None, volumes: InterleavedSums | None, sums: Sums
+    ) -> Iterator[int]:
+        """Add a block to the sums, and tell each time how many images of the shard are in them."""
+        if self.fixed is None or volumes is None:
+            yield from (int(rows[0]) + done for done in self._run_block(particles.take(rows), sums))
+            return
+        self._fixed_pass(self.fixed, self._given_block(particles, rows, place), volumes, sums)
+        yield int(rows[-1]) + 1
 
     def log_likelihoods(
         self,
@@ -142,8 +152,8 @@ class Expectation:
         if self.fixed is None:
             raise ValueError("references have one likelihood for each image where the model takes poses as given")
         found = []
-        for begin in range(0, len(particles), self.block_size):
-            rows = np.arange(begin, min(begin + self.block_size, len(particles)))
+        for begin in range(0, len(particles), self.room.images):
+            rows = np.arange(begin, min(begin + self.room.images, len(particles)))
             block = self._given_block(particles, rows, place)
             found.append(self.fixed.log_likelihoods(block, self._weighted(block)))
             progress(int(rows[-1]) + 1)
@@ -219,7 +229,7 @@ class Expectation:
         if self.priors is not None and self.priors.covers_offsets:  # added with that of the orientation
             prior = torch.zeros(len(block.scale), self.offsets.of_one_image, dtype=torch.float64, device=self.device)
         else:
-            prior = self._log_prior_shift(block)
+            prior = log_prior_shift(block, self.model)
         weight = torch.ones_like(block.inverse_noise) if self.model.cross_correlation else block.inverse_noise
         if self.model.pose_temperature != 1:
             weight = weight / self.model.pose_temperature
@@ -227,30 +237,16 @@ class Expectation:
         cross = block.images.masked * (scaled * weight)[:, None]
         power = scaled.square() * weight / 2
         cross[..., 0], power[:, 0] = 0, 0  # the likelihood leaves the origin out
-        return Weighted(cross, power, prior.to(self.dtype), self._confined(block.particles))
+        return Weighted(cross, power, prior.to(self.dtype), confined(block.particles, self.model, self.device))
 
-    def _log_prior_shift(self, block: Block) -> Tensor:
-        """(b, t) log prior of the coarse shifts."""
-        whole_angst = block.shift_px[:, None] * self.model.pixel_size_angst
-        offsets = whole_angst + self.model.offsets_angst
-        prior = -offsets.square().sum(-1) / (2 * self.model.sigma_offset_angst**2)
-        return prior - torch.logsumexp(prior, 1, keepdim=True) + math.log(prior.shape[1])  # mean 1 over the search
-
-    def _confined(self, particles: ParticleSet) -> Tensor | None:
-        to, n = particles.confined_to, len(self.model.component.references)
-        if to is None:
-            return None
-        if len(to) and not 0 <= to.min() <= to.max() < n:
-            raise ValueError(f"images confined to references {to.min()} to {to.max()} of 0 to {n - 1}")
-        return uploaded(to, self.device)
-
-    def _run_block(self, particles: ParticleSet, sums: Sums) -> None:
+    def _run_block(self, particles: ParticleSet, sums: Sums) -> Iterator[int]:
         block = self._load(particles)
         weighted = self._weighted(block)
         poses, mass = self._coarse(block, weighted)
         for chosen in batches(poses, PAIRS_PER_BATCH, self.offsets.at_once):
             known = None if mass is None else mass.taken(chosen)
             self._second_pass(taken(block, weighted, chosen), subset_of(poses, chosen), known, sums)
+            yield chosen.stop
 
     def _coarse(self, block: Block, weighted: Weighted) -> tuple[Poses, PriorMass | None]:
         ramps = self.offsets.coarse(block)
@@ -271,6 +267,7 @@ class Expectation:
         posterior = fine_posterior(poses, weighted, shifts.vectors, self.model, self.pixels, prior.log_density)
         image = block.images.unmasked * block.data_factor[:, None]
         power = block.data_factor * block.scale[:, None] * block.transfer
+        sums.is_torn = True
         mean, square = back_project(posterior, image, power, shifts.vectors, self.model, self.pixels, sums.added_to)
         weight = weight_of_images(posterior, len(block.scale))
         fit = Fit(weight, posterior.shares, posterior.log_sum, mean, square)
@@ -278,6 +275,7 @@ class Expectation:
         add_pose_sums(sums, self.model, shifts, block, posterior)
         sums.append(pose_columns(self.model, shifts, block, posterior, poses))
         sums.append(prior.columns(posterior, len(block.scale)))
+        sums.is_torn = False
 
     def at_given_poses(self, particles: ParticleSet) -> tuple[Block, Weighted]:
         """Images as they are compared at the poses that they have, their offsets undone exactly."""
@@ -288,6 +286,7 @@ class Expectation:
         """Compare images with every reference at the poses that they have."""
         model = self.model
         posterior = fixed.posterior(block, self._weighted(block))
+        sums.is_torn = True
         mean, square = fixed.back_project(block, posterior, volumes)
         fit = Fit(posterior.kept.sum(1), posterior.kept, posterior.log_sum, mean, square)
         add_statistics(sums, model, self.pixels, block, fit)
@@ -298,3 +297,4 @@ class Expectation:
         columns |= {"pmax": posterior.shares.amax(1), "n_significant": (posterior.kept > 0).sum(1)}
         found = given[:, None].expand(-1, len(model.component.references), -1)
         sums.append(columns | of_references(posterior.shares, found))
+        sums.is_torn = False

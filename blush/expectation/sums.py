@@ -67,6 +67,8 @@ class Sums:
         Per-particle columns, in shard order.
     whole
         Instead of `volumes`, while a device adds to them: any order of what is added gives the same bytes.
+    is_torn
+        Whether some images are in one sum and not yet in another; so they stay where adding them ends with an error.
     """
 
     volumes: tuple[Accumulator, ...]
@@ -80,6 +82,7 @@ class Sums:
     table: dict[str, Tensor] = field(default_factory=dict)
     _parts: dict[str, list[Tensor]] = field(default_factory=dict)
     whole: tuple[FixedSums, ...] = ()
+    is_torn: bool = False
 
     @classmethod
     def zero(cls, model: Model, n_optics: int, dtype: torch.dtype, device: torch.device) -> Sums:
@@ -112,7 +115,9 @@ class Sums:
         OverflowError
             If more was added to one than it had room for.
         """
-        self.volumes, self.whole = self.volumes + tuple(as_accumulator(one, dtype) for one in self.whole), ()
+        while self.whole:  # each is let go before the next is turned, where memory is short
+            first, self.whole = self.whole[0], self.whole[1:]
+            self.volumes += (as_accumulator(first, dtype),)
 
     def append(self, columns: dict[str, Tensor]) -> None:
         """Add the rows of one block of particles."""

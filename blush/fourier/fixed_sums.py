@@ -17,6 +17,8 @@ from blush.fourier.packed import Packed
 from blush.fourier.transform import PADDING, sphere_radius
 from blush.kernels.insert_fixed import BITS, insert_fixed, most_shares
 
+PARTS = 16
+"""In which sums become floating-point numbers, by way of double precision."""
 LEAST_BOUND, LARGEST_BOUND = 2.0**-60, 2.0**120
 
 
@@ -82,7 +84,10 @@ def add_slices(sums: Accumulator | FixedSums, rotations: Tensor, data: Tensor, w
         insert(sums, rotations, data, weight, pixels)
         return
     n = data.shape[-1]
-    largest = (data.abs().amax((1, 2)).double().sum(), weight.abs().amax(1).double().sum())
+    largest = (  # without a copy of their size, as abs() would make
+        torch.linalg.vector_norm(data, torch.inf, (1, 2)).double().sum(),
+        torch.linalg.vector_norm(weight, torch.inf, 1).double().sum(),
+    )
     sums.given.add_(torch.stack(largest))
     matrices = rotations.to(device=data.device, dtype=data.dtype)
     insert_fixed(
@@ -104,6 +109,7 @@ def as_accumulator(sums: FixedSums, dtype: torch.dtype) -> Accumulator:
             f"slices add up to {given.tolist()} (data, weight), where {sums.bounds.tolist()} was allowed for"
         )
     out = empty_accumulator(sums.box_px, sums.r_max, dtype=dtype, device=sums.grid.device, pad=sums.pad)
-    out.grid[..., :2] = sums.grid[..., :2].double() / sums.per_data
-    out.grid[..., 2] = sums.grid[..., 2].double() / sums.per_weight
+    for whole, real in zip(sums.grid.chunk(PARTS), out.grid.chunk(PARTS), strict=True):
+        real[..., :2] = whole[..., :2].double() / sums.per_data
+        real[..., 2] = whole[..., 2].double() / sums.per_weight
     return out

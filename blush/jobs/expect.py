@@ -17,6 +17,7 @@ from blush.expectation.accuracy import PARTICLES
 from blush.expectation.component import Component, Reference
 from blush.expectation.given_images import Kept, Place
 from blush.expectation.model import Model
+from blush.expectation.room import ImageLimit
 from blush.expectation.shard import Expectation
 from blush.fourier.transform import transform
 from blush.geometry.sampling import OrientationGrid
@@ -31,6 +32,7 @@ from blush.jobs.references import references_for
 from blush.jobs.sealed import checked, content_digest, kept, written
 from blush.jobs.segments import filament_model, offsets_of, with_tracks
 from blush.jobs.shards import shard_key
+from blush.kernels.device import free_bytes
 from blush.refine.control import BodyControl
 from blush.refine.state import State, load_state
 from blush.refine.subset import Subset
@@ -44,6 +46,8 @@ SPARE_KEPT = 0.5
 """Part of the memory that an expectation step leaves over in which transforms of images are kept."""
 _kept = Kept()
 """Transforms of images of the shards that this process computed, where poses are given."""
+_limit = ImageLimit()
+"""What a device of this process was found to hold of images, for the shards that follow."""
 _prepared: dict[tuple[Path, Subset, str], Expectation] = {}
 """The last slices of this process, by what they were made from: the shards of a subset share them."""
 
@@ -133,7 +137,8 @@ def expectation_shard(root: Path, iteration: int, subset: Subset, shard: int) ->
         _prepared.clear()
         model = build_model(folder, state, subset, fold, device, dtype)
         others = background(folder, state, subset, frozen, torch.empty(0, dtype=dtype, device=device))
-        step = Expectation(model, frozen, dtype, device, config.compute.memory_gb * 1e9, others)
+        memory_bytes = free_bytes(device, config.compute.memory_gb * 1e9)
+        step = Expectation(model, frozen, dtype, device, memory_bytes, others, _limit)
         _prepared[folder.root, subset, key] = step
     step = _prepared[folder.root, subset, key]
 
@@ -149,8 +154,12 @@ def expectation_shard(root: Path, iteration: int, subset: Subset, shard: int) ->
             **watch.read(),
         )
 
+    def report_smaller(text: str) -> None:
+        folder.log(iteration=iteration, stage="memory", subset=subset.infix, shard=shard, said=text, device=str(device))
+
+    step.room.told = report_smaller
     name = (subset, shard, _offsets_digest(particles))
-    place = Place(_kept, content_digest(folder.identity), name, SPARE_KEPT * step.spare_bytes)
+    place = Place(_kept, content_digest(folder.identity), name, SPARE_KEPT * step.room.spare_bytes)
     sums = step.run(particles, report, place)
     is_first = plan.position(subset) == 0 and shard == 0
     measures_accuracy = is_first and not (state.search.first_cc or state.search.fixed)

@@ -70,7 +70,7 @@ def _expectation(config: RunConfig, particles: ParticleSet, shard_images: int) -
     """Image by image at the least; at the worst a whole block whose poses are all significant."""
     needs = []
     for size in step_sizes(config, particles):
-        block = min(shard_images, size.block_size(config.compute.memory_gb * 1e9, on_cpu=True))
+        block = min(shard_images, size.block_size(config.compute.memory_gb * 1e9))
         worst = size.peak(block)
         search = "poses given" if size.fixed else "local search" if size.local else "global search"
         name = f"the expectation step with data to Nyquist ({search})"

@@ -16,7 +16,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import gc
 import hashlib
+import math
 import os
 import subprocess
 import sys
@@ -29,6 +31,7 @@ from typing import Any, ClassVar, Self
 
 import pytest
 import torch
+from pretend_memory import Memory
 from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -69,6 +72,7 @@ class OnDevice(Tensor):
             cls, held.shape, strides=held.stride(), storage_offset=held.storage_offset(), dtype=held.dtype, device=CUDA
         )
         made.held = held
+        Pretend.now().memory.holds(made, held)
         return made
 
     @classmethod
@@ -107,12 +111,15 @@ class Pretend(TorchDispatchMode):
         Bytes of the operands and results of operations, views left out.
     flops
         Of matrix products.
+    memory
+        Bytes alive; without an allocation where they would be more than `capacity`.
     """
 
     _open: ClassVar[list[Pretend]] = []
 
-    def __init__(self, *, deterministic: bool = True) -> None:
+    def __init__(self, *, deterministic: bool = True, capacity: float = math.inf) -> None:
         super().__init__()
+        self.memory = Memory(capacity)
         self.deterministic = deterministic
         self.launches: Counter[str] = Counter()
         self.synchronisations: Counter[str] = Counter()
@@ -132,6 +139,10 @@ class Pretend(TorchDispatchMode):
         self._patch.setattr(torch.cuda, "_lazy_init", lambda: None)
         self._patch.setattr(torch.cuda, "is_available", lambda: True)
         self._patch.setattr(torch.cuda, "device_count", lambda: 1)
+        self._patch.setattr(torch.cuda, "mem_get_info", lambda *_: self.memory.free_and_all())
+        self._patch.setattr(torch.cuda, "memory_reserved", lambda *_: self.memory.alive)
+        self._patch.setattr(torch.cuda, "memory_allocated", lambda *_: self.memory.alive)
+        self._patch.setattr(torch.cuda, "empty_cache", gc.collect)
         self._patch.setattr(torch, "inference_mode", torch.no_grad)  # which knows nothing of tensors that wrap others
         self._patch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
         self._patch.setattr(torch.Tensor, "pin_memory", lambda tensor: self._pin(tensor))
@@ -188,9 +199,14 @@ class Pretend(TorchDispatchMode):
         """An operator of Blush as its reference in torch does it, step by step."""
         super().__enter__()
         try:
-            return func._op_dk(torch._C.DispatchKey.CompositeExplicitAutograd, *args, **kwargs)
+            with self.memory.of_kernel():
+                found = func._op_dk(torch._C.DispatchKey.CompositeExplicitAutograd, *args, **kwargs)
         finally:
             super().__exit__(None, None, None)
+        for one in pytree.tree_leaves(found):
+            if isinstance(one, OnDevice):
+                self.memory.holds(one, one.held)
+        return found
 
     def _pin(self, tensor: Tensor) -> Tensor:
         copy = tensor.clone()

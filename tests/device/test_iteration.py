@@ -70,7 +70,7 @@ def test_the_waits_of_a_block_a_shard_and_the_maps(run_of, monkeypatch):
     with Pretend():
         steps.converge(run, 1)
         steps.expectation_shard(run, 2, 1, 0)
-    monkeypatch.setattr("blush.expectation.memory.LARGEST_BLOCK", 4)
+    monkeypatch.setattr("blush.expectation.device_memory.LARGEST_BLOCK", 4)
     assert shard_waits(run, 2) == 3 * WAITS_OF_A_BLOCK + WAITS_OF_A_SHARD
 
 

@@ -59,8 +59,8 @@ def main(box: int, radius: int, n: int, count: int, folder: Path) -> None:
     status = Path("/proc/self/status").read_text(encoding="ascii")
     peak = 1024 * int(status.split("VmHWM:")[1].split()[0])
     size = StepSize(box, radius, 4, model.component.n_rows, 1, 4, references=n, fixed=True)
-    assert step.block_size == size.block_size(2e9, on_cpu=True)
-    said = size.peak(min(count, step.block_size))
+    assert step.room.images == size.block_size(2e9)
+    said = size.peak(min(count, step.room.images))
     sys.stdout.write(f"{peak} {said.total} {said.process - PYTHON_BYTES}\n")
 
 

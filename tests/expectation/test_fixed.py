@@ -147,11 +147,11 @@ def test_a_confined_image_is_compared_with_its_reference_alone(temperature, part
 def test_blocks_change_nothing_and_a_run_gives_the_same_bytes(particles, real):
     given = given_poses(3, real, temperature=2.0)
     step = Expectation(given, particles, real, torch.device("cpu"))
-    assert step.block_size == 4096
+    assert step.room.images == 4096
     one, two = step.run(particles), step.run(particles)
     assert all(torch.equal(a.grid, b.grid) for a, b in zip(one.volumes, two.volumes, strict=True))
     assert all(torch.equal(column, two.table[name]) for name, column in one.table.items())
-    step.block_size = 4
+    step.room.images = 4
     assert_same(step.run(particles), one, 3e-5 if real == torch.float32 else 1e-12)
 
 

@@ -77,5 +77,5 @@ def test_large_blocks_hold_whole_parts_of_images(particles):
     step = step_at(particles)
     size = step._size()
     for memory in (1e5, 1e6, 1e7, 1e8):
-        block = size.block_size(memory, on_cpu=True)
+        block = size.block_size(memory)
         assert block <= 64 or block % 64 == 0

@@ -67,7 +67,7 @@ def test_scores_of_a_block_are_part_of_the_first_pass(step, size):
 
 def test_the_block_of_a_step_follows_its_size(step, size):
     for memory in (1.0, 1e7, 1e9):
-        assert step._size().block_size(memory, on_cpu=True) == size.block_size(memory, on_cpu=True)
+        assert step._size().block_size(memory) == size.block_size(memory)
 
 
 def test_the_total_counts_what_lives_at_once():
@@ -99,15 +99,15 @@ def test_peak_bytes_is_the_total(itemsize):
 
 @pytest.mark.parametrize("local", [False, True])
 @pytest.mark.parametrize("memory", [1.0, 1e8, 1e9, 4e9, 1e11])
-@pytest.mark.parametrize("on_cpu", [False, True])
-def test_a_block_takes_a_quarter_of_the_memory_at_most(local, memory, on_cpu):
+def test_a_block_takes_a_quarter_of_the_memory_at_most(local, memory):
     size = StepSize(64, 32, 15, LOCAL_NEIGHBOURS if local else 4608, 21, 4, local)
-    block = size.block_size(memory, on_cpu=on_cpu)
+    block = size.block_size(memory)
     assert 1 <= block <= LARGEST_BLOCK
     kept = LOCAL_NEIGHBOURS * (3 * packed(64).inside(15) + 42) if local else 3 * 21 * 4608
     per_image = 4 * (6 * 64**2 + kept)
     assert block == 1 or block * per_image <= memory / 4
-    assert block == LARGEST_BLOCK or on_cpu or (block + 1) * per_image > min(memory / 4, 2**33)
+    caches = 2**27 if local else 2**28
+    assert block == LARGEST_BLOCK or (block + 1) * per_image > min(memory / 4, caches)
 
 
 def test_the_terms_are_named_in_gigabytes():
@@ -126,7 +126,7 @@ def test_maps_and_sums_side_by_side_are_counted(n, tmp_path):
     assert size.peak(1).result == nbytes(*(volume.grid for volume in sums.unpack()))
     assert size.peak(1).slices == nbytes(phases_made(step))
     for memory in (1.0, 1e5, 1e9):
-        assert step._size().block_size(memory, on_cpu=True) == size.block_size(memory, on_cpu=True)
+        assert step._size().block_size(memory) == size.block_size(memory)
 
 
 def test_many_references_have_lanes_in_groups_of_eight():
@@ -141,9 +141,9 @@ def test_a_block_of_given_poses_takes_a_quarter_of_the_memory_at_most():
     size = StepSize(64, 20, 10, 1, 1, 4, references=3, fixed=True)
     per_image = 4 * 8 * 64**2 + 12_000
     assert size.peak(7).first_pass == 7 * per_image
-    assert size.block_size(4e8, on_cpu=True) == 64 * (1e8 // (64 * per_image))  # in parts of 64
-    assert size.block_size(1e12, on_cpu=True) == 4096
-    assert size.block_size(1.0, on_cpu=True) == 1
+    assert size.block_size(4e8) == 64 * (1e8 // (64 * per_image))  # in parts of 64
+    assert size.block_size(1e12) == 4096
+    assert size.block_size(1.0) == 1
 
 
 @pytest.mark.parametrize("references", [1, 4])

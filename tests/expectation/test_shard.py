@@ -87,7 +87,7 @@ def test_a_shard_gives_the_same_bytes_every_time(particles, real):
 def test_memory_sets_the_block_and_the_block_changes_nothing(local, particles, real):
     given = full_model(real, local_sigma_deg=local)
     small, large = (step(given, particles, real, memory_bytes=m) for m in (1.0, 2e9))
-    assert (small.block_size, large.block_size) == (1, 256)
+    assert (small.room.images, large.room.images) == (1, 256)
     assert_same(small.run(particles), large.run(particles), rounding(real))
 
 
@@ -126,7 +126,7 @@ def test_posterior_weights_sum_to_nearly_one_per_particle(particles, real):
 def test_progress_counts_particles(particles):
     done: list[int] = []
     fast = step(full_model(torch.float32), particles, torch.float32)
-    fast.block_size = 4
+    fast.room.images = 4
     fast.run(particles, done.append)
     assert done == [4, 8, 11]
 

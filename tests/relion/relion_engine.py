@@ -130,7 +130,7 @@ def with_given_poses(particles: ParticleSet, model: Model) -> GivenPoses:
         local_sigma_deg=1.0,
     )  # fmt: skip
     engine = Expectation(model, particles, torch.float64, torch.device("cpu"))
-    engine.block_size = len(particles)
+    engine.room.images = len(particles)
     return GivenPoses(engine, model, particles, engine.run(particles))
 
 
