@@ -60,7 +60,7 @@ class Expectation:
         background
             What other parts of the particle add to its images, at the poses of `ParticleSet.background`.
         limit
-            Of the images of a block, which is set where a device had no room for more.
+            What the images of a block may take, as other steps have found; lowered where a device has no room for more.
 
         Raises
         ------

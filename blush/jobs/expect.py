@@ -141,23 +141,12 @@ def expectation_shard(root: Path, iteration: int, subset: Subset, shard: int) ->
         step = Expectation(model, frozen, dtype, device, memory_bytes, others, _limit)
         _prepared[folder.root, subset, key] = step
     step = _prepared[folder.root, subset, key]
+    place_of = {"iteration": iteration, "subset": subset.infix, "shard": shard, "device": str(device)}
+    step.room.told = lambda text: folder.log(stage="memory", said=text, **place_of)
 
     def report(done: int) -> None:
-        folder.log(
-            iteration=iteration,
-            stage="expectation",
-            subset=subset.infix,
-            shard=shard,
-            done=done,
-            total=len(rows),
-            device=str(device),
-            **watch.read(),
-        )
+        folder.log(stage="expectation", done=done, total=len(rows), **place_of, **watch.read())
 
-    def report_smaller(text: str) -> None:
-        folder.log(iteration=iteration, stage="memory", subset=subset.infix, shard=shard, said=text, device=str(device))
-
-    step.room.told = report_smaller
     name = (subset, shard, _offsets_digest(particles))
     place = Place(_kept, content_digest(folder.identity), name, SPARE_KEPT * step.room.spare_bytes)
     sums = step.run(particles, report, place)
@@ -167,17 +156,7 @@ def expectation_shard(root: Path, iteration: int, subset: Subset, shard: int) ->
     arrays = sums.arrays() | accuracy
     with written(folder, target) as beside:
         save_npz(beside, arrays)
-    folder.log(
-        iteration=iteration,
-        stage="shard",
-        subset=subset.infix,
-        shard=shard,
-        done=len(rows),
-        total=len(rows),
-        device=str(device),
-        pid=os.getpid(),
-        **watch.read(),
-    )
+    folder.log(stage="shard", done=len(rows), total=len(rows), pid=os.getpid(), **place_of, **watch.read())
     return target
 
 
