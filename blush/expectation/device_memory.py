@@ -58,7 +58,7 @@ class DeviceSize:
         With N = box, f = itemsize, n(r) = pi r^2 / 2 pixels, c = (2 R + 1)^2 (R + 1) cells of the sphere,
         R = 2 radius + 3, K references, b images of a block, t shifts, o orientations, P = b t o coarse poses,
         L = min(P, 2^22) of them in a list, u = min(b, 64) images of one second pass, p = min(u t o, 2^19) poses and
-        32 p samples of it, and v = min(p, rows, 2^26 / n) coarse orientations whose slices are held:
+        32 p samples of it, and v = min(p, rows, 2^23 / n) coarse orientations whose slices are held:
 
         - context: 1 GB for CUDA and its libraries, an allowance;
         - transform: 2.25 f (2N)^3: the padded map, its transform, its workspace; freed before the rest; and 2 f c for
