@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from blush.report.tell import tell
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -30,19 +32,19 @@ def check_device(
 
     chosen, start = device_of(device), time.monotonic()
     if chosen.type == "cpu" and device is None:
-        typer.echo("there is no GPU here: the CPU is checked", err=True)
+        tell("there is no GPU here: the CPU is checked", err=True)
     with tempfile.TemporaryDirectory(prefix="blush-check-device-") as folder:
         found = check(
             chosen,
             Path(folder),
             minutes,
-            lambda part: typer.echo(f"{time.monotonic() - start:5.0f} s  {part}", err=True),
+            lambda part: tell(f"{time.monotonic() - start:5.0f} s  {part}", 9, err=True),
         )
     for line in table(found):
-        typer.echo(line)
+        tell(line, 2)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "device.json", found.record() | {"seconds": round(time.monotonic() - start, 1)})
-    typer.echo(found.verdict())
+    tell(found.verdict())
     if not found.passed:
         raise typer.Exit(1)

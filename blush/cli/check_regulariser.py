@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blush.errors import BlushError, Problem
+from blush.report.tell import tell
 
 if TYPE_CHECKING:
     from blush.config.regulariser import RegulariserSettings
@@ -52,7 +53,7 @@ def check_regulariser(
                 results.append(check)
                 verdict = "pass" if check.passed else "FAIL"
                 limit = f"{check.sense} {check.limit:.4g}"
-                typer.echo(f"({check.letter}) {check.what:<84} {check.figure:>10.4g}  {limit:<11} {verdict}")
+                tell(f"({check.letter}) {check.what:<84} {check.figure:>10.4g}  {limit:<11} {verdict}")
     failed = [check for check in results if not check.passed]
     content = {
         "regulariser": settings.model_dump(mode="json"),
@@ -63,7 +64,7 @@ def check_regulariser(
     }
     target = json or Path(f"check_{settings.name}.json")
     write_json(target, content)
-    typer.echo(f"{settings.name}: {len(results) - len(failed)} of {len(results)} figures keep their limits ({target})")
+    tell(f"{settings.name}: {len(results) - len(failed)} of {len(results)} figures keep their limits ({target})")
     if failed:
         raise typer.Exit(1)
 
@@ -107,4 +108,4 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 
 def _progress(start: float) -> Callable[[str], None]:
     """Tells on stderr what is being done, and since when."""
-    return lambda text: typer.echo(f"{time.monotonic() - start:6.0f} s  {text}", err=True)
+    return lambda text: tell(f"{time.monotonic() - start:6.0f} s  {text}", err=True)

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from blush.report.tell import tell
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -23,7 +25,7 @@ def compare(
     from blush.jobs.compare_classes import compare_classes
 
     for line in compare_classes(first, second).lines():
-        typer.echo(line)
+        tell(line)
 
 
 def verify(
@@ -67,8 +69,8 @@ def verify(
     shown = _show if sys.stderr.isatty() else lambda stage, done, total: None
     found, folder = step(place, wanted, shown)
     for line in found.lines():
-        typer.echo(line)
-    typer.echo(f"\n{folder / 'classes_verified.json'}")
+        tell(line)
+    tell(f"\n{folder / 'classes_verified.json'}")
 
 
 def _show(stage: str, done: int, total: int) -> None:

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from blush.errors import BlushError
+from blush.report.tell import tell
 
 if TYPE_CHECKING:
     from blush.jobs.compare_regularisers import Comparison
@@ -70,8 +71,8 @@ def compare_regularisers(
     import_members(comparison)
     failures = _refine_all(comparison, quiet)
     page = write_comparison(comparison, failures)
-    typer.echo(text_table(collect(comparison, failures)))
-    typer.echo(str(page))
+    tell(text_table(collect(comparison, failures)))
+    tell(str(page))
     if failures:
         raise BlushError(f"{len(failures)} of {len(comparison.members)} runs did not finish:", list(failures.values()))
 
@@ -102,7 +103,7 @@ def _refine_all(comparison: "Comparison", quiet: bool) -> dict[str, str]:
                 spent.append(time.monotonic() - start)
             except BlushError as error:
                 failures[member.name] = f"{member.name}: {error}"
-                typer.echo(f"blush: {failures[member.name]}", err=True)
+                tell(f"blush: {failures[member.name]}", err=True)
     return failures
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from blush.errors import BlushError, Problem
+from blush.report.tell import tell
 
 if TYPE_CHECKING:
     from blush.config.regulariser import RegulariserSettings
@@ -57,7 +58,7 @@ def denoise(
     files = read_half_maps(half1, half2, mask, pixel_size).to(device)
     box, pixel = files.halves[0].shape[0], files.pixel_size_angst
     for warning in half_map_doubts(*files.halves, pixel):
-        typer.echo(f"warning: {warning}", err=True)
+        tell(f"warning: {warning}", 9, err=True)
     _check_symmetry(symmetry)
     diameter = diameter or 0.9 * box * pixel
     solvent = particle_mask(box, diameter / (2 * pixel), files.halves[0]) if files.mask is None else files.mask
@@ -78,7 +79,7 @@ def denoise(
     for half, reference in enumerate(made.references, start=1):
         write_volume(out / f"half{half}.mrc", reference.cpu().numpy(), pixel, files.placement)
     write_json(out / "diagnostics.json", made.diagnostics)
-    typer.echo(f"half-maps: FSC {HALF_MAPS} at {told(resolution_at(curve, HALF_MAPS, box, pixel), box, pixel)}")
+    tell(f"half-maps: FSC {HALF_MAPS} at {told(resolution_at(curve, HALF_MAPS, box, pixel), box, pixel)}")
     _tell(method, made.diagnostics, box * pixel, out)
 
 
@@ -91,9 +92,9 @@ def _policy(trailing_shells: int | None, settings: "RegulariserSettings") -> "Po
 def _tell(method: str, diagnostics: dict[str, Any], box_angst: float, out: Path) -> None:
     """Where the maps are and were cut, and what their certificate says."""
     cut = diagnostics["trailing_shell"]
-    typer.echo(f"{method}: {f'cut at {box_angst / cut:.2f} Å' if cut else 'not cut'}: {out}/half1.mrc, half2.mrc")
+    tell(f"{method}: {f'cut at {box_angst / cut:.2f} Å' if cut else 'not cut'}: {out}/half1.mrc, half2.mrc")
     if (found := diagnostics.get("certificate")) is not None:
-        typer.echo(f"certificate: {found['verdict']}: {'; '.join(found['words'])}")
+        tell(f"certificate: {found['verdict']}: {'; '.join(found['words'])}")
 
 
 def _check_symmetry(symmetry: str) -> None:

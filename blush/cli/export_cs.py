@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from blush.report.tell import tell
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -26,4 +28,4 @@ def export_cs(
     """
     from blush.jobs.export_cs import export_cs as step
 
-    typer.echo(f"{step(source, output, leave_out_aberrations)}: give it to cryoSPARC's job Import Result Group")
+    tell(f"{step(source, output, leave_out_aberrations)}: give it to cryoSPARC's job Import Result Group")

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from blush.report.tell import tell
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -33,5 +35,5 @@ def export_star(
     options = CsOptions(None if project is None else project.absolute(), others, leave_out_aberrations)
     made = step(table, target, options)
     for warning in made.warnings:
-        typer.echo(f"warning: {warning}", err=True)
-    typer.echo(f"{target}: {made.particles} particles")
+        tell(f"warning: {warning}", 9, err=True)
+    tell(f"{target}: {made.particles} particles")

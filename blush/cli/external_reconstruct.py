@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from blush.report.tell import tell
+
 if TYPE_CHECKING:
     from blush.config.embedded import EmbeddedConfig
 
@@ -33,7 +35,10 @@ def external_reconstruct(
         str | None, typer.Option(help="Numbers of GPUs with commas, as RELION gives them, shared by half; -1: none.")
     ] = None,
     wait_minutes: Annotated[
-        float, typer.Option(min=0, help="Longest wait for the other half, where the regulariser needs both.")
+        float,
+        typer.Option(
+            min=0, metavar="MINUTES", help="Longest wait for the other half, where the regulariser needs both."
+        ),
     ] = 10,
 ) -> None:
     """Make a map that RELION (3.1 or later) reconstructs externally.
@@ -50,7 +55,7 @@ def external_reconstruct(
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at first use
     from blush.jobs.external_reconstruct import external_reconstruct as make
 
-    typer.echo(str(make(star, settings, out=out, wait_seconds=60 * wait_minutes)))
+    tell(str(make(star, settings, out=out, wait_seconds=60 * wait_minutes)))
 
 
 def _on_gpu(settings: "EmbeddedConfig", gpu: str, star: Path) -> "EmbeddedConfig":

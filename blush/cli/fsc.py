@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from blush.report.tell import tell
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -36,7 +38,7 @@ def fsc(
     (first, second), solvent, pixel = files.halves, files.mask, files.pixel_size_angst
     box = first.shape[0]
     for warning in () if truth else half_map_doubts(first, second, pixel):
-        typer.echo(f"warning: {warning}", err=True)
+        tell(f"warning: {warning}", 9, err=True)
     threshold = TRUTH if truth else HALF_MAPS
     curves = {"unmasked": correlation(first, second)}
     if solvent is not None:
@@ -45,13 +47,13 @@ def fsc(
         else:
             measured = masked_fsc(first, second, solvent, seed)
             curves |= {"masked": measured.masked, "randomised": measured.randomised, "corrected": measured.corrected}
-    typer.echo("shell  resolution  " + "  ".join(f"{name:>10}" for name in curves))
+    tell("shell  resolution  " + "  ".join(f"{name:>10}" for name in curves))
     for shell in range(1, box // 2 + 1):
         values = "  ".join(f"{float(curve[shell]):10.6f}" for curve in curves.values())
-        typer.echo(f"{shell:5d}  {box * pixel / shell:8.3f} Å  {values}")
+        tell(f"{shell:5d}  {box * pixel / shell:8.3f} Å  {values}")
     for name, curve in curves.items():
         resolution = resolution_at(curve, threshold, box, pixel)
         if name != "randomised":
-            typer.echo(f"{name}: FSC {threshold:.3f} at {told(resolution, box, pixel)}")
+            tell(f"{name}: FSC {threshold:.3f} at {told(resolution, box, pixel)}")
     if xml is not None:
         write_fsc_xml(xml, list(curves.values())[-1].numpy(), box * pixel, "Blush FSC")

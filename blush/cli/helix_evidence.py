@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from blush.errors import BlushError, Problem
+from blush.report.tell import tell
 
 if TYPE_CHECKING:
     from blush.geometry.helix import Helix
@@ -43,24 +44,24 @@ def helix_evidence(
         sys.stderr.write("\n")
     _tell(record)
     written = write_evidence(out, record)
-    typer.echo(str(written))
-    typer.echo(str(write_evidence_page(written.parent, record)))
+    tell(str(written))
+    tell(str(write_evidence_page(written.parent, record)))
 
 
 def _tell(record: dict[str, Any]) -> None:
     several = len(record["runs"]) > 1
-    typer.echo(f"{'symmetry':32s} {'FSC 0.143':>10s} {'difference':>12s} {'error':>8s}")
+    tell(f"{'symmetry':32s} {'FSC 0.143':>10s} {'difference':>12s} {'error':>8s}")
     for one in record["candidates"]:
         name = one["name"] + (f" ({Path(one['run']).name})" if several else "")
         if one["left_out"]:
-            typer.echo(f"{name:32s} left out: {one['left_out']}")
+            tell(f"{name:32s} left out: {one['left_out']}")
             continue
         error = one["difference_error"]
         shown = "" if error is None else f"{error:8.0f}"
         verdict = "" if one is record["candidates"][0] else one["verdict"]
-        typer.echo(f"{name:32s} {one['resolution_angst']:8.1f} Å {one['difference']:12.0f} {shown:>8s}  {verdict}")
+        tell(f"{name:32s} {one['resolution_angst']:8.1f} Å {one['difference']:12.0f} {shown:>8s}  {verdict}")
     for text in record["conclusions"]:
-        typer.echo(text)
+        tell(text)
 
 
 def _helix(text: str) -> "Helix":

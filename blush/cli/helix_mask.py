@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from blush.errors import BlushError, Problem
+from blush.report.tell import tell
 
 
 def register(app: typer.Typer) -> None:
@@ -49,4 +50,4 @@ def helix_mask(
     output.parent.mkdir(parents=True, exist_ok=True)
     mask = central_mask(box, pixel, Tube(diameter, inner_diameter), central_fraction, edge)
     write_volume(output, mask.numpy(), pixel)
-    typer.echo(str(output))
+    tell(str(output))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blush.errors import BlushError, Problem
+from blush.report.tell import tell
 
 if TYPE_CHECKING:
     from blush.geometry.helix import Helix
@@ -69,13 +70,13 @@ def helix_start(
         elif particles is not None:
             found, shown = write_from_segments(wanted, wish, particles, filaments), "the filaments, noise included"
         likely = sum(share > found.explained - 0.002 for share in found.spread)
-        typer.echo(f"explains {found.explained:.1%} of {shown}; {likely} of {beginnings} beginnings came to it")
+        tell(f"explains {found.explained:.1%} of {shown}; {likely} of {beginnings} beginnings came to it")
     elif model is not None and rise is not None and twist is not None:
         specimen = Specimen(model=model, chains=tuple(chain) if chain else None)
         write_model(wanted, _helix(rise, twist, fold), specimen, axis)
     else:
         write_cylinder(wanted)
-    typer.echo(str(output))
+    tell(str(output))
 
 
 def _check(box: int, pixel_size_angst: float, diameter_angst: float, inner_angst: float) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blush.errors import BlushError, Problem
+from blush.report.tell import tell
 
 if TYPE_CHECKING:
     from blush.jobs.helix_symmetry import Sought
@@ -59,21 +60,21 @@ def helix_symmetry(
     sought = Sought(maps, start, (rise_range, twist_range), central_fraction, tube, resolution, pixel_size)
     _tell_single(sought)
     found, record = find_symmetry(sought)
-    typer.echo("         rise (Å)  twist (°)  cross-over (Å)  trilinear variance")
+    tell("         rise (Å)  twist (°)  cross-over (Å)  trilinear variance")
     for name, helix in (("start", start), ("found", found.helix)):
         crossover, spread = f"{helix.crossover_angst:14.1f}", record["trilinear_variance"][name]
-        typer.echo(f"{name:7s} {helix.rise_angst:9.4f} {helix.twist_deg:10.4f}  {crossover} {spread:19.6e}")
-    typer.echo(f"correlation along the screw {found.score:.4f}")
+        tell(f"{name:7s} {helix.rise_angst:9.4f} {helix.twist_deg:10.4f}  {crossover} {spread:19.6e}")
+    tell(f"correlation along the screw {found.score:.4f}")
     for name in found.at_limit:
-        typer.echo(f"blush: warning: {name} is at its limit, and no optimum: widen its range", err=True)
+        tell(f"blush: warning: {name} is at its limit, and no optimum: widen its range", 9, err=True)
     if imposed is not None:
         impose_on_file(sought, found.helix, imposed, trilinear=trilinear)
-        typer.echo(str(imposed))
+        tell(str(imposed))
     if out is not None:
-        typer.echo(str(write_record(out, record)))
-        typer.echo(str(write_symmetry_page(out, record)))
+        tell(str(write_record(out, record)))
+        tell(str(write_symmetry_page(out, record)))
 
 
 def _tell_single(sought: "Sought") -> None:
     if len(sought.maps) == 1:
-        typer.echo("blush: warning: one map cannot tell signal from what was imposed on it; give half-maps", err=True)
+        tell("blush: warning: one map cannot tell signal from what was imposed on it; give half-maps", err=True)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from blush.errors import BlushError, Problem, condensed
+from blush.report.tell import tell
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +42,7 @@ def _check(source: Path, is_star: bool) -> None:
 
     findings = check_particles(source) if is_star else check_run(run_settings(source))
     for warning in condensed(findings.warnings):
-        typer.echo(f"warning: {warning}", err=True)
+        tell(f"warning: {warning}", 9, err=True)
     findings.refuse(str(source))
     n_particles = len(findings.particles) if findings.particles else 0
-    typer.echo(f"{source}: {n_particles} particles, no problems, {len(findings.warnings)} warning(s)")
+    tell(f"{source}: {n_particles} particles, no problems, {len(findings.warnings)} warning(s)")

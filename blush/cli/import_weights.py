@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from blush.errors import BlushError, Problem
+from blush.report.tell import tell
 
 
 def register(app: typer.Typer) -> None:
@@ -29,12 +30,12 @@ def import_weights(
     save_weights(out, tensors, card)
     made = load_weights(out)
     voxel = ANY_VOXEL_SIZE if card.voxel_size_angst is None else f"{card.voxel_size_angst:g} Å"
-    typer.echo(f"network: {card.arch}, width {card.width}, depth {card.depth}")
-    typer.echo(f"parameters: {made.n_parameters:,} in {len(tensors)} tensors")
-    typer.echo(f"voxel size: {voxel}")
+    tell(f"network: {card.arch}, width {card.width}, depth {card.depth}")
+    tell(f"parameters: {made.n_parameters:,} in {len(tensors)} tensors")
+    tell(f"voxel size: {voxel}")
     if card.block_px:
-        typer.echo(f"patches: {card.block_px} px")
+        tell(f"patches: {card.block_px} px")
     if card.licence:
-        typer.echo(f"licence: {card.licence}")
-    typer.echo(f"sha256: {made.sha256}")
-    typer.echo(f"written: {out}")
+        tell(f"licence: {card.licence}")
+    tell(f"sha256: {made.sha256}")
+    tell(f"written: {out}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blush.errors import BlushError, Problem
+from blush.report.tell import tell
 
 if TYPE_CHECKING:
     from blush.io.cs_fields import CsOptions
@@ -90,10 +91,10 @@ def init(
     )
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(text, encoding="utf-8")
-    typer.echo(f"{config} is written: {images.note}")
+    tell(f"{config} is written: {images.note}")
     if TUBE in answers:
-        typer.echo(f"first:  give helix.rise_angst and helix.twist_deg in {config}; no table has them: docs/helical.md")
-    typer.echo(f"next:  blush run {config}      (or only check the input: blush import {config} --check-only)")
+        tell(f"first:  give helix.rise_angst and helix.twist_deg in {config}; no table has them: docs/helical.md")
+    tell(f"next:  blush run {config}      (or only check the input: blush import {config} --check-only)", 7)
 
 
 FILES = ("particles", "reference")
@@ -168,14 +169,14 @@ class Interview:
         """One answer from the terminal, asked for until it is right."""
         found = self.found.get(key, ())
         if len(found) > 1:
-            typer.echo(f"  found here: {', '.join(found)}")
+            tell(f"  found here: {', '.join(found)}")
         default = found[0] if len(found) == 1 else None
         while True:
             answer: str = typer.prompt(QUESTIONS[key], default=default)
             try:
                 return self.checked(key, answer.strip())
             except BlushError as error:
-                typer.echo(f"  {error}")
+                tell(f"  {error}")
 
     def checked(self, key: str, answer: str | float) -> str | float:
         """An answer that is right."""
@@ -196,7 +197,7 @@ class Interview:
     def tell(self, note: str) -> None:
         """What was read from a file, where somebody looks on."""
         if self.asks:
-            typer.echo(f"  {note}")
+            tell(f"  {note}")
 
     def missing(self, key: str) -> Problem:
         """What has to be given, and what could be."""

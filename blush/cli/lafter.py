@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from blush.errors import BlushError
+from blush.report.tell import tell
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +33,7 @@ def lafter(
     files = read_half_maps(half1, half2, mask, pixel_size)
     (first, second), pixel = files.halves, files.pixel_size_angst
     for warning in half_map_doubts(first, second, pixel):
-        typer.echo(f"warning: {warning}", err=True)
+        tell(f"warning: {warning}", 9, err=True)
     box = first.shape[0]
     radius_px = (diameter or 0.9 * box * pixel) / (2 * pixel)
     solvent = particle_mask(box, radius_px, first) if files.mask is None else files.mask
@@ -41,13 +42,11 @@ def lafter(
     except ValueError as error:
         raise BlushError("the half-maps cannot be filtered", [str(error)]) from None
     write_volume(out, made.map.numpy(), pixel / UPSAMPLING, files.placement.finer(UPSAMPLING))
-    typer.echo("shell  resolution        Cref  FSC with the sum")
+    tell("shell  resolution        Cref  FSC with the sum")
     for shell in range(1, box // 2 + 1):
         values = f"{float(made.cref[shell]):10.4f}  {float(made.fsc_to_sum[shell]):16.4f}"
-        typer.echo(f"{shell:5d}  {box * pixel / shell:8.3f} Å  {values}")
-    typer.echo(
-        f"{len(made.bands)} bands to {pixel / made.bands[-1].high:.2f} Å, signal in {made.agreed:.1%} of the mask"
-    )
+        tell(f"{shell:5d}  {box * pixel / shell:8.3f} Å  {values}")
+    tell(f"{len(made.bands)} bands to {pixel / made.bands[-1].high:.2f} Å, signal in {made.agreed:.1%} of the mask")
     difference = made.excess()
-    typer.echo(f"FSC with the sum is {abs(difference):.3f} {'above' if difference > 0 else 'below'} Cref on average")
-    typer.echo(str(out))
+    tell(f"FSC with the sum is {abs(difference):.3f} {'above' if difference > 0 else 'below'} Cref on average")
+    tell(str(out))

@@ -4,7 +4,6 @@ import importlib
 import pkgutil
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from typer.models import CommandInfo, TyperInfo
 
 import blush.cli
 from blush.errors import BlushError, refused_by_system
+from blush.report.tell import tell
 
 app = typer.Typer(
     name="blush",
@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 
 
+_BOXES = 78
+"""Columns that help in boxes takes: below them rich cuts the names of options short."""
 PANELS = {
     "Begin and continue": ("init", "import", "run", "refine", "classify", "multibody"),
     "Look": ("status", "watch", "report", "check-device"),
@@ -87,8 +89,21 @@ def name_of(info: CommandInfo | TyperInfo) -> str:
 register_commands()
 
 
+def fit_help(columns: int) -> None:
+    """Show help without boxes on a narrow terminal, where boxes leave no room for the names of options."""
+    if columns >= _BOXES:
+        return
+    app.info.context_settings = {"terminal_width": columns}  # else at least 50
+    groups = [info.typer_instance for info in app.registered_groups]
+    for one in (app, *(group for group in groups if group is not None)):
+        one.rich_markup_mode = None
+        for info in one.registered_commands:
+            info.short_help = (info.callback.__doc__ or "").partition("\n\n")[0]  # else cut short
+
+
 def main() -> None:
     """Run the command line; exit with 2 on mistakes and refusals of the system, with a traceback on a bug."""
+    fit_help(shutil.get_terminal_size().columns)
     try:
         app()
     except BlushError as error:
@@ -99,7 +114,7 @@ def main() -> None:
         told = refusal
     else:
         return
-    sys.stderr.write(f"blush: {told}\n")
+    tell(f"blush: {told}", 2, err=True)
     raise SystemExit(2)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from blush.errors import BlushError, Problem
+from blush.report.tell import tell
 
 
 def register(app: typer.Typer) -> None:
@@ -38,11 +39,11 @@ def motions(
     found = find_motions(source, seed)
     if component is not None:
         path, count = select_images(found, Choice(component, low, high, mode), output, particles)
-        typer.echo(f"{count} of {found.record.n_images} images: {path}")
+        tell(f"{count} of {found.record.n_images} images: {path}")
         return
-    typer.echo("\n".join(found.found.lines()))
+    tell("\n".join(found.found.lines()))
     folder = found.path.parent / FOLDER if out is None else out
     write_analysis(found, folder, components, seed, maps)
     from blush.report.motion_sections import write_motion_page
 
-    typer.echo(f"\n{write_motion_page(folder)}")
+    tell(f"\n{write_motion_page(folder)}")

@@ -7,6 +7,7 @@ import typer
 
 from blush.cli.watch import WHICH
 from blush.errors import BlushError, Problem
+from blush.report.tell import tell
 
 if TYPE_CHECKING:
     from blush.jobs.orientation import Measured
@@ -55,21 +56,21 @@ def orientation(
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "orientation.json", found.record())
         write_curves(out / "orientation.npz", found.orientation, source)
-        typer.echo(str(write_direction_page(out)))
+        tell(str(write_direction_page(out)))
 
 
 def _show(found: "Measured") -> None:
     """Verdict and figures."""
     directions, number = found.orientation.record(), found.by_number
-    typer.echo(found.orientation.verdict())
+    tell(found.orientation.verdict())
     least = directions["cfar_isotropic_min"]
-    typer.echo(f"cFAR  {directions['cfar']:.3f}  preferred orientation below {directions['cfar_least']}, if also below")
-    typer.echo(f"             {least:.3f}, the least of isotropic halves with this mask and FSC")
-    typer.echo(f"SCF*  {directions['scf_star']:.3f}  uneven views below {directions['scf_star_least']:.3f}")
+    limit = f"preferred orientation below {directions['cfar_least']}, if also below {least:.3f}"
+    tell(f"cFAR  {directions['cfar']:.3f}  {limit}, the least of isotropic halves with this mask and FSC", 13)
+    tell(f"SCF*  {directions['scf_star']:.3f}  uneven views below {directions['scf_star_least']:.3f}", 13)
     ends = {name: value for name, value in directions["resolution_angst"].items() if value is not None}
-    typer.echo("resolution by direction: " + ", ".join(f"{name} {value:.2f} Å" for name, value in ends.items()))
-    typer.echo("particles  resolution, predicted at these poses")
+    tell("resolution by direction: " + ", ".join(f"{name} {value:.2f} Å" for name, value in ends.items()), 2)
+    tell("particles  resolution, predicted at these poses")
     for count, resolution_angst in zip(number.particles, number.resolution_angst, strict=True):
-        typer.echo(f"{count:9d}  {resolution_angst:.2f} Å")
+        tell(f"{count:9d}  {resolution_angst:.2f} Å")
     if number.bfactor_angst2 is not None:
-        typer.echo(f"B-factor of that line {number.bfactor_angst2:.0f} Å² (fewer particles would be aligned worse)")
+        tell(f"B-factor of that line {number.bfactor_angst2:.0f} Å² (fewer particles would be aligned worse)")

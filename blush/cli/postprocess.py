@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blush.errors import BlushError, Problem
+from blush.report.tell import tell
 
 if TYPE_CHECKING:
     from blush.validate.postprocess import Postprocessed
@@ -76,7 +77,7 @@ def postprocess(
     if locres:
         from blush.validate.local_resolution import local_resolution_files
 
-        typer.echo(local_resolution_files(out, half1, half2, seed, pixel_size, result.bfactor_angst2).summary())
+        tell(local_resolution_files(out, half1, half2, seed, pixel_size, result.bfactor_angst2).summary())
 
 
 def _refuse_ignored(context: typer.Context) -> None:
@@ -100,8 +101,8 @@ def _tell(result: "Postprocessed") -> None:
     from blush.fourier.limits import told
 
     for warning in result.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        tell(f"warning: {warning}", 9, err=True)
     box, pixel = result.map.shape[0], result.pixel_size_angst
-    typer.echo(f"resolution {told(result.resolution_angst, box, pixel)}")
-    typer.echo(f"unmasked {told(result.unmasked_resolution_angst, box, pixel)}")
-    typer.echo(f"B-factor {result.bfactor_told}")
+    tell(f"resolution {told(result.resolution_angst, box, pixel)}")
+    tell(f"unmasked {told(result.unmasked_resolution_angst, box, pixel)}")
+    tell(f"B-factor {result.bfactor_told}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blush.errors import BlushError, Problem
+from blush.report.tell import tell
 
 if TYPE_CHECKING:
     from blush.bodies.proposal import NamedParts
@@ -51,15 +52,13 @@ def propose_bodies(
     for entry in found["bodies"]:
         x, y, z = entry["centre_angst"]
         where = f"about {entry['kilodalton']:.0f} kDa, centre {x:.0f}, {y:.0f}, {z:.0f} Å"
-        typer.echo(f"{entry['name']}: {where}, hinges with {entry['hinge_with'] or 'nothing'}")
-    typer.echo(f"rigid motions of these bodies are {1 - found['flexible_share']:.0%} of the slow modes")
+        tell(f"{entry['name']}: {where}, hinges with {entry['hinge_with'] or 'nothing'}")
+    tell(f"rigid motions of these bodies are {1 - found['flexible_share']:.0%} of the slow modes")
     if not found["stands_out"]:
-        typer.echo(
-            "blush: warning: no number of bodies stands out; look at the page, and name them by --body", err=True
-        )
+        tell("blush: warning: no number of bodies stands out; look at the page, and name them by --body", err=True)
     for warning in found["warnings"]:
-        typer.echo(f"blush: warning: {warning}", err=True)
-    typer.echo(str(write_body_page(output)))
+        tell(f"blush: warning: {warning}", 9, err=True)
+    tell(str(write_body_page(output)))
 
 
 def _named(text: str) -> "NamedParts":

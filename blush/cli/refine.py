@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from blush.report.tell import tell
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -61,6 +63,6 @@ def run_job(config: Path, quiet: bool, job: str | None = None) -> None:
             write_report(body)
         write_report(run)
     except KeyboardInterrupt:
-        typer.echo("blush: stopped; the same command continues this run", err=True)
+        tell("blush: stopped; the same command continues this run", err=True)
         raise
     tell_results(run)

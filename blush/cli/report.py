@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from blush.cli.watch import WHICH
+from blush.report.tell import tell
 
 
 def register(app: typer.Typer) -> None:
@@ -21,4 +22,4 @@ def report(
     from blush.jobs.runs import run_of
     from blush.report.page import write_report
 
-    typer.echo(str(write_report(run_of(run), at_work)))
+    tell(str(write_report(run_of(run), at_work)))

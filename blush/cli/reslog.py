@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from blush.report.tell import tell
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -38,12 +40,12 @@ def reslog(
     is_table = place is not None and place.suffix in (".star", ".cs", ".csg")
     shown = _show if sys.stderr.isatty() else lambda done, total: None
     found, folder = measure_subsets(place if place is not None and is_table else run_of(place), wanted, shown)
-    typer.echo("particles  draw  resolution, at fixed poses")
+    tell("particles  draw  resolution, at fixed poses")
     for point in found.points:
         note = "" if point.is_counted else "  (not in the line)"
-        typer.echo(f"{point.particles:9d}  {point.draw:4d}  {point.resolution_angst:.2f} Å{note}")
-    typer.echo(verdict(found.record()))
-    typer.echo(str(write_reslog_page(folder)))
+        tell(f"{point.particles:9d}  {point.draw:4d}  {point.resolution_angst:.2f} Å{note}")
+    tell(verdict(found.record()))
+    tell(str(write_reslog_page(folder)))
 
 
 def _show(done: int, total: int) -> None:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from blush.report.tell import tell
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -31,4 +33,4 @@ def select(
         problem = Problem("is no list of numbers", "write it as --classes 1,3", where="--classes", value=classes)
         raise BlushError(TITLE, [problem]) from None
     made = select_classes(source, wanted, least_posterior, output)
-    typer.echo(f"{made.kept} of {made.total} images: {made.path}")
+    tell(f"{made.kept} of {made.total} images: {made.path}")

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from blush.report.tell import tell
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -38,12 +40,12 @@ def simulate(
 
     star = run(settings, _show if sys.stderr.isatty() else lambda stage, done, total: None)
     images = settings.imaging.n_particles if settings.filaments is None else settings.filaments.images
-    typer.echo(f"{images} particles: {star}")
+    tell(f"{images} particles: {star}")
     if settings.is_mixture:
         from blush.io.files import read_json
 
         classes = read_json(star.parent / "simulation.json")["derived"]["classes"]
-        typer.echo(", ".join(f"{one['name']} {one['count']}" for one in classes))
+        tell(", ".join(f"{one['name']} {one['count']}" for one in classes))
 
 
 def _nested(values: dict[str, Any]) -> dict[str, Any]:

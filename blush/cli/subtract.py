@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from blush.errors import BlushError, Problem
+from blush.report.tell import tell
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +44,7 @@ def subtract(
     if revert is not None:
         from blush.jobs.subtracted_table import revert as original
 
-        typer.echo(str(original(revert, output)))
+        tell(str(original(revert, output)))
         return
     if source is None or mask is None:
         raise _mistake("images or mask are missing", "give a run folder or particle STAR file, and --mask keep.mrc")
@@ -62,7 +63,7 @@ def subtract(
         memory_gb=memory_gb,
     )
     shown = _show if sys.stderr.isatty() else lambda stage, done, total: None
-    typer.echo(str(step(source, wanted, lambda text: typer.echo(text, err=True), shown)))
+    tell(str(step(source, wanted, lambda text: tell(text, err=True), shown)))
 
 
 def _mistake(message: str, remedy: str, where: str | None = None, value: str | None = None) -> BlushError:

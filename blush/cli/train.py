@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from blush.report.tell import tell
+
 if TYPE_CHECKING:
     from blush.config.training import TrainingConfig
 
@@ -44,14 +46,14 @@ def _command(step: str) -> Callable[..., None]:
         else:
             path = getattr(training, step)(read, _tell)
             _write_page(step, read)
-        typer.echo(str(path))
+        tell(str(path))
 
     return command
 
 
 def _tell(text: str) -> None:
     """One line of progress."""
-    typer.echo(text)
+    tell(text)
 
 
 def _write_page(step: str, config: "TrainingConfig") -> None:

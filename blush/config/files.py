@@ -10,9 +10,11 @@ from blush.config.mistakes import mistakes
 from blush.config.yaml_text import parse_yaml, read_yaml
 from blush.errors import BlushError, Problem
 
-__all__ = ["checked", "merged", "parsed_changes", "read_yaml", "resolved"]
+__all__ = ["NOT_WRITTEN", "checked", "merged", "parsed_changes", "read_yaml", "resolved"]
 _KEYWORDS = ("auto", "sphere", "shipped")
 _LONGEST_SHOWN, _MOST_LISTED = 200, 50
+NOT_WRITTEN = "correct the path, or write one: `blush init`"
+"""What to do about a configuration that is not there."""
 Model = TypeVar("Model", bound=BaseModel)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from blush.config.classification import Classification
-from blush.config.files import checked, merged, read_yaml, resolved
+from blush.config.files import NOT_WRITTEN, checked, merged, read_yaml, resolved
 from blush.config.helix import HelixSettings
 from blush.config.multibody import Multibody
 from blush.config.regulariser import RegulariserSettings
@@ -43,9 +43,6 @@ PATH_KEYS = (
     ("cryosparc", "project"),
     ("cryosparc", "passthrough"),
 )
-
-
-_NO_FILE = "correct the path, or write one: `blush init`"
 
 
 class RunConfig(Section):
@@ -141,5 +138,5 @@ def load_config(path: Path | str, overrides: dict[str, Any] | None = None) -> Ru
     BlushError
         With every mistake of the file.
     """
-    content = merged(read_yaml(Path(path), _NO_FILE), overrides or {})
+    content = merged(read_yaml(Path(path), NOT_WRITTEN), overrides or {})
     return checked(RunConfig, resolved(content, Path(path).absolute().parent, PATH_KEYS, "results"), path)

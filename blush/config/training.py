@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from blush.config.address import is_allowed
-from blush.config.files import checked, merged, read_yaml, resolved
+from blush.config.files import NOT_WRITTEN, checked, merged, read_yaml, resolved
 from blush.config.sections import PositiveInt, Section
 from blush.errors import BlushError, Problem
 
@@ -260,7 +260,7 @@ def holds_training(path: Path) -> bool:
     BlushError
         If it cannot be read, or has settings of both.
     """
-    content = read_yaml(path)
+    content = read_yaml(path, NOT_WRITTEN)
     if "sources" not in content:
         return False
     if both := sorted({"particles", "reference", "regulariser"} & content.keys()):

@@ -8,7 +8,7 @@ from typing import Any
 
 from blush.fourier.limits import told
 from blush.io.files import read_record
-from blush.report.display import tell
+from blush.report.tell import tell
 
 _COLUMN = 12
 _MEMBERS = ("warnings", "stop_reason", "iterations", "particles", "box_px", "pixel_size_angst")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import textwrap
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from blush.report.tell import tell, wrapped
 from blush.report.watch import Status, status_line, status_parts
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class Display:
         if self._live is None:
             tell(line, _INDENT)
         else:
-            for part in _wrapped(line, self._live.console.width, _INDENT):
+            for part in wrapped(line, self._live.console.width, _INDENT):
                 self._live.console.print(part, soft_wrap=True)
 
     def change(self, status: Status) -> None:
@@ -61,21 +60,6 @@ class Display:
         elif time.monotonic() - self._told >= PIPE_SECONDS and status_line(status) != self._last:
             self._last = status_line(status)
             self.keep(self._last)
-
-
-def tell(line: str, indent: int) -> None:
-    """Write a line: to a terminal in lines as wide as it is, all but the first indented; else as it is."""
-    is_terminal = sys.stdout.isatty()
-    parts = _wrapped(line, shutil.get_terminal_size().columns, indent) if is_terminal else [line]
-    sys.stdout.write("".join(f"{part}\n" for part in parts))
-    sys.stdout.flush()
-
-
-def _wrapped(line: str, columns: int, indent: int) -> list[str]:
-    """Parts of a line; words stay whole, so that a path can be copied."""
-    return textwrap.wrap(
-        line, max(20, columns), subsequent_indent=" " * indent, break_on_hyphens=False, break_long_words=False
-    )
 
 
 def _one_line(status: Status, columns: int) -> RenderableType:

@@ -17,7 +17,7 @@ from blush.jobs.progress import Record
 from blush.jobs.runs import is_training, last_change
 from blush.jobs.settings import SETTINGS
 from blush.report.closing import near
-from blush.report.display import tell
+from blush.report.tell import tell
 from blush.report.timing import compact
 from blush.report.watch import SILENT_SECONDS, Status
 from blush.report.watch_bodies import RunWatcher

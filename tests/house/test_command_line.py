@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import textwrap
 
 import pytest
 import typer
@@ -58,6 +59,37 @@ def test_every_command_has_its_place_in_the_help():
     shown = CliRunner().invoke(command.app, ["--help"], env={"COLUMNS": "80"}).stdout
     assert [shown.index(panel) for panel in command.PANELS] == sorted(shown.index(panel) for panel in command.PANELS)
     assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize("columns", [40, 72, 80])
+def test_help_names_every_option_whole_on_a_narrow_terminal(columns):
+    """In a process of its own: the width of boxes is fixed when the library is loaded."""
+    code = """
+        import shutil
+        import typer, typer.main
+        from typer.testing import CliRunner
+        from blush.cli.main import app, fit_help
+
+        def look(command, path):
+            shown = CliRunner().invoke(app, [*path, "--help"]).stdout
+            options = [name for one in getattr(command, "params", ()) for name in one.opts if name.startswith("--")]
+            for name in (*options, *getattr(command, "commands", {})):
+                if name not in shown:
+                    print(*path, name)
+            if "…" in shown:
+                print(*path, "is cut short")
+            for name, one in getattr(command, "commands", {}).items():
+                look(one, [*path, name])
+
+        fit_help(shutil.get_terminal_size().columns)
+        look(typer.main.get_command(app), [])
+        print("done")
+    """
+    environment = os.environ | {"COLUMNS": str(columns)}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout == "done\n", done.stdout + done.stderr
 
 
 def test_the_version_names_the_commit_of_a_clone(monkeypatch, tmp_path):

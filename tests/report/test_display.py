@@ -102,6 +102,21 @@ def test_a_pipe_gets_a_line_at_times_without_escape_codes(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
+def test_refusals_fit_the_terminal_and_every_line_of_them_keeps_its_place(tmp_path, columns):
+    text = on_terminal(columns, ["init", "--yes"], folder=tmp_path)
+    lines = [line for line in CONTROL.sub("", text).splitlines() if line.strip()]
+    assert max(map(len, lines)) <= columns
+    assert lines[0].startswith("blush: nothing was written")
+    assert [line.split(":")[0] for line in lines if line.startswith("  --")] == [
+        "  --particles",
+        "  --reference",
+        "  --diameter",
+    ]
+    assert all(line.startswith("  ") for line in lines[1:])
+    assert "--reference: Initial map, of any box and pixel size; none was found" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
 def test_the_list_of_runs_fits_the_terminal(finished_run, tmp_path, columns):
     shutil.copytree(finished_run, tmp_path / "results/done")
     write_json(tmp_path / "results/done/settings.json", {"job": "refine"})

@@ -8,7 +8,7 @@ import sys
 import zipfile
 
 import pytest
-from workflow_helpers import ROOT, run, snakemake, until
+from workflow_helpers import BIN, ROOT, run, snakemake, until
 
 from blush.cli.run import PROFILES, SNAKEFILE
 
@@ -98,6 +98,14 @@ def test_it_begins_with_how_to_follow_and_ends_with_what_was_found(run_from_its_
     assert page.split() == ["page", "results/tiny/report.html"]
     assert (folder / "report.html").is_file()
     assert "follow this run from another terminal: blush watch results/tiny\n" in said
+
+
+def test_a_finished_run_that_is_run_again_says_what_it_found(run_from_its_folder):
+    config, _, said = run_from_its_folder
+    again = run([str(BIN / "blush"), "run", config.name], config.parent)
+    ending = said[: said.index("blush: follow")].splitlines()[-4:]
+    assert again[: again.index("blush: follow")].splitlines()[-4:] == ending
+    assert "Nothing to be done" not in again
 
 
 def test_in_a_pipe_it_says_a_line_per_iteration_and_none_of_snakemakes(run_from_its_folder):

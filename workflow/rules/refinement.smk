@@ -74,8 +74,7 @@ onsuccess:
     stop_pool(pool_folder(RUN_CONFIG.run_dir))
     end_showing()
     tell_lost_results()
-    if any(job.rule.name == "all" for job in workflow.dag.targetjobs):
-        tell_results(RUN_CONFIG.run_dir)
+    tell_found()
 
 
 onerror:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from blush.cli.watch import followed
 from blush.report.closing import following, tell_results
+from snakemake.common import NOTHING_TO_BE_DONE_MSG
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
@@ -38,9 +39,11 @@ class OnTerminal(logging.Filter):
     def filter(self, record):
         if self.is_stopped:
             return False
+        text = record.getMessage()
+        if text == NOTHING_TO_BE_DONE_MSG and not only_looks():
+            tell_found()  # no hook of Snakemake is called then
         if not PLAIN:
             return True
-        text = record.getMessage()
         if getattr(record, "event", None) == LogEvent.JOB_ERROR:
             tell_failure(record)
         elif text.startswith("Trying to restart"):
@@ -51,6 +54,12 @@ class OnTerminal(logging.Filter):
             and record.levelno >= logging.ERROR
             and not hasattr(record, "rule_name")
         )
+
+
+def tell_found():
+    """Say what the run found, where the whole of it was asked for."""
+    if any(job.rule.name == "all" for job in workflow.dag.targetjobs):
+        tell_results(RUN_CONFIG.run_dir)
 
 
 def tell_failure(record):
