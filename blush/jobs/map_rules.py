@@ -58,6 +58,14 @@ class MapRules:
         shell
             Up to which both halves hold the same.
         """
+        mask = self.made_mask(total, shell)
+        if self.config.mask == "auto":
+            path = self.folder.iteration(self.state.iteration + 1) / "mask.mrc"
+            write_volume(path, mask.cpu().numpy(), self.state.facts.pixel_size_angst)
+        return mask
+
+    def made_mask(self, total: Accumulator, shell: int) -> Tensor:
+        """The same, and nothing is written."""
         folder, config, facts = self.folder, self.config, self.state.facts
         n, pixel = facts.box_px, facts.pixel_size_angst
         like = total.grid
@@ -70,9 +78,7 @@ class MapRules:
             return uploaded(given, like.device, like.dtype)
         lowpass_angst = n * pixel / shell
         shared = low_pass(reconstruct(shared_part(total, shell)), lowpass_angst, pixel)
-        mask = auto_mask(shared * sphere, pixel, facts.particle_diameter_angst, lowpass_angst).to(like) * sphere
-        write_volume(folder.iteration(self.state.iteration + 1) / "mask.mrc", mask.cpu().numpy(), pixel)
-        return mask
+        return auto_mask(shared * sphere, pixel, facts.particle_diameter_angst, lowpass_angst).to(like) * sphere
 
     def after_cross_correlation(self, half: Subset, reference: Tensor) -> Tensor:
         """The reference that follows a comparison by cross-correlation alone, from the map of that iteration."""

@@ -22,6 +22,7 @@ from blush.report import (
 )
 from blush.report.class_page import write_class_page
 from blush.report.direction_sections import direction_section
+from blush.report.evidence_page import evidence_section
 from blush.report.helix_section import helix_section
 from blush.report.iteration_steps import steps
 from blush.report.map_view import map_view
@@ -64,8 +65,8 @@ def _of_whole(data: RunData) -> RunData:
 def page(run: RunData) -> str:
     """The whole page."""
     sections: tuple[Callable[[RunData], str], ...] = (
-        map_view, _resolution, _slices, helix_section, _directions, _subsets, _iterations, _particles, _regulariser,
-        time_section,
+        map_view, _resolution, _slices, helix_section, _directions, _subsets, _evidence, _iterations, _particles,
+        _regulariser, time_section,
     )  # fmt: skip
     body = "".join(make(run) for make in sections)
     body += inputs_section(run, f'<p class="note">Written by Blush {escape(blush.__version__)}.</p>')
@@ -113,6 +114,12 @@ def _subsets(run: RunData) -> str:
     """Resolution of random subsets, where `blush reslog` has measured it."""
     record = run.root / "reslog/reslog.json"
     return reslog_section(read_record(record)) if record.exists() else ""
+
+
+def _evidence(run: RunData) -> str:
+    """What images say of the other half's map, where `blush evidence` has asked them."""
+    record = run.root / "evidence/evidence.json"
+    return evidence_section(read_record(record)) if record.exists() else ""
 
 
 def _iterations(run: RunData) -> str:
