@@ -16,7 +16,7 @@ def evidence(
     place: Annotated[
         Path | None, typer.Argument(help="Finished refinement, or its configuration; default: the newest run.")
     ] = None,
-    images: Annotated[int, typer.Option(min=20, help="Images of each half, drawn at random.")] = 500,
+    images: Annotated[int, typer.Option(min=20, help="Images of each half, drawn at random.")] = 200,
 ) -> None:
     """Tell images of each half from noise by the map of the other half, band by band: an FSC cannot refute a map.
 

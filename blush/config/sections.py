@@ -73,6 +73,11 @@ class Refinement(Section):
     reference_is_greyscale: bool = Field(
         default=False, description="Whether the reference has the grey scale of these particles already"
     )
+    temperature: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
+        default=1.0,
+        description="What the log likelihood of poses is divided by; auto: corrects for the circular mask, whose noise "
+        "is correlated; 1: as other programs have it. Filaments and bodies are always corrected",
+    )
     start_from: Literal["global", "poses"] = Field(
         default="global", description="global: search every pose; poses: refine those of the STAR file locally"
     )

@@ -23,13 +23,13 @@ from blush.io.particles import ParticleSet
 from blush.jobs.body_converge import MOTION_COLUMNS
 from blush.jobs.body_import import moved, on_body
 from blush.jobs.body_runs import BodyFacts, body_index, body_mask, half_map, read_bodies
-from blush.jobs.class_start import mask_temperature
 from blush.jobs.converge import control_settings
 from blush.jobs.inputs import environment, read_config, read_frozen_particles, read_plan
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.references import maps_of
 from blush.jobs.sealed import checked, kept, written
 from blush.jobs.start import first_poses
+from blush.jobs.temperature import mask_temperature
 from blush.maximization.motion import first_motion
 from blush.maximization.noise import update_scale
 from blush.maximization.resolution import resolutions_angst

@@ -12,12 +12,9 @@ from torch import Tensor
 
 from blush.config import RunConfig
 from blush.expectation.initial_noise import initial_noise
-from blush.expectation.prepare import MASK_EDGE_PX
 from blush.fourier.filter import low_pass
-from blush.fourier.mask import soft_circle
 from blush.io.files import save_npz
 from blush.io.mrc import read_volume, write_volume
-from blush.io.optics import OpticsGroup
 from blush.io.particle_columns import NUMERIC_COLUMNS
 from blush.io.particles import ParticleSet
 from blush.io.star import read_star
@@ -27,6 +24,7 @@ from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.references import maps_of
 from blush.jobs.sealed import checked, kept, written
 from blush.jobs.start import first_poses
+from blush.jobs.temperature import mask_temperature
 from blush.maximization.spectra import expected_signal_to_noise
 from blush.refine.classify import first_class_state
 from blush.refine.control import ClassifyControl
@@ -141,17 +139,6 @@ def _temperature(config: RunConfig, particles: ParticleSet) -> float:
     """What the log likelihood of classes is divided by."""
     chosen = config.classification
     return mask_temperature(config, particles.optics[0]) if chosen.temperature == "auto" else float(chosen.temperature)
-
-
-def mask_temperature(config: RunConfig, optics: OpticsGroup) -> float:
-    """By how much a likelihood of masked images is too sure.
-
-    The transform of a masked image is correlated, as if it had fewer components than it has: by the mean square of the
-    mask. Its variance is measured with the mask, so that a likelihood which adds up all components is too sure by that.
-    """
-    radius_px = config.particle_diameter_angst / (2 * optics.pixel_size_angst)
-    mask = soft_circle(optics.box_px, radius_px, MASK_EDGE_PX, dtype=torch.float64)
-    return 1 / float(mask.square().mean())
 
 
 def _labels(folder: RunFolder, config: RunConfig, particles: ParticleSet) -> NDArray[np.int64]:

@@ -39,7 +39,7 @@ def _filaments(root: Path, particles: ParticleSet, state: State, poses: refineme
 
 
 def tube_temperature(config: RunConfig, optics: OpticsGroup) -> float:
-    """By how much a likelihood of segments in their tubes is too sure; see `blush.jobs.class_start.mask_temperature`.
+    """By how much a likelihood of segments in their tubes is too sure; see `blush.jobs.temperature.mask_temperature`.
 
     Raises
     ------

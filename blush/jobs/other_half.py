@@ -23,7 +23,6 @@ from blush.fourier.transform import transform
 from blush.geometry.symmetry import operators
 from blush.io.files import load_npz, write_json
 from blush.io.particles import ParticleSet
-from blush.jobs.class_start import mask_temperature
 from blush.jobs.denoise_and_trail import regularised
 from blush.jobs.expect import build_model
 from blush.jobs.inputs import environment, latest_state, read_config, read_frozen_particles, read_plan, with_poses
@@ -31,6 +30,7 @@ from blush.jobs.layout import RunFolder
 from blush.jobs.map_rules import MapRules
 from blush.jobs.reduce import load_sums
 from blush.jobs.sealed import checked
+from blush.jobs.temperature import mask_temperature
 from blush.maximization.halves import join_shell
 from blush.refine.schedule import shell_of_resolution
 from blush.refine.state import State, load_state
@@ -120,8 +120,8 @@ def _opened(root: Path, images: int) -> _Run:
         raise BlushError(TITLE, [_unfit(root, last)])
     config = read_config(root)
     state = load_state(checked(folder, folder.state(last.iteration - 1)))
-    if state.search.first_cc:
-        fault = "compared images by correlation to its end, which is no likelihood"
+    if state.search.first_cc or state.iteration < 1:
+        fault = "ended after its first comparison with the reference it was given"
         raise BlushError(TITLE, [Problem(fault, "raise refinement.max_iterations and run again", str(root))])
     drawn = tuple(_drawn(rows, images, config.seed, index) for index, rows in enumerate(read_plan(root).rows))
     return _Run(folder, config, state, last, read_frozen_particles(root), drawn, *environment(config))
@@ -154,9 +154,11 @@ def _edges(run: _Run) -> list[int]:
 def _references(run: _Run, config: RunConfig) -> list[Tensor]:
     """What the regulariser makes of the sums of either half, which know no image of the other.
 
-    These are the sums that the references of the last iteration were made of, but no shell is joined, and the mask of a
-    half comes from its own map.
+    These are the sums that the references of the last iteration were made of, but no shell is joined, and a mask that
+    is made from maps comes from that of the half alone.
     """
+    once = config.regulariser.model_copy(update={"certificate": False, "jacobian_passes": 0})
+    config = config.model_copy(update={"regulariser": once})
     folder, facts, iteration = run.folder, run.state.facts, run.state.iteration
     before = load_state(checked(folder, folder.state(iteration - 1)))
     pair = tuple(load_sums(folder, iteration, half, facts.box_px, run.device) for half in HALVES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from blush.jobs.inputs import POSE_COLUMNS, TABLE_COLUMNS, environment, read_con
 from blush.jobs.layout import RunFolder, Stopwatch
 from blush.jobs.references import maps_of
 from blush.jobs.sealed import checked, kept, written
+from blush.jobs.temperature import mask_temperature
 from blush.refine.start import FirstSampling, ParticleGeometry, first_state
 from blush.refine.state import State, load_state, save_state
 
@@ -77,6 +79,9 @@ def start(root: Path, then: First | None = None) -> Path:
         first_cc=not config.refinement.reference_is_greyscale,
     )
     poses = first_poses(particles)
+    given = config.refinement.temperature
+    temperature = mask_temperature(config, optics) if given == "auto" else float(given)
+    state = replace(state, search=replace(state.search, pose_temperature=temperature))
     state = state if then is None else then(particles, state, poses)
     reference, _ = read_volume(checked(folder, folder.first_map()))
     filtered = low_pass(torch.from_numpy(reference), config.initial_lowpass_angst, pixel).numpy()

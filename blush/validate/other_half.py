@@ -34,6 +34,8 @@ from blush.validate.filament_evidence import Compared
 Floats = NDArray[np.float64]
 ODDS = 20.0
 CHANCE = 1 / ODDS
+LEAST_GAIN = 0.002
+"""Of an image, below which a difference is none: a search leaves out 0.001 of the probability."""
 RARE = 1e-3
 """Probability of so many told images of noise below which they are a finding."""
 _WORDS = {"better": "supported", "worse": "refuted", "not told apart": "silent"}
@@ -114,7 +116,7 @@ class Told:
         """Every band: its ends in Å, what it adds to the log evidence of an image, its error, and a verdict."""
         found, before, start = [], np.zeros(len(self.half)), math.inf
         for column, edge in enumerate(self.edges_angst):
-            compared = Compared(self.log_gain[:, column] - before, self.half)
+            compared = self._against(self.log_gain[:, column] - before)
             found.append(
                 {
                     "from_angst": start if math.isfinite(start) else None,
@@ -148,10 +150,13 @@ class Told:
             "verdict": verdict,
         }
         if self.plain is not None:
-            compared = Compared(self.log_gain[:, -1] - self.plain, self.half)
+            compared = self._against(self.log_gain[:, -1] - self.plain)
             found["regulariser"] = _figures(compared) | {"verdict": compared.verdict}
             words.append(_against_plain(compared))
         return found | {"words": words}
+
+    def _against(self, difference: Floats) -> Compared:
+        return Compared(difference, self.half, LEAST_GAIN * len(difference))
 
     def _verdict(self) -> tuple[str, list[str]]:
         share = f"{self.told.mean():.0%} of the images are told from noise by the map of the half they are not in"

@@ -37,3 +37,20 @@ def test_offsets_in_pixels_are_searched_in_angstrom(started):
     state = load_state(started.state(0))
     assert (state.search.offset_range_angst, state.search.offset_step_angst) == (13.0, 13.0)
     assert state.search.first_cc
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [({}, 1.0), ({"temperature": 1.5}, 1.5), ({"temperature": "auto"}, None)]
+)
+def test_the_temperature_of_poses_is_one_over_the_mean_square_of_the_circle(make_config, tmp_path, given, expected):
+    """A circle of 170 Å with a raised-cosine edge of 5 px around it, 6.5 Å per pixel."""
+    config = make_config(tmp_path, refinement={"max_iterations": 3, **given})
+    steps.import_run(config)
+    steps.start(config.run_dir)
+    found = load_state(RunFolder(config.run_dir).state(0)).search.pose_temperature
+    if expected is None:
+        y, x = np.indices((32, 32)) - 16
+        beyond = np.clip((np.hypot(x, y) - 85 / 6.5) / 5, 0, 1)
+        expected = 1 / np.mean(((1 + np.cos(np.pi * beyond)) / 2) ** 2)
+        assert expected > 1.2
+    assert found == pytest.approx(expected)
