@@ -27,7 +27,7 @@ _BOXES = 78
 PANELS = {
     "Begin and continue": ("init", "import", "run", "refine", "classify", "multibody"),
     "Look": ("status", "watch", "report", "check-device"),
-    "Maps": ("postprocess", "orientation", "reslog", "fsc", "denoise", "lafter", "external-reconstruct"),
+    "Maps": ("postprocess", "evidence", "orientation", "reslog", "fsc", "denoise", "lafter", "external-reconstruct"),
     "Particles and classes": ("select", "subtract", "export-cs", "export-star", "simulate", "classes"),
     "Bodies": ("propose-bodies", "motions"),
     "Filaments": ("helix-start", "helix-symmetry", "helix-evidence", "helix-mask"),

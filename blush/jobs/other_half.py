@@ -69,7 +69,7 @@ def weigh_halves(root: Path, images: int, progress: Progress = lambda done, tota
     Parameters
     ----------
     images
-        Of each half, drawn at random (the same with the same seed of the run); all, where there are no more.
+        How many of each half, drawn at random (the same with the same seed of the run); all, where there are no more.
     progress
         Called with images told and images in all.
 
