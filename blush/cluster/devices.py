@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,34 @@ def visible_gpus() -> list[str]:
         return []
     count = sum(line.startswith("GPU ") for line in listing.stdout.splitlines()) if listing.returncode == 0 else 0
     return [str(number) for number in range(count)]
+
+
+@dataclass(frozen=True)
+class GpuMemory:
+    """A GPU by name, and its memory in bytes."""
+
+    name: str
+    free_bytes: int
+    total_bytes: int
+
+
+def gpu_memory() -> list[GpuMemory]:
+    """Memory of the GPUs this process may use, in the order of `visible_gpus`; nothing where nvidia-smi says nothing.
+
+    Without torch, which would keep part of that memory for as long as this process lives.
+    """
+    command = ["nvidia-smi", "--query-gpu=name,memory.free,memory.total", "--format=csv,noheader,nounits"]
+    found = []
+    for number in visible_gpus():
+        try:
+            done = subprocess.run([*command, "-i", number], capture_output=True, text=True, timeout=60, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return []
+        fields = [field.strip() for field in done.stdout.strip().split(",")]
+        if done.returncode != 0 or len(fields) != 3 or not all(field.isdigit() for field in fields[1:]):
+            return []
+        found.append(GpuMemory(f"GPU {number} ({fields[0]})", int(fields[1]) * 2**20, int(fields[2]) * 2**20))
+    return found
 
 
 def usable_cores() -> int:

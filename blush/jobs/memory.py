@@ -17,6 +17,7 @@ from blush.geometry.sampling import offset_grid
 from blush.geometry.symmetry import operators
 from blush.io.particles import ParticleSet
 from blush.jobs.body_runs import which_are_refined
+from blush.jobs.gpu_memory import check_gpus
 from blush.jobs.subsets import folds_of
 from blush.refine.filament_sampling import LEAST_SAMPLES, LOCAL_STEPS
 from blush.refine.schedule import coarse_size, shell_of_resolution
@@ -39,7 +40,7 @@ class Need:
 
 
 def check_memory(config: RunConfig, particles: ParticleSet, shard_images: int) -> list[Problem]:
-    """Hold `compute.memory_gb` against what a CPU's steps take; a GPU's memory is not known here.
+    """Hold `compute.memory_gb` against what a CPU's steps take, or the memory of this machine's GPUs against theirs.
 
     Parameters
     ----------
@@ -56,6 +57,7 @@ def check_memory(config: RunConfig, particles: ParticleSet, shard_images: int) -
         If a step cannot run in that memory, or SLURM would kill it there.
     """
     if _on_gpu(config):
+        check_gpus(config, step_sizes(config, particles))
         return []
     given, box_px = config.compute.memory_gb * 1e9, particles.optics[0].box_px
     needs = [*_expectation(config, particles, shard_images), _maps(config, box_px, len(particles))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from blush.denoise.unet import UNet3d
 from blush.denoise.weights import Weights
 from blush.denoise.whitened import denoise_whitened
 from blush.errors import BlushError, Problem
+from blush.kernels.device import give_back
 from blush.regularise.base import Floats, HalfMaps, Outcome, Regulariser, RegulariserError
 
 CPU_FLOP_PER_S = 20e9
@@ -134,6 +136,21 @@ class Blush(Regulariser):
         )
 
     def _denoised(self, volume: Tensor, maps: HalfMaps, half: int, plan: Plan) -> Tensor:
+        while True:
+            reason = ""
+            try:
+                return self._in_batches(volume, maps, half, plan)
+            except torch.OutOfMemoryError as error:
+                reason = str(error).splitlines()[0]
+            give_back()  # with the error everything is gone that the map had made
+            if self.batch == 1:
+                text = f"one patch of {plan.block_px} px does not fit the device's memory; torch says: {reason}"
+                raise RegulariserError(text)
+            before, self.batch = self.batch, self.batch // 2
+            text = f"{before} patches at once did not fit; {self.batch} from here on; torch says: {reason}"
+            sys.stderr.write(f"blush: {text}\n")
+
+    def _in_batches(self, volume: Tensor, maps: HalfMaps, half: int, plan: Plan) -> Tensor:
         how: dict[str, Any] = {"batch": self.batch, "precision": self.precision}
         try:
             if self.whitened:
@@ -143,9 +160,6 @@ class Blush(Regulariser):
             return denoise_map(self.network, volume, plan, **how)
         except ValueError as error:
             raise RegulariserError(str(error)) from None
-        except torch.OutOfMemoryError:
-            text = f"{self.batch} patches at once do not fit the device's memory; lower regulariser.blush.batch"
-            raise RegulariserError(text) from None
 
     def _masks(self, maps: HalfMaps) -> bool:
         """Whether the network's own mask is at work on these maps."""

@@ -6,7 +6,7 @@ import pytest
 from cluster_helpers import compute
 
 from blush.cluster import devices
-from blush.cluster.devices import devices_of_workers, free_memory_gb, usable_cores, visible_gpus
+from blush.cluster.devices import devices_of_workers, free_memory_gb, gpu_memory, usable_cores, visible_gpus
 
 
 @pytest.fixture
@@ -31,6 +31,15 @@ def test_gpus_are_counted_and_their_partitions_are_not(nvidia_smi):
 def test_a_driver_that_fails_means_no_gpu(nvidia_smi):
     nvidia_smi("GPU 0: but the driver does not answer", status=9)
     assert visible_gpus() == []
+
+
+def test_the_memory_of_a_gpu_is_what_its_driver_says(nvidia_smi, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
+    nvidia_smi("NVIDIA A10G, 22500, 23028")
+    (found,) = gpu_memory()
+    assert (found.name, found.free_bytes, found.total_bytes) == ("GPU 2 (NVIDIA A10G)", 22500 * 2**20, 23028 * 2**20)
+    nvidia_smi("No devices were found")
+    assert gpu_memory() == []
 
 
 @pytest.mark.parametrize(("value", "expected"), [("2,5", ["2", "5"]), ("", []), ("-1", []), ("GPU-a", ["GPU-a"])])

@@ -9,10 +9,13 @@ import pytest
 from pretend import Pretend
 
 from blush.config import RunConfig
+from blush.expectation.device_memory import CONTEXT_BYTES
 from blush.io.files import load_npz
-from blush.jobs import steps
+from blush.jobs import expect, steps
 from blush.jobs.autorefine import iterate
+from blush.jobs.gpu_memory import map_bytes
 from blush.jobs.layout import RunFolder
+from blush.refine.state import load_state
 from blush.regularise.select import regulariser
 
 WAITS_OF_A_BLOCK, WAITS_OF_A_SHARD, WAITS_OF_MAPS = 1, 5, 18
@@ -65,8 +68,13 @@ def test_the_waits_of_a_block_a_shard_and_the_maps(run_of, monkeypatch):
         for half in (1, 2):
             steps.reduce_subset(run, 1, half)
         device.synchronisations.clear()
+        expect._prepared.clear()
+        device.memory.mark()
         steps.denoise_and_trail(run, 1)
     assert device.synchronisations.total() <= WAITS_OF_MAPS
+    radius = load_state(RunFolder(run).state(0)).search.current_size_px // 2
+    stated = map_bytes(32, radius, 4) - CONTEXT_BYTES
+    assert device.memory.peak <= stated <= 1.5 * device.memory.peak
     with Pretend():
         steps.converge(run, 1)
         steps.expectation_shard(run, 2, 1, 0)

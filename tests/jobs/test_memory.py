@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from blush.cluster.devices import GpuMemory
 from blush.config import RunConfig
 from blush.errors import BlushError
 from blush.geometry.healpix import pixel_directions
 from blush.io.particles import ParticleSet, read_particles
-from blush.jobs import steps
+from blush.jobs import gpu_memory, steps
 from blush.jobs.memory import check_memory, maps_bytes, step_sizes
 
 
@@ -56,9 +57,43 @@ def test_under_slurm_it_would_be_killed(make_config, particles, tmp_path):
         check_memory(config(make_config, tmp_path, 4.0, pool="slurm"), of_box(particles, 256), 2500)
 
 
+@pytest.fixture
+def gpus(monkeypatch):
+    """A machine with GPUs of so many free GB."""
+
+    def have(*free_gb: float) -> None:
+        found = [GpuMemory(f"GPU {n} (NVIDIA A10G)", int(free * 1e9), 24 * 10**9) for n, free in enumerate(free_gb)]
+        monkeypatch.setattr(gpu_memory, "gpu_memory", lambda: found)
+
+    return have
+
+
+@pytest.mark.parametrize("compute", [{"device": "cuda"}, {"device": "cuda:1"}])
+def test_a_gpu_that_cannot_hold_a_step_is_refused_by_name_with_figures(
+    compute, gpus, make_config, particles, tmp_path
+):  # fmt: skip
+    given = config(make_config, tmp_path, 0.1, **compute)
+    gpus(23.0, 20.0)
+    assert check_memory(given, of_box(particles, 360), 2500) == []
+    gpus(23.0, 16.0)
+    with pytest.raises(BlushError) as refused:
+        check_memory(given, of_box(particles, 360), 2500)
+    text = str(refused.value)
+    assert "GPU 1 (NVIDIA A10G) has 16.0 of 24.0 GB free" in text
+    assert "making the maps takes 19.4 GB of a GPU at a box of 360 px" in text
+    assert "set compute.device: cpu" in text
+    assert check_memory(given, of_box(particles, 256), 2500) == []
+
+
+def test_workers_that_share_a_gpu_share_its_memory(gpus, make_config, particles, tmp_path):
+    gpus(23.0)
+    with pytest.raises(BlushError, match="which 2 workers share"):
+        check_memory(config(make_config, tmp_path, 4.0, device="cuda", workers=2), of_box(particles, 360), 2500)
+
+
 @pytest.mark.parametrize("compute", [{"device": "cuda"}, {"device": "cuda:1"}, {"device": "auto", "pool": "attach",
                          "scheduler_file": "scheduler.json"}])  # fmt: skip
-def test_the_memory_of_gpus_is_not_judged_here(compute, make_config, particles, tmp_path):
+def test_the_memory_of_gpus_that_are_not_here_is_not_judged(compute, make_config, particles, tmp_path):
     assert check_memory(config(make_config, tmp_path, 0.1, **compute), of_box(particles, 512), 2500) == []
 
 

@@ -14,6 +14,7 @@ from blush.denoise.card import BLUSH, WHITENED, Card
 from blush.denoise.unet import UNet3d
 from blush.denoise.weights import load_weights, save_weights
 from blush.errors import BlushError
+from blush.regularise import blush as module
 from blush.regularise.base import RegulariserError
 from blush.regularise.blush import Blush
 from blush.regularise.drive import Policy, drive
@@ -154,12 +155,32 @@ def test_a_map_with_nothing_in_it_is_a_failure_that_may_fall_back(path):
         made(path).regularise(maps)
 
 
-def test_memory_that_runs_out_names_the_setting(path, monkeypatch):
+def test_patches_that_do_not_fit_are_halved_and_stay_so(path, monkeypatch, capsys):
+    """The map is begun anew, so that no patch counts twice; the second half begins with fewer."""
+    maps, batches = half_maps(torch.float32), []
+    small = made(path, batch=2).regularise(maps).references
+    real = module.denoise_map
+
+    def narrow(*arguments, batch, **how):
+        batches.append(batch)
+        found = real(*arguments, batch=batch, **how)
+        if batch > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return found
+
+    monkeypatch.setattr(module, "denoise_map", narrow)
+    found = made(path).regularise(maps).references
+    assert batches == [4, 2, 2]
+    assert all(torch.equal(one, two) for one, two in zip(found, small, strict=True))
+    assert capsys.readouterr().err.count("4 patches at once did not fit; 2 from here on") == 1
+
+
+def test_a_patch_that_does_not_fit_is_a_failure_that_says_so(path, monkeypatch):
     def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("blush.regularise.blush.denoise_map", full)
-    with pytest.raises(RegulariserError, match=r"4 patches at once .* lower regulariser\.blush\.batch"):
+    monkeypatch.setattr(module, "denoise_map", full)
+    with pytest.raises(RegulariserError, match=r"one patch of \d+ px does not fit .* CUDA out of memory"):
         made(path).regularise(half_maps(torch.float32))
 
 
