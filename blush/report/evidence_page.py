@@ -27,7 +27,7 @@ def evidence_section(record: dict[str, Any]) -> str:
     """The section of a page."""
     words = "".join(f"<p>{text}</p>" for text in record["words"])
     table = rows(("Band (Å)", "Gain of an image (ln)", "Standard error", "Verdict"), band_lines(record))
-    return section("Images and the other half's map", words, figure(_bars(record), _CAPTION), table)
+    return section("Images and the other half's map", words, figure(_bars(record), _CAPTION, "half"), table)
 
 
 def band_lines(record: dict[str, Any]) -> list[list[str]]:
@@ -40,8 +40,8 @@ def band_lines(record: dict[str, Any]) -> list[list[str]]:
 
 
 def _ends(band: dict[str, Any]) -> str:
-    start = "all" if band["from_angst"] is None else f"{band['from_angst']:.1f}"
-    return f"{start} to {band['to_angst']:.1f} Å"
+    start = "" if band["from_angst"] is None else f"{band['from_angst']:.1f} "
+    return f"{start}to {band['to_angst']:.1f} Å"
 
 
 def _bars(record: dict[str, Any]) -> str:
