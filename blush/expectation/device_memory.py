@@ -15,6 +15,8 @@ from blush.kernels.taps import SAMPLES_PER_CHUNK
 
 CONTEXT_BYTES = 1_000_000_000
 """CUDA, its libraries and their workspaces: an allowance, not measured."""
+SMALL_BYTES = 400 * 512
+"""Some hundred small tensors, of which torch's allocator gives each 512 bytes at least."""
 IN_USE = 0.9
 """Part of what is free that blocks are chosen for: torch's allocator leaves gaps."""
 LARGEST_BLOCK, LARGEST_FIXED_BLOCK = 256, 4096
@@ -64,7 +66,8 @@ class DeviceSize:
         - transform: 2.25 f (2N)^3: the padded map, its transform, its workspace; freed before the rest; and 2 f c for
           each sphere that was made before;
         - volumes: (2 f + 24) c for every reference, the sphere and D and W in 64-bit integers; 2 f c for other parts;
-        - slices: those of a grid that is kept, 2 f n(coarse) o up to 0.5 GB, else those of 1024 orientations; tables;
+        - slices: those of a grid that is kept, 2 f n(coarse) o up to 0.5 GB, else those of 1024 orientations; tables, and
+          0.2 MB of what is small;
         - images: 10 f n(radius) b: transforms, CTFs, weights;
         - first pass: the largest of what it takes to prepare images, (2 f N^2 + (4 f + 48) n(N/2)) b; their shifted
           copies, twice, 4 f n(coarse) t b; one of those with scores, 2 f P, and in local searches slices of each
@@ -151,7 +154,12 @@ class DeviceSize:
 
     def _tables_bytes(self) -> int:
         s, f = self.size, self.size.itemsize
-        return 4 * f * s.box_px**2 + 48 * s.pixels(s.box_px // 2) + 2 * f * s.pixels(s.coarse_radius) * s.shifts
+        return (
+            SMALL_BYTES
+            + 4 * f * s.box_px**2
+            + 48 * s.pixels(s.box_px // 2)
+            + 2 * f * s.pixels(s.coarse_radius) * s.shifts
+        )
 
     def _transform_bytes(self) -> int:
         s = self.size
