@@ -66,8 +66,8 @@ class DeviceSize:
         - transform: 2.25 f (2N)^3: the padded map, its transform, its workspace; freed before the rest; and 2 f c for
           each sphere that was made before;
         - volumes: (2 f + 24) c for every reference, the sphere and D and W in 64-bit integers; 2 f c for other parts;
-        - slices: those of a grid that is kept, 2 f n(coarse) o up to 0.5 GB, else those of 1024 orientations; tables, and
-          0.2 MB of what is small;
+        - slices: those of a grid that is kept, 2 f n(coarse) o up to 0.5 GB, else those of 1024 orientations;
+          tables, and 0.2 MB of what is small;
         - images: 10 f n(radius) b: transforms, CTFs, weights;
         - first pass: the largest of what it takes to prepare images, (2 f N^2 + (4 f + 48) n(N/2)) b; their shifted
           copies, twice, 4 f n(coarse) t b; one of those with scores, 2 f P, and in local searches slices of each
