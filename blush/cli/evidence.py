@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from blush.report.tell import tell
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -29,12 +31,12 @@ def evidence(
 
     told, target = weigh_halves(run_of(place), images, _show if sys.stderr.isatty() else lambda done, total: None)
     record = told.record()
-    typer.echo(f"{'band':>22s}  {'gain of an image':>16s}  {'error':>6s}")
+    tell(f"{'band':>22s}  {'gain of an image':>16s}  {'error':>6s}")
     for band, gain, error, verdict in band_lines(record):
-        typer.echo(f"{band:>22s}  {gain:>16s}  {error:>6s}  {verdict}")
+        tell(f"{band:>22s}  {gain:>16s}  {error:>6s}  {verdict}")
     for text in record["words"]:
-        typer.echo(text)
-    typer.echo(str(write_evidence_page(target.parent)))
+        tell(text)
+    tell(str(write_evidence_page(target.parent)))
 
 
 def _show(done: int, total: int) -> None:

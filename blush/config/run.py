@@ -102,6 +102,13 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _temperature_is_used(self) -> Self:
+        if self.job == "refine" or self.refinement.temperature == 1:
+            return self
+        remedy = "set classification.temperature" if self.job == "classify" else "it is always corrected for the mask"
+        raise ValueError(f"refinement.temperature is of job: refine, and job: {self.job} leaves it; {remedy}")
+
+    @model_validator(mode="after")
     def _helix_fits(self) -> Self:
         if self.job != "helix":
             return self

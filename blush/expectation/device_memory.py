@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 
 from blush.expectation.accuracy import BYTES_AT_ONCE, PARTICLES, bytes_per_particle
 from blush.expectation.coarse import CACHED_FLOATS, TILE
-from blush.expectation.kept_poses import BLOCK_BYTES, CAPACITY, CHILD_ORIENTATIONS, IMAGES_TOGETHER
-from blush.expectation.memory import FIXED_CHUNK, PAIRS_PER_BATCH, RAMP_BYTES, StepSize, sphere_cells
+from blush.expectation.kept_poses import BLOCK_BYTES, CAPACITY, CHILD_ORIENTATIONS, CHILDREN, IMAGES_TOGETHER
+from blush.expectation.memory import FIXED_CHUNK, PAIRS_PER_BATCH, RAMP_BYTES, StepSize, Terms, sphere_cells
 from blush.fourier.lanes import LANES_OF_A_GROUP, groups_and_lanes
 from blush.fourier.transform import PADDING
-from blush.kernels.score import CHILD_SHIFTS
 from blush.kernels.taps import SAMPLES_PER_CHUNK
 
 CONTEXT_BYTES = 1_000_000_000
@@ -20,11 +19,10 @@ SMALL_BYTES = 400 * 512
 IN_USE = 0.9
 """Part of what is free that blocks are chosen for: torch's allocator leaves gaps."""
 LARGEST_BLOCK, LARGEST_FIXED_BLOCK = 256, 4096
-_CHILDREN = CHILD_ORIENTATIONS * CHILD_SHIFTS
 
 
 @dataclass(frozen=True)
-class DevicePeak:
+class DevicePeak(Terms):
     """Terms of the peak, in bytes; see `DeviceSize.peak` for what they hold."""
 
     context: int
@@ -42,10 +40,6 @@ class DevicePeak:
         """Context + the larger of transform and volumes + slices + the largest of the rest."""
         block = self.images + max(self.first_pass, self.second_pass)
         return self.context + max(self.transform, self.volumes + self.slices + max(block, self.result, self.accuracy))
-
-    def __str__(self) -> str:
-        terms = zip((f.name.replace("_", " ") for f in fields(self)), astuple(self), strict=True)
-        return ", ".join(f"{name} {value / 1e9:.2f}" for name, value in terms)
 
 
 @dataclass(frozen=True)
@@ -94,7 +88,7 @@ class DeviceSize:
         together = min(block, IMAGES_TOGETHER["cuda"])
         pairs = min(together * s.shifts * s.n_orientations, PAIRS_PER_BATCH)
         rows = min(pairs, s.rows or s.n_orientations, max(2, BLOCK_BYTES["cuda"] // (8 * n * CHILD_ORIENTATIONS)))
-        slices, samples = CHILD_ORIENTATIONS * n * f * rows, _CHILDREN * pairs
+        slices, samples = CHILD_ORIENTATIONS * n * f * rows, CHILDREN * pairs
         listed = (4 * f + 62) * min(poses, CAPACITY) + 17 * s.rows
         particles = min(PARTICLES, max(1, BYTES_AT_ONCE // bytes_per_particle(n, f)))
         return DevicePeak(

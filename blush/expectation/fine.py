@@ -30,8 +30,6 @@ from blush.kernels.score import CHILD_SHIFTS
 from blush.kernels.shifts import Shifts
 
 LogPrior = Callable[[Pairs, Tensor], Tensor]
-CHILDREN = 8 * CHILD_SHIFTS
-"""Samples of the second pass for a coarse pose."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,11 @@ from blush.expectation.model import Model
 from blush.expectation.significance import PRUNE, cut_of, posterior_cut
 from blush.fourier.compaction import counted, places
 from blush.kernels import native
+from blush.kernels.score import CHILD_SHIFTS
 
 CHILD_ORIENTATIONS = 8
+CHILDREN = CHILD_ORIENTATIONS * CHILD_SHIFTS
+"""Samples of the second pass for a coarse pose."""
 BLOCK_BYTES = {"cpu": 3 * 2**19, "cuda": 2**29}
 """Slices of a block of orientations: the second-level cache of one core; ample on a GPU."""
 IMAGES_TOGETHER = {"cuda": 64}
@@ -206,9 +209,7 @@ def _told(
     parts = [near.sum()[None], counted(image, kept, n_images)]
     firsts = range(0, n_images, together)
     for first in firsts:
-        ours = (
-            kept if len(firsts) == 1 else kept & (torch.div(image, together, rounding_mode="floor") * together == first)
-        )
+        ours = kept if len(firsts) == 1 else kept & (image >= first) & (image < first + together)
         present = counted(row, ours, component.n_rows) > 0
         parts.append(present.view(len(component.references), -1).sum(1))
         rank = present.cumsum(0) - 1

@@ -6,10 +6,10 @@ from dataclasses import astuple, dataclass, fields
 
 from blush.expectation.accuracy import BYTES_AT_ONCE, PARTICLES, bytes_per_particle
 from blush.expectation.coarse import CACHED_FLOATS, TILE
+from blush.expectation.kept_poses import CHILDREN
 from blush.fourier.lanes import LANES_OF_A_GROUP, groups_and_lanes
 from blush.fourier.packed import packed
 from blush.fourier.transform import PADDING, sphere_radius
-from blush.kernels.score import CHILD_SHIFTS
 
 PROCESS_BYTES = 290_000_000
 """Python with torch and what its allocator holds back (measured, torch 2.13)."""
@@ -30,11 +30,19 @@ FIXED_CHUNK = 64
 """Images transformed at once where poses are fixed: as many as lie in a processor's cache."""
 PLACES_BYTES = 12_000
 """Of each image of a block, what kernels sort by place."""
-_CHILDREN = 8 * CHILD_SHIFTS
 
 
 @dataclass(frozen=True)
-class PeakMemory:
+class Terms:
+    """Figures in bytes that are told by name, in GB."""
+
+    def __str__(self) -> str:
+        terms = zip((f.name.replace("_", " ") for f in fields(self)), astuple(self), strict=True)
+        return ", ".join(f"{name} {value / 1e9:.2f}" for name, value in terms)
+
+
+@dataclass(frozen=True)
+class PeakMemory(Terms):
     """Terms of the peak, in bytes; see `StepSize.peak` for what they hold."""
 
     process: int
@@ -51,10 +59,6 @@ class PeakMemory:
         """Process + the larger of transform and (volumes + slices + the largest of the rest)."""
         step = self.volumes + self.slices + max(self.first_pass, self.second_pass, self.result, self.accuracy)
         return self.process + max(self.transform, step)
-
-    def __str__(self) -> str:
-        terms = zip((f.name.replace("_", " ") for f in fields(self)), astuple(self), strict=True)
-        return ", ".join(f"{name} {value / 1e9:.2f}" for name, value in terms)
 
 
 def sphere_cells(radius: int) -> int:
@@ -156,7 +160,7 @@ class StepSize:
             volumes=(6 * self.references + 2 * self.others) * f * cells,
             slices=f * kept + self._ramp_bytes(block_size),
             first_pass=images + self._shifted_bytes(block_size) + (2 * f + 29) * poses,
-            second_pass=images + 28 * poses + (184 + max(4 * _CHILDREN * f, _CHILDREN * (f + 16))) * pairs,
+            second_pass=images + 28 * poses + (184 + max(4 * CHILDREN * f, CHILDREN * (f + 16))) * pairs,
             result=3 * f * cells * self.references,
             accuracy=max(BYTES_AT_ONCE, bytes_per_particle(n, f)) + 2 * PARTICLES * f * n,
         )

@@ -37,6 +37,7 @@ from blush.jobs.inputs import environment, latest_state, read_config, read_froze
 from blush.jobs.layout import RunFolder
 from blush.jobs.sealed import checked
 from blush.jobs.segments import with_tracks
+from blush.kernels.device import free_bytes
 from blush.maximization.reconstruct import reconstruct
 from blush.maximization.spectra import reference_noise, signal_to_noise
 from blush.refine.control import HelixControl
@@ -162,7 +163,8 @@ class HeldOut:
         model, particles = self.models[index], self.particles[index]
         sphere = transform(reference.to(self.device, self.dtype), model.radius, box_px=model.box_px)
         own = replace(model, component=replace(model.component, references=(Reference(sphere),)))
-        step = Expectation(own, self.frozen, self.dtype, self.device, self.config.compute.memory_gb * 1e9)
+        memory_bytes = free_bytes(self.device, self.config.compute.memory_gb * 1e9)
+        step = Expectation(own, self.frozen, self.dtype, self.device, memory_bytes)
         return step.run(particles, lambda done: progress(done, len(particles)))
 
     def references(self, sums: Pair, helix: Helix | None) -> tuple[list[Tensor], Floats]:

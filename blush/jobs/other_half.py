@@ -15,7 +15,7 @@ from torch import Tensor
 from blush.config import RunConfig
 from blush.errors import BlushError, Problem
 from blush.expectation.component import Component, Reference
-from blush.expectation.fine import CHILDREN
+from blush.expectation.kept_poses import CHILDREN
 from blush.expectation.model import Model
 from blush.expectation.shard import Expectation
 from blush.fourier.shift import round_half_away
@@ -31,6 +31,7 @@ from blush.jobs.map_rules import MapRules
 from blush.jobs.reduce import load_sums
 from blush.jobs.sealed import checked
 from blush.jobs.temperature import mask_temperature
+from blush.kernels.device import free_bytes
 from blush.maximization.halves import join_shell
 from blush.refine.schedule import shell_of_resolution
 from blush.refine.state import State, load_state
@@ -84,19 +85,22 @@ def weigh_halves(root: Path, images: int, progress: Progress = lambda done, tota
     edges = _edges(run)
     kinds = len(edges) + (plain is not None)
     total, done = kinds * sum(map(len, run.rows)), 0
+    models = [_model(run, index) for index in range(2)]
+    images_of = [_particles(run, index) for index in range(2)]
     gains: list[list[Floats]] = []
     for index, rows in enumerate(run.rows):
+        model, particles = models[index], images_of[index]
         maps = [(references[1 - index], edge) for edge in edges]
         maps += [] if plain is None else [(plain[1 - index], edges[-1])]
         found = []
         for volume, edge in maps:
-            found.append(_log_gain(run, index, volume, edge, _after(progress, done, total)))
+            found.append(_log_gain(run, model, particles, volume, edge, _after(progress, done, total)))
             done += len(rows)
         gains.append(found)
     gain = np.concatenate([np.stack(found, 1) for found in gains])
     told = Told(
         log_gain=gain[:, : len(edges)],
-        log_share=np.concatenate([_log_share(run, index) for index in range(2)]),
+        log_share=np.concatenate([_log_share(run, *half) for half in zip(models, images_of, strict=True)]),
         half=np.repeat([1, 2], [len(rows) for rows in run.rows]),
         edges_angst=[run.state.facts.box_px * run.state.facts.pixel_size_angst / edge for edge in edges],
         resolution_angst=run.last.resolution_angst,
@@ -190,13 +194,15 @@ def _model(run: _Run, index: int) -> Model:
     return replace(model, pose_temperature=mask_temperature(run.config, run.frozen.optics[0]))
 
 
-def _log_gain(run: _Run, index: int, volume: Tensor, edge: int, progress: Callable[[int], None]) -> Floats:
+def _log_gain(
+    run: _Run, model: Model, particles: ParticleSet, volume: Tensor, edge: int, progress: Callable[[int], None]
+) -> Floats:
     """(n,) ln of how much more probable a map up to a shell makes images of a half than nothing does."""
-    model, particles = _model(run, index), _particles(run, index)
     reference = Reference(transform(volume.to(run.device, run.dtype), edge, box_px=model.box_px))
     component = Component((reference,), model.component.grid)  # all directions alike
     told = replace(model, component=component, radius=edge, coarse_radius=min(edge, model.coarse_radius))
-    step = Expectation(told, run.frozen, run.dtype, run.device, run.config.compute.memory_gb * 1e9)
+    memory_bytes = free_bytes(run.device, run.config.compute.memory_gb * 1e9)
+    step = Expectation(told, run.frozen, run.dtype, run.device, memory_bytes)
     found: Floats = step.run(particles, progress).table["log_gain"].numpy()
     return found - np.log(_samples(model, particles))
 
@@ -211,8 +217,7 @@ def _samples(model: Model, particles: ParticleSet) -> Floats:
     return count * len(model.offsets_angst) * CHILDREN
 
 
-def _log_share(run: _Run, index: int) -> Floats:
-    model, particles = _model(run, index), _particles(run, index)
+def _log_share(run: _Run, model: Model, particles: ParticleSet) -> Floats:
     pixel = model.pixel_size_angst
     old_px = torch.from_numpy(np.stack([particles.offset_x_angst, particles.offset_y_angst], 1)) / pixel
     orientation = orientation_log_share(model.local_sigma_deg, len(operators(run.state.facts.symmetry)))

@@ -74,6 +74,16 @@ def test_every_mistake_is_reported_with_its_place_and_value(tmp_path):
         assert expected in text
 
 
+@pytest.mark.parametrize(
+    ("job", "remedy"), [("classify", "set classification.temperature"), ("multibody", "always corrected")]
+)
+def test_a_temperature_that_the_job_leaves_is_refused(tmp_path, job, remedy):
+    text = as_yaml(GOOD) + "refinement: {temperature: auto}\n"
+    assert load_config(write(tmp_path, text)).refinement.temperature == "auto"
+    with pytest.raises(BlushError, match=remedy):
+        load_config(write(tmp_path, text + f"job: {job}\nmultibody: {{body_file: b.star}}\n"))
+
+
 def test_a_step_beyond_the_range_is_refused(tmp_path):
     with pytest.raises(BlushError, match=r"sampling: offset_step_px 9\.0 is over offset_range_px 5; lower the step"):
         load_config(write(tmp_path, as_yaml(GOOD) + "sampling: {offset_step_px: 9}\n"))

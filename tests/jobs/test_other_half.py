@@ -58,16 +58,17 @@ def test_a_half_is_told_by_the_other_map_and_mask_alone(run, monkeypatch):
         assert all(loaded[half] is one for half, one in zip(HALVES, pair, strict=True))
         return SimpleNamespace(references=[torch.ones(32, 32, 32), 2 * torch.ones(32, 32, 32)]), {}
 
-    def gain(opened, index, volume, edge, progress):
-        asked.setdefault(index, set()).update(volume.unique().tolist())
-        return np.zeros(len(opened.rows[index]))
+    def gain(opened, model, particles, volume, edge, progress):
+        [half] = np.unique(particles.half)
+        asked.setdefault(int(half), set()).update(volume.unique().tolist())
+        return np.zeros(len(particles))
 
     monkeypatch.setattr(other_half, "load_sums", sums)
     monkeypatch.setattr(other_half.MapRules, "made_mask", mask)
     monkeypatch.setattr(other_half, "regularised", made)
     monkeypatch.setattr(other_half, "_log_gain", gain)
     weigh_halves(run, 4)
-    assert asked == {0: {40.0}, 1: {10.0}}
+    assert asked == {1: {40.0}, 2: {10.0}}
 
 
 def test_the_same_images_are_asked_again(run):
