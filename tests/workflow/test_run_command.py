@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 
+import psutil
 import pytest
 from workflow_helpers import BIN, ROOT, run, snakemake, until
 
@@ -139,20 +140,50 @@ def test_mistakes_are_told_before_snakemake_starts(make_config, tmp_path):
     assert not (tmp_path / ".snakemake").exists()
 
 
+IN_A_COROUTINE = """
+import asyncio, pathlib, sys, time
+
+if "snakemake" in sys.orig_argv:
+    run = asyncio.Runner.run
+    log = pathlib.Path("{log}")
+
+    async def held(work):
+        if log.exists() and not log.with_suffix(".held").exists():
+            log.with_suffix(".held").touch()
+            time.sleep(2)
+        return await work
+
+    asyncio.Runner.run = lambda runner, work, **options: run(runner, held(work), **options)
+"""
+"""Python's own hook at its start: Snakemake stays for a while in the first of its coroutines after there is a log."""
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("where", ["in the group", "steps first", "in a coroutine"])
 @pytest.mark.parametrize("by", ["blush", "snakemake"])
-def test_ctrl_c_is_no_error_of_a_rule(make_config, tmp_path, by):
-    """As a terminal sends it, to Snakemake and to the steps that it runs."""
+def test_ctrl_c_is_no_error_of_a_rule(make_config, tmp_path, by, where):
+    """As a terminal sends it, to Snakemake and to the steps that it runs, of which some may take notice before it."""
     config = make_config()
+    log = tmp_path / "results/tiny/logs/it001_expectation_half1.log"
+    awaited = log
+    if where == "in a coroutine":
+        (tmp_path / "hook").mkdir()
+        (tmp_path / "hook/sitecustomize.py").write_text(IN_A_COROUTINE.format(log=log))
+        awaited = log.with_suffix(".held")
     command = [sys.executable, "-m", "blush", "run", str(config)] if by == "blush" else snakemake(config)
     with subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    ) as process:
-        log = tmp_path / "results/tiny/logs/it001_expectation_half1.log"
-        until(log.exists)
-        os.killpg(process.pid, signal.SIGINT)
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "hook")},
+    ) as process:  # fmt: skip
+        until(awaited.exists)
+        if where == "steps first":
+            for step in psutil.Process(process.pid).children(recursive=True):
+                step.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGINT)
+        else:
+            os.killpg(process.pid, signal.SIGINT)
         said, _ = process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert process.returncode == 1, said
     assert said.splitlines()[-1].startswith("blush: stopped; the same command continues this run; logs: ")
     for word in ("Error", "Exception", "Traceback", "failed"):
         assert word not in said

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "emdb"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from standin import StandIn, example_entries
-from workflow_helpers import ROOT, run
+from workflow_helpers import ROOT, run, until
 
 from blush.denoise.weights import load_weights
 
@@ -121,6 +121,18 @@ def faulty(tmp_path: Path) -> Iterator[StandIn]:
         server.faults.status = {"EMD-10[02]/.*_half_map_1": [429, 2], "api/entry/EMD-103": [500, 1]}
         server.faults.cut = {"EMD-10[14]/.*_half_map_2": [100_000, 2]}
         yield server
+
+
+def test_ctrl_c_stops_it_with_a_word_of_how_to_go_on(archive: StandIn, tmp_path: Path) -> None:
+    config = configure(tmp_path, archive)
+    process = start(config)
+    until((tmp_path / "training/tiny/logs/fetch.log").exists)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 1
+    said = (tmp_path / "log.txt").read_text()
+    assert said.splitlines()[-1].startswith("blush: stopped; the same command continues this training; logs: ")
+    assert "Error" not in said
+    assert "Traceback" not in said
 
 
 def step_under_way(folder: Path) -> str:

@@ -62,6 +62,13 @@ def checked_config(load=run_settings):
     return content
 
 
+def say(text):
+    """One message, after whatever Snakemake has said."""
+    sys.stdout.flush()
+    sys.stderr.write(f"blush: {text}\n")
+    sys.stderr.flush()
+
+
 def quoted(text):
     """Text for the shell, and for Snakemake's own formatting."""
     return shlex.quote(text).replace("{", "{{").replace("}", "}}")

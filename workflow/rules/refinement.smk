@@ -45,6 +45,7 @@ localrules:
     all,
 
 
+include: "stopping.smk"
 include: "terminal.smk"
 include: "import.smk"
 include: "refine.smk"
@@ -67,6 +68,7 @@ onstart:
         )
     except BlushError as error:
         raise SystemExit(f"blush: {error}") from None
+    begin_listening()
     begin_showing()
 
 
@@ -78,9 +80,9 @@ onsuccess:
 
 
 onerror:
+    stopped = end_listening()
     end_showing()
     stop_pool(pool_folder(RUN_CONFIG.run_dir))
-    stopped = "stopped; " if ON_TERMINAL.is_stopped else ""
     say(
         f"{stopped}the same command continues this run; logs: {RUN_CONFIG.run_dir}/logs, {RUN_CONFIG.run_dir}/.pool"
     )

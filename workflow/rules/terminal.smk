@@ -2,7 +2,6 @@
 import atexit
 import logging
 import os
-import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,17 +17,9 @@ PLAIN = os.environ.get("BLUSH_TERMINAL") == "plain"
 LOG_LINES = 15
 
 
-def say(text):
-    """One message, after whatever Snakemake has said."""
-    sys.stdout.flush()
-    sys.stderr.write(f"blush: {text}\n")
-    sys.stderr.flush()
-
-
 class OnTerminal(logging.Filter):
-    """Which of Snakemake's words the terminal shows: none once the user has stopped it, and few under `blush run`."""
+    """Which of Snakemake's words the terminal shows: few under `blush run`."""
 
-    is_stopped = False
     # Said of every step that failed, and told in other words here.
     REPEATED = (
         "CalledProcessError",
@@ -37,8 +28,6 @@ class OnTerminal(logging.Filter):
     )
 
     def filter(self, record):
-        if self.is_stopped:
-            return False
         text = record.getMessage()
         if text == NOTHING_TO_BE_DONE_MSG and not only_looks():
             tell_found()  # no hook of Snakemake is called then
@@ -74,23 +63,15 @@ def tell_failure(record):
         sys.stderr.write("".join(f"  {line}\n" for line in lines[-LOG_LINES:]))
 
 
-ON_TERMINAL = OnTerminal()
 SHOWING = ExitStack()
 # Only the console's handler: the log file keeps every word.
 for handler in logger.handlers:
     if handler.name == "DefaultStreamHandler":
-        handler.addFilter(ON_TERMINAL)
-
-
-def stop_on_request(number, frame):
-    """Ctrl-C reaches the steps as well: that they end is no error, and Snakemake is not to tell it as one."""
-    ON_TERMINAL.is_stopped = True
-    raise KeyboardInterrupt
+        handler.addFilter(OnTerminal())
 
 
 def begin_showing():
     """Say how to follow the run, and show its progress where Snakemake's own words are not shown."""
-    signal.signal(signal.SIGINT, stop_on_request)
     if PLAIN:
         SHOWING.enter_context(followed(RUN_CONFIG.run_dir))
         atexit.register(SHOWING.close)  # or the terminal would keep its cursor hidden

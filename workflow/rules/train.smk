@@ -12,6 +12,9 @@ pathvars:
     run=str(RUN_CONFIG.run_dir),
 
 
+include: "stopping.smk"
+
+
 onstart:
     try:
         hold_run(RUN_CONFIG.run_dir)
@@ -19,6 +22,13 @@ onstart:
         raise SystemExit(f"blush: {error}") from None
     # What the steps read: the file that was given, with what --config changed in it.
     write_settings(settings_file(), RUN_CONFIG)
+    begin_listening()
+
+
+onerror:
+    say(
+        f"{end_listening()}the same command continues this training; logs: {RUN_CONFIG.run_dir}/logs"
+    )
 
 
 localrules:
