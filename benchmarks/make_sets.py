@@ -11,6 +11,7 @@ classification: their truth has classes, and `set.json` names the true maps and 
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,10 @@ def make_set(name: str, target: Path, models: Path, changes: dict, seed: int = 1
     content["output"] = str(target / name)
     for key, value in changes.items():
         section, _, field = key.partition(".")
-        content[section][field] = value
+        if key == "imaging.n_particles" and "filaments" in content:
+            content["filaments"] |= fewer_filaments(content["filaments"], value)
+        else:
+            content[section][field] = value
     simulate(load_settings(None, content))
     summary = json.loads((target / name / "simulation.json").read_text())
     settings: dict[str, Any] = {
@@ -179,6 +183,12 @@ def make_set(name: str, target: Path, models: Path, changes: dict, seed: int = 1
         settings["symmetry"] = f"C{content['filaments'].get('fold', 1)}"
     (target / name / "set.json").write_text(json.dumps(settings, indent=1) + "\n")
     return target / name
+
+
+def fewer_filaments(filaments: dict[str, Any], segments: int) -> dict[str, int]:
+    """Filaments that make so many segments or a few more, as many of a hundred reversed as before."""
+    count = math.ceil(segments / filaments["segments"])
+    return {"count": count, "reversed": round(filaments["reversed"] * count / filaments["count"])}
 
 
 def main() -> None:

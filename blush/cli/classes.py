@@ -30,7 +30,8 @@ def compare(
 
 def verify(
     place: Annotated[
-        Path, typer.Argument(help="Folder of a run or of RELION's Class3D, _optimiser.star, or particle STAR file.")
+        Path,
+        typer.Argument(help="Run or its configuration, RELION's Class3D, _optimiser.star, or particle STAR file."),
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the results; default classes_verified there.")
@@ -51,6 +52,7 @@ def verify(
 
     Poses stay. Writes classes_verified.json and the maps of differences. See docs/classification.md.
     """
+    from blush.jobs.runs import given
     from blush.jobs.verify_classes import Verification
     from blush.jobs.verify_classes import verify as step
 
@@ -67,7 +69,7 @@ def verify(
         memory_gb=memory_gb,
     )
     shown = _show if sys.stderr.isatty() else lambda stage, done, total: None
-    found, folder = step(place, wanted, shown)
+    found, folder = step(given(place), wanted, shown)
     for line in found.lines():
         tell(line)
     tell(f"\n{folder / 'classes_verified.json'}")

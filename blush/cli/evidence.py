@@ -26,10 +26,10 @@ def evidence(
     docs/regularisers.md.
     """
     from blush.jobs.other_half import weigh_halves
-    from blush.jobs.runs import run_of
+    from blush.jobs.runs import imported_run
     from blush.report.evidence_page import band_lines, write_evidence_page
 
-    told, target = weigh_halves(run_of(place), images, _show if sys.stderr.isatty() else lambda done, total: None)
+    told, target = weigh_halves(imported_run(place), images, _show if sys.stderr.isatty() else lambda done, total: None)
     record = told.record()
     tell(f"{'band':>22s}  {'gain of an image':>16s}  {'error':>6s}")
     for band, gain, error, verdict in band_lines(record):

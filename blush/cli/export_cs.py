@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export_cs(
-    source: Annotated[Path, typer.Argument(help="Folder of a run, or a particle STAR file.")],
+    source: Annotated[Path, typer.Argument(help="Run, its configuration, or a particle STAR file.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to write; default: cryosparc/ beside the table.")
     ] = None,
@@ -27,5 +27,6 @@ def export_cs(
     See docs/cryosparc.md.
     """
     from blush.jobs.export_cs import export_cs as step
+    from blush.jobs.runs import given
 
-    tell(f"{step(source, output, leave_out_aberrations)}: give it to cryoSPARC's job Import Result Group")
+    tell(f"{step(given(source), output, leave_out_aberrations)}: give it to cryoSPARC's job Import Result Group")

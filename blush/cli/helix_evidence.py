@@ -36,10 +36,11 @@ def helix_evidence(
     those that are easily taken for it. Runs that were refined with other symmetries can be given together.
     """
     from blush.jobs.helix_evidence import weigh_symmetries, write_evidence
+    from blush.jobs.runs import imported_run
     from blush.report.helix_evidence_page import write_evidence_page
 
     given = [_helix(text) for text in candidate or ()]
-    record = weigh_symmetries(runs, given, rounds, _show)
+    record = weigh_symmetries([imported_run(run) for run in runs], given, rounds, _show)
     if sys.stderr.isatty():
         sys.stderr.write("\n")
     _tell(record)

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def motions(
-    source: Annotated[Path, typer.Argument(help="Folder of a multi-body run, or a motions.npz.")],
+    source: Annotated[Path, typer.Argument(help="Multi-body run, its configuration, or a motions.npz.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the results; motions/ beside the record.")] = None,
     maps: Annotated[bool, typer.Option(help="Write maps along components, and the combined map.")] = True,
     components: Annotated[int, typer.Option(min=0, help="Components that get maps, at most.")] = 3,
@@ -32,11 +32,12 @@ def motions(
     With --component, write the images at some places along one component as a STAR file instead. See docs/multibody.md.
     """
     from blush.jobs.body_motions import FOLDER, Choice, find_motions, select_images, write_analysis
+    from blush.jobs.runs import given
 
     if component is None and (low is not None or high is not None or mode is not None or output is not None):
         problem = Problem("is missing", "say along which one images are chosen: --component 1", where="--component")
         raise BlushError("no images can be chosen", [problem])
-    found = find_motions(source, seed)
+    found = find_motions(given(source), seed)
     if component is not None:
         path, count = select_images(found, Choice(component, low, high, mode), output, particles)
         tell(f"{count} of {found.record.n_images} images: {path}")

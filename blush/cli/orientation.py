@@ -35,10 +35,10 @@ def orientation(
     particles would give (ResLog), and the B-factor of that line.
     """
     from blush.jobs.orientation import Source, measure, source_of_files, source_of_run, write_curves
-    from blush.jobs.runs import run_of
+    from blush.jobs.runs import imported_run
 
     if half1 is None and half2 is None and particles is None:
-        source = source_of_run(run_of(run))
+        source = source_of_run(imported_run(run))
     elif run is None and half1 is not None and half2 is not None and particles is not None:
         import torch
 

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 def postprocess(
     context: typer.Context,
-    run: Annotated[Path | None, typer.Argument(help="Run folder; its halves and settings are used.")] = None,
+    run: Annotated[Path | None, typer.Argument(help="Run, or its configuration.")] = None,
     half1: Annotated[Path | None, typer.Option(help="Unfiltered half-map 1.")] = None,
     half2: Annotated[Path | None, typer.Option(help="Unfiltered half-map 2.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("postprocess"),
@@ -42,10 +42,11 @@ def postprocess(
     """Measure the resolution of two half-maps, and sharpen their average."""
     if run is not None:
         _refuse_ignored(context)
+        from blush.jobs.runs import imported_run
         from blush.jobs.steps import postprocess as step
         from blush.report.closing import tell_results
 
-        tell_results(step(run).parent)
+        tell_results(step(imported_run(run)).parent)
         return
     if half1 is None or half2 is None:
         problem = Problem("two half-maps are needed", "give a run folder, or both --half1 and --half2")

@@ -19,7 +19,7 @@ def report(
     at_work: Annotated[bool, typer.Option("--at-work", help="Let the page reload itself, as a run goes on.")] = False,
 ) -> None:
     """Write RUN/report.html, finished or not: one self-contained page about a run."""
-    from blush.jobs.runs import run_of
+    from blush.jobs.runs import imported_run
     from blush.report.page import write_report
 
-    tell(str(write_report(run_of(run), at_work)))
+    tell(str(write_report(imported_run(run), at_work)))

@@ -33,13 +33,13 @@ def reslog(
     Writes reslog.json and reslog.html; the page of a run shows the same. See docs/orientation.md.
     """
     from blush.jobs.reslog import Wanted, measure_subsets
-    from blush.jobs.runs import run_of
+    from blush.jobs.runs import imported_run
     from blush.report.reslog_page import verdict, write_reslog_page
 
     wanted = Wanted(output, mask, diameter, symmetry, draws, fewest, seed, device)
     is_table = place is not None and place.suffix in (".star", ".cs", ".csg")
     shown = _show if sys.stderr.isatty() else lambda done, total: None
-    found, folder = measure_subsets(place if place is not None and is_table else run_of(place), wanted, shown)
+    found, folder = measure_subsets(place if place is not None and is_table else imported_run(place), wanted, shown)
     tell("particles  draw  resolution, at fixed poses")
     for point in found.points:
         note = "" if point.is_counted else "  (not in the line)"

@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 def select(
-    source: Annotated[Path, typer.Argument(help="Folder of a classification, or a STAR file with rlnClassNumber.")],
+    source: Annotated[Path, typer.Argument(help="Classification, its configuration, or a table with classes.")],
     classes: Annotated[str, typer.Option(help="Numbers of the classes to keep: 1,3.")],
     least_posterior: Annotated[
         float | None, typer.Option(min=0, max=1, help="Only images whose class is at least as probable.")
@@ -25,6 +25,7 @@ def select(
 ) -> None:
     """Write the images of some classes, to refine or to classify again. See docs/classification.md."""
     from blush.errors import BlushError, Problem
+    from blush.jobs.runs import given
     from blush.jobs.select_classes import TITLE, select_classes
 
     try:
@@ -32,5 +33,5 @@ def select(
     except ValueError:
         problem = Problem("is no list of numbers", "write it as --classes 1,3", where="--classes", value=classes)
         raise BlushError(TITLE, [problem]) from None
-    made = select_classes(source, wanted, least_posterior, output)
+    made = select_classes(given(source), wanted, least_posterior, output)
     tell(f"{made.kept} of {made.total} images: {made.path}")

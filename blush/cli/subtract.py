@@ -17,7 +17,8 @@ def register(app: typer.Typer) -> None:
 
 def subtract(
     source: Annotated[
-        Path | None, typer.Argument(help="Folder of a finished run, particle STAR file with poses, or _optimiser.star.")
+        Path | None,
+        typer.Argument(help="Finished run, its configuration, particle STAR file, or _optimiser.star."),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the new stacks and table.")] = None,
     mask: Annotated[Path | None, typer.Option(help="1 on what stays, 0 on what is subtracted.")] = None,
@@ -48,6 +49,7 @@ def subtract(
         return
     if source is None or mask is None:
         raise _mistake("images or mask are missing", "give a run folder or particle STAR file, and --mask keep.mrc")
+    from blush.jobs.runs import given
     from blush.jobs.subtract import Subtraction
     from blush.jobs.subtract import subtract as step
 
@@ -63,7 +65,7 @@ def subtract(
         memory_gb=memory_gb,
     )
     shown = _show if sys.stderr.isatty() else lambda stage, done, total: None
-    tell(str(step(source, wanted, lambda text: tell(text, err=True), shown)))
+    tell(str(step(given(source), wanted, lambda text: tell(text, err=True), shown)))
 
 
 def _mistake(message: str, remedy: str, where: str | None = None, value: str | None = None) -> BlushError:

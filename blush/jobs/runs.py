@@ -37,6 +37,34 @@ def run_of(named: Path | None) -> Path:
     return run
 
 
+def imported_run(named: Path | None) -> Path:
+    """`run_of`, of a run that has something to tell: its particles are imported.
+
+    Raises
+    ------
+    BlushError
+        As `run_of`; or its import has not ended, or failed.
+    """
+    run = run_of(named)
+    if not any(path.is_file() for path in RunFolder(run).imported.glob("*")):  # its folder is made before its files
+        fault = "has no results: its particles are not imported, or could not be"
+        remedy = "the command that started it, given again, goes on or says what is wrong"
+        raise BlushError("nothing to tell yet", [Problem(fault, remedy, str(run))])
+    return run
+
+
+def given(place: Path) -> Path:
+    """What a command was given that takes runs and files: for a configuration its run, else the place itself.
+
+    Raises
+    ------
+    BlushError
+        As `imported_run`.
+    """
+    is_named = place.suffix in _CONFIGURATIONS or (place.is_dir() and is_run(place))
+    return imported_run(place) if is_named else place
+
+
 def configured(named: Path) -> Path:
     """The folder of what a configuration describes, a training too; it may not be there.
 

@@ -30,18 +30,19 @@ ELSEWHERE = {
     r"make docs": "tests/docs/test_site.py::test_the_site_is_built_without_a_warning",
     r"make demo": "tests/docs/test_commands.py::test_the_demo_of_the_tutorial",
     r"export |mpirun ": "tests/relion/test_external_reconstruct.py::",
+    r"python benchmarks/(make_sets|paired|peer).py": "tests/docs/test_long_commands.py::test_the_amyloids_of_the_bench",
+    r"python scripts/refined_pairs.py": "tests/docs/test_long_commands.py::test_pairs_from_refinements",
+    r"blush check-device": "tests/docs/test_long_commands.py::test_a_device_is_checked",
     r"BLUSH_PARTITION=\w+ blush run my.yaml --slurm": "tests/workflow/test_workflow_slurm.py::test_workers_as",
 }
-"""Lines of blocks that are run by a test of another folder, which needs what these do not have."""
-LONG = {r"python benchmarks/(make_sets|paired|peer).py", r"python scripts/refined_pairs.py", r"blush check-device"}
-"""What no test runs: it takes half an hour and more, partly on models that are not shipped, or needs a GPU."""
+"""Lines of blocks that are run by a test of another file or folder, which needs what these do not have."""
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_is_run_by_a_test(page):
     if page in HERE | BESIDE.keys():
         return
-    known = [re.compile(pattern) for pattern in (*ELSEWHERE, *LONG)]
+    known = [re.compile(pattern) for pattern in ELSEWHERE]
     assert [line for line in command_lines(text_of(page)) if not any(one.match(line) for one in known)] == []
 
 
@@ -119,4 +120,4 @@ def test_what_is_said_of_training(tmp_path):
 def test_a_command_that_no_test_runs_is_found():
     text = "Say\n\n    snakemake mystery\n\nor\n\n```\nblush init   # asks\n```\n"
     assert command_lines(text) == ["blush init", "snakemake mystery"]
-    assert not any(re.match(pattern, "snakemake mystery") for pattern in (*ELSEWHERE, *LONG))
+    assert not any(re.match(pattern, "snakemake mystery") for pattern in ELSEWHERE)

@@ -4,9 +4,11 @@ import os
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from blush.cli.main import app
 from blush.errors import BlushError
-from blush.jobs.runs import configured, is_run, last_change, run_of, runs_below
+from blush.jobs.runs import configured, given, imported_run, is_run, last_change, run_of, runs_below
 
 
 def make_run(folder, changed):
@@ -54,6 +56,32 @@ def test_a_configuration_names_its_run(two_runs, tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings | {"name": "new"}))
     with pytest.raises(BlushError, match=r"results/new: has not begun; start it: blush run .*mine\.yaml"):
         run_of(tmp_path / "mine.yaml")
+
+
+def test_a_run_that_ended_before_its_import_has_nothing_to_tell(two_runs, tmp_path):
+    older = two_runs[0]
+    settings = {"name": "a", "particles": "p.star", "reference": "r.mrc", "particle_diameter_angst": 100}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings))
+    (older / "import").mkdir()
+    for place in (older, tmp_path / "mine.yaml"):
+        for found in (given, imported_run):
+            with pytest.raises(BlushError, match=r"results/a: has no results: .*; the command that started it, given"):
+                found(place)
+    (older / "import/particles.npz").touch()
+    assert given(tmp_path / "mine.yaml") == imported_run(tmp_path / "mine.yaml") == older
+    assert given(tmp_path / "particles.star") == tmp_path / "particles.star"
+    assert given(tmp_path) == tmp_path  # of another program, as RELION's Class3D
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["report", "evidence", "reslog", "orientation", "postprocess", "export-cs", "select --classes 1", "motions",
+     "classes verify", "helix-evidence", "subtract --mask mask.mrc --output out"],
+)  # fmt: skip
+def test_every_command_of_a_result_says_that_there_is_none(two_runs, command):
+    told = CliRunner().invoke(app, [*command.split(), str(two_runs[0])])
+    assert isinstance(told.exception, BlushError)
+    assert "has no results: its particles are not imported" in str(told.exception)
 
 
 def test_a_training_is_no_run_to_follow(two_runs, tmp_path):
