@@ -42,17 +42,13 @@ def postprocess(
     """Measure the resolution of two half-maps, and sharpen their average."""
     if run is not None:
         _refuse_ignored(context)
-        from blush.jobs.runs import imported_run
-        from blush.jobs.steps import postprocess as step
-        from blush.report.closing import tell_results
-
-        tell_results(step(imported_run(run)).parent)
+        _postprocess_run(run)
         return
     if half1 is None or half2 is None:
-        problem = Problem("two half-maps are needed", "give a run folder, or both --half1 and --half2")
-        raise BlushError("cannot postprocess", [problem])
+        remedy = "give a run, or both --half1 and --half2"
+        raise BlushError("cannot postprocess", [Problem("two half-maps are needed", remedy)])
     if mtf is not None and mtf_pixel_size is None:
-        problem = Problem("the micrographs' pixel size is missing", "add --mtf-pixel-size", file=str(mtf))
+        problem = Problem("the micrographs' pixel size is missing", "add --mtf-pixel-size", str(mtf))
         raise BlushError("cannot divide by the detector response", [problem])
     import torch
 
@@ -79,6 +75,15 @@ def postprocess(
         from blush.validate.local_resolution import local_resolution_files
 
         tell(local_resolution_files(out, half1, half2, seed, pixel_size, result.bfactor_angst2).summary())
+
+
+def _postprocess_run(run: Path) -> None:
+    """With the halves and settings of a run."""
+    from blush.jobs.runs import imported_run
+    from blush.jobs.steps import postprocess as step
+    from blush.report.closing import tell_results
+
+    tell_results(step(imported_run(run)).parent)
 
 
 def _refuse_ignored(context: typer.Context) -> None:
