@@ -24,7 +24,8 @@ class WhileNotStopped(logging.Filter):
         return not STOPPED.is_set()
 
 
-# Only the terminal's handler: the log file keeps every word.
+# Only the terminal's handler: the log file keeps every word. Included before terminal.smk, whose filter tells of steps
+# that failed: filters are asked in the order in which they were added.
 for handler in logger.handlers:
     if handler.name == "DefaultStreamHandler":
         handler.addFilter(WhileNotStopped())
