@@ -22,6 +22,11 @@ def test_every_fault_of_the_list_can_be_planted(mutants):
     assert sum(fault.kind == "leak" for fault in found) > 50
 
 
+def test_the_page_says_how_many_there_are(mutants):
+    page = (ROOT / "docs/tests.md").read_text(encoding="utf-8")
+    assert f"plants the {len(mutants.mutants())} faults of `scripts/mutants.yaml`" in page
+
+
 def test_every_test_that_is_tried_is_there(mutants):
     for fault in mutants.mutants():
         stages = mutants.stages(fault)
